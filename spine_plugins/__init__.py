@@ -1,0 +1,1 @@
+"""What radiographs add to the engine: DICOM datasets, phantoms, the classifier and the SpineGAN loss."""

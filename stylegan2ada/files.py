@@ -1,0 +1,115 @@
+"""Open a local path or a URL, with a checked download cache; hash and replace files atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from stylegan2ada.errors import MissingError
+
+_URL = re.compile(r"^[a-z]+://")
+_UNSAFE = re.compile(r"[^0-9a-zA-Z\-._]")
+_DOWNLOAD_ATTEMPTS = 10
+
+
+def is_url(path: str) -> bool:
+    """True for `scheme://...`; anything else is a local file."""
+    return bool(_URL.match(path))
+
+
+def cache_dir(*parts: str) -> Path:
+    """Our place for downloads and caches: $DNNLIB_CACHE_DIR, else ~/.cache/dnnlib, else the temp folder."""
+    root = os.environ.get("DNNLIB_CACHE_DIR")
+    if root is None:
+        home = os.environ.get("HOME") or os.environ.get("USERPROFILE")
+        root = os.path.join(home, ".cache", "dnnlib") if home else os.path.join(tempfile.gettempdir(), ".cache", "dnnlib")
+    return Path(root, *parts)
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path, *, keep_previous: bool = False) -> Iterator[BinaryIO]:
+    """A binary file that appears under its name only when complete (temporary name, fsync, rename).
+
+    With keep_previous the file that stood there before remains as `<name>.previous`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_previous and path.exists():
+            os.replace(path, path.with_name(path.name + ".previous"))
+        os.replace(temporary, path)
+        _fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def local_copy(path_or_url: str) -> Path:
+    """The local path of a file; a URL is downloaded once into the cache."""
+    if not is_url(path_or_url):
+        return Path(path_or_url)
+    if path_or_url.startswith("file://"):
+        return Path(path_or_url.removeprefix("file://"))
+    name = _UNSAFE.sub("_", path_or_url.split("?")[0].rstrip("/").split("/")[-1])
+    digest = hashlib.md5(path_or_url.encode(), usedforsecurity=False).hexdigest()
+    target = cache_dir("downloads", f"{digest}_{name}")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(path_or_url, target)
+    return target
+
+
+@contextlib.contextmanager
+def open_path_or_url(path_or_url: str) -> Iterator[BinaryIO]:
+    """Open a local file or a (cached) download for reading."""
+    path = local_copy(path_or_url)
+    if not path.is_file():
+        raise MissingError(f"{path_or_url} is not a file; check the path, or give a URL that starts with https://")
+    with open(path, "rb") as file:
+        yield file
+
+
+def _download(url: str, target: Path) -> None:
+    import requests  # only needed when something really is downloaded
+
+    for attempt in range(1, _DOWNLOAD_ATTEMPTS + 1):
+        try:
+            with requests.get(url, stream=True, timeout=60) as answer:
+                answer.raise_for_status()
+                with atomic_write(target) as file:
+                    for chunk in answer.iter_content(1 << 20):
+                        file.write(chunk)
+            return
+        except requests.RequestException as error:
+            is_client_mistake = error.response is not None and error.response.status_code < 500
+            if attempt == _DOWNLOAD_ATTEMPTS or is_client_mistake:
+                raise MissingError(
+                    f"{url} could not be downloaded ({error}); fetch the file on a connected computer and give its path"
+                ) from error
+            time.sleep(min(attempt, 5))
+
+
+def _fsync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # Windows cannot open folders; its rename is durable enough
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

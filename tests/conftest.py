@@ -1,0 +1,21 @@
+"""Fixtures that several rooms share, and the order of the run: the test of used goldens comes last."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "test_all_golden_used" in item.nodeid)  # stable: all else keeps its order
+
+
+@pytest.fixture(autouse=True)
+def _same_torch_after_each_test():
+    """A test may change torch's seed, default type or number of threads; the next one shall not notice."""
+    state, dtype, threads = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+    yield
+    torch.set_rng_state(state)
+    torch.set_default_dtype(dtype)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
