@@ -1,0 +1,54 @@
+"""`spinegan <verb>`: one command group; each verb lives next to its room and is imported only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+VERBS = {  # verb: (where its click command is, one line for the list)
+    "demo": ("spine_plugins.demo:demo", "Phantom DICOM to report, on this computer, in minutes."),
+    "doctor": ("spine_plugins.doctor:doctor", "Check this computer: device, memory, codecs, detectors; with the fix."),
+    "phantom": ("spine_plugins.phantom_command:phantom", "Draw synthetic spine radiographs with known truth."),
+    "classify": ("spine_plugins.classify_command:classify", "Train, evaluate and apply the SpineClassifier."),
+    "detectors": ("spine_plugins.detectors_command:detectors", "List or fetch the networks that metrics need."),
+    "figures": ("spine_plugins.figures_command:figures", "Draw the paper's figures from networks and data."),
+    "report": ("spine_plugins.report.command:report", "One self-contained HTML page about a run."),
+}
+
+
+class VerbGroup(click.Group):
+    """A group that knows its verbs by name and imports one only when it is used."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module, attribute = VERBS[name][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def resolve_command(self, context: click.Context, args: list[str]):
+        import difflib
+
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            nearest = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else f" Verbs: {', '.join(VERBS)}."
+            context.fail(f"There is no verb {args[0]!r}.{hint}")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="spinegan")
+def main() -> None:
+    """SpineGAN: from DICOM radiographs to a synthetic data set that can be defended."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="spinegan"))
