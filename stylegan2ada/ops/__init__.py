@@ -1,0 +1,37 @@
+"""Low-level operations of the networks: one public function each, several ways to compute it.
+
+`impl='auto'` takes the fastest way that is correct for the input, `'ref'` the plainest composition of torch
+operations (the truth in tests), `'fast'` the tuned one. `use_impl` decides what `'auto'` means in a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stylegan2ada.errors import UserError
+
+_KNOWN = ("auto", "ref", "fast")
+_auto = "fast"
+
+
+def pick_impl(impl: str) -> str:
+    """'ref' or 'fast', for what the caller asked."""
+    if impl == "cuda":  # what scripts written for upstream say: the best there is
+        impl = "auto"
+    if impl not in _KNOWN:
+        raise UserError(
+            f"impl={impl!r} is not an implementation of this operation; use one of {', '.join(_KNOWN)}"
+        )
+    return _auto if impl == "auto" else impl
+
+
+@contextmanager
+def use_impl(impl: str) -> Iterator[None]:
+    """Within the block, `impl='auto'` means `impl`. Backward passes keep what their forward pass chose."""
+    global _auto
+    before, _auto = _auto, pick_impl(impl)
+    try:
+        yield
+    finally:
+        _auto = before
