@@ -1,0 +1,103 @@
+"""Which network is trained when: main and regularisation phases with one optimiser per network.
+
+Lazy regularisation (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", appendix B):
+the costly term runs every k-th iteration, k times as strong, and the optimiser's pace is corrected for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from stylegan2ada import processes
+
+
+@dataclass(eq=False)
+class Phase:
+    """One kind of gradient step of one network."""
+
+    name: str  # Gmain, Greg, Gboth, Dmain, Dreg, Dboth
+    module: torch.nn.Module  # the network whose weights move
+    opt: torch.optim.Optimizer  # shared by the phases of a network
+    every: int = 1  # due in each iteration that this divides
+    gain: float = 1.0  # factor of the gradients
+
+    def is_due(self, iteration: int) -> bool:
+        """Iteration 0 runs every phase."""
+        return iteration % self.every == 0
+
+    def start(self) -> None:
+        """Drop old gradients and let this network, alone among all, collect new ones."""
+        self.opt.zero_grad(set_to_none=True)
+        self.module.requires_grad_(True)
+
+    def reduce_and_step(self) -> None:
+        """Average gradients over ranks, repair what is not finite, step."""
+        self.module.requires_grad_(False)
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        if gradients:
+            average_and_repair(gradients)
+        self.opt.step()
+
+
+def due(phases: list[Phase], iteration: int) -> list[Phase]:
+    """The phases of one iteration, in order."""
+    return [phase for phase in phases if phase.is_due(iteration)]
+
+
+def network_phases(
+    name: str,  # "G" or "D"
+    module: torch.nn.Module,
+    opt_kwargs: Mapping[str, Any],  # of the optimiser, without a class name
+    reg_interval: int | None,  # None: main loss and regularisation together, each iteration
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+) -> list[Phase]:
+    """[main, reg] of one network, or [both] without lazy regularisation."""
+    opt = optimizer(module.parameters(), **corrected_for_laziness(opt_kwargs, reg_interval))
+    if reg_interval is None:
+        return [Phase(f"{name}both", module, opt)]
+    return [
+        Phase(f"{name}main", module, opt),
+        Phase(f"{name}reg", module, opt, every=reg_interval, gain=float(reg_interval)),
+    ]
+
+
+def corrected_for_laziness(opt_kwargs: Mapping[str, Any], reg_interval: int | None) -> dict[str, Any]:
+    """Options for an optimiser that steps k+1 times in k iterations: q = k/(k+1), lr * q, beta ** q."""
+    corrected = dict(opt_kwargs)
+    share = 1.0 if reg_interval is None else reg_interval / (reg_interval + 1)
+    if "lr" in corrected:
+        corrected["lr"] = corrected["lr"] * share
+    if "betas" in corrected:  # always floats: Adam refuses (0, 0.99)
+        corrected["betas"] = tuple(float(beta) ** share for beta in corrected["betas"])
+    return corrected
+
+
+def rounds(size: int, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Slices of `size` samples from all tensors at once: gradient accumulation."""
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
+
+
+@torch.no_grad()
+def average_and_repair(gradients: list[torch.Tensor]) -> None:
+    """In place: mean over ranks, then NaN -> 0 and +-infinity -> +-1e5 (one bad batch must not end a run)."""
+    ranks = processes.world_size() if processes.is_initialized() else 1
+    if ranks == 1 and gradients[0].device.type == "cpu":
+        for gradient in gradients:
+            _repair(gradient)
+        return
+    # One flat buffer: one all-reduce and a handful of kernels instead of hundreds
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    if ranks > 1:
+        torch.distributed.all_reduce(flat)
+        flat /= ranks
+    _repair(flat)
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients)])
+
+
+def _repair(gradient: torch.Tensor) -> None:
+    torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
