@@ -100,7 +100,7 @@ class Collector:
         return total / count if count else math.nan
 
     def std(self, name: str) -> float:
-        """Their deviation around the mean (divided by n); NaN when there were none or the sum is not finite."""
+        """Their deviation (divided by n); NaN when there were none or the sum is not finite."""
         count, total, squares = self._of(name)
         if not count or not math.isfinite(total):
             return math.nan

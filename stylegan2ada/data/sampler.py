@@ -26,12 +26,9 @@ class InfiniteSampler:
         window_size: float = 0.5,  # share of the dataset that a shown item may swap places with
     ) -> None:
         n = dataset if isinstance(dataset, int) else len(dataset)
-        assert n > 0 and 0 <= rank < num_replicas and 0 <= window_size <= 1, (
-            n,
-            rank,
-            num_replicas,
-            window_size,
-        )
+        assert n > 0, "an empty dataset has no order"
+        assert 0 <= rank < num_replicas, (rank, num_replicas)
+        assert 0 <= window_size <= 1, window_size
         self.rank = rank
         self.num_replicas = num_replicas
         self.position = 0  # items shown so far, by all ranks together
@@ -71,7 +68,7 @@ class InfiniteSampler:
         self.position = int(state["position"])
         self._order = order.copy()
         keys = np.asarray(state["random_keys"]).astype(np.uint32)
-        self._rnd.set_state(("MT19937", keys, int(state["random_spot"])))
+        self._rnd.set_state(("MT19937", keys, int(state["random_spot"]), 0, 0.0))
 
     def _step(self) -> int:
         here = self.position % len(self._order)

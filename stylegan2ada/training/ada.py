@@ -38,13 +38,13 @@ class AdaController:
         max_p: float | None = None,  # no limit unless given
         statistic: str = "Loss/signs/real",
     ) -> None:
-        self.augment_pipe = augment_pipe
+        self._buffer = augment_pipe.get_buffer("p")
         self.target = target
         self.interval = interval
         self.max_p = max_p
         self.statistic = statistic
         self.step = batch_size * interval / (kimg * 1000)
-        self.p = float(augment_pipe.p)  # the only time that the device is asked
+        self.p = float(self._buffer)  # the only time that the device is asked
         self._signs = stats.Collector(re.escape(statistic))
 
     def after_iteration(self, iteration: int) -> bool:
@@ -59,7 +59,7 @@ class AdaController:
         """Set p here and in the pipe."""
         self.p = p
         with torch.no_grad():
-            self.augment_pipe.p.fill_(p)
+            self._buffer.fill_(p)
 
     def state_dict(self) -> dict[str, Any]:
         """p and the statistics of the running interval."""

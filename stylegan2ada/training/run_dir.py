@@ -1,0 +1,155 @@
+"""The folder of a run: its number and name, the options file in upstream's keys, what it was made with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import stylegan2ada
+from stylegan2ada.config import TrainConfig, TrainOptions
+from stylegan2ada.errors import UserError
+from stylegan2ada.files import atomic_write
+
+OPTIONS_FILE = "training_options.json"
+STATE_FILE = "training-state.pt"
+REQUEUE_FILE = "REQUEUE"  # exists while a run was stopped on request and waits to be continued
+_OURS = "spinegan"  # our part of the options file, beside upstream's keys
+
+
+def next_name(outdir: str | Path, desc: str) -> str:
+    """`00007-desc`: one more than the largest number that a folder in outdir begins with."""
+    found = (
+        [_number(entry.name) for entry in Path(outdir).iterdir() if entry.is_dir()]
+        if Path(outdir).is_dir()
+        else []
+    )
+    return f"{max(found, default=-1) + 1:05d}-{desc}"
+
+
+def create(outdir: str | Path, desc: str) -> Path:
+    """Make the next run folder; two runs that start together get different ones."""
+    for _ in range(100):
+        path = Path(outdir, next_name(outdir, desc))
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue  # somebody was faster: the next number
+        except OSError as error:
+            raise UserError(
+                f"--outdir={outdir}: cannot make a run folder there ({error.strerror}); choose another"
+            ) from error
+    raise UserError(f"--outdir={outdir}: too many runs start there at once; start them one after another")
+
+
+def write_options(
+    run_dir: Path, config: TrainConfig, options: TrainOptions, extra: Mapping[str, Any] | None = None
+) -> None:
+    """training_options.json: upstream's keys first and in its order, then ours."""
+    record = upstream_record(config, run_dir)
+    record[_OURS] = {"desc": config.desc, **config.ours(), "flags": options.given(), **(extra or {})}
+    with atomic_write(run_dir / OPTIONS_FILE) as file:
+        file.write(json.dumps(record, indent=2).encode())
+
+
+def upstream_record(config: TrainConfig, run_dir: Path | str) -> dict[str, Any]:
+    """What upstream prints and stores."""
+    return config.to_upstream() | {"run_dir": str(run_dir)}
+
+
+def update_extra(run_dir: Path, **values: Any) -> None:
+    """Add keys to our part of the options file."""
+    record = read_record(run_dir)
+    record[_OURS] |= values
+    with atomic_write(run_dir / OPTIONS_FILE) as file:
+        file.write(json.dumps(record, indent=2).encode())
+
+
+def read_record(run_dir: Path) -> dict[str, Any]:
+    """training_options.json as it stands."""
+    path = run_dir / OPTIONS_FILE
+    try:
+        record = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"--continue={run_dir}: {path} cannot be read; give the folder of a run") from error
+    except ValueError as error:
+        raise UserError(
+            f"--continue={run_dir}: {path} is damaged ({error}); put back a copy of it"
+        ) from error
+    if _OURS not in record:
+        raise UserError(
+            f"--continue={run_dir}: not a run of this program; start from its networks with --resume=PKL"
+        )
+    return record
+
+
+def read_options(run_dir: Path) -> tuple[TrainConfig, TrainOptions, dict[str, Any]]:
+    """The configuration, the flags it came from, and our extra keys."""
+    record = read_record(run_dir)
+    ours = record[_OURS]
+    return TrainConfig.from_record(record | ours), TrainOptions.from_record(ours["flags"]), ours
+
+
+def runs_in(outdir: str | Path) -> list[Path]:
+    """Run folders, newest number last."""
+    if not Path(outdir).is_dir():
+        return []
+    found = [p for p in Path(outdir).iterdir() if p.is_dir() and (p / OPTIONS_FILE).is_file()]
+    return sorted(found, key=lambda p: (_number(p.name), p.name))
+
+
+def latest(outdir: str | Path) -> Path | None:
+    """The newest run that this program started there, or None."""
+    ours = [path for path in runs_in(outdir) if _OURS in json.loads((path / OPTIONS_FILE).read_text())]
+    return ours[-1] if ours else None
+
+
+def started_by(outdir: str | Path, launch_id: str) -> Path | None:
+    """The run that this launcher has started before, or None."""
+    for path in reversed(runs_in(outdir)):
+        ours = json.loads((path / OPTIONS_FILE).read_text()).get(_OURS, {})
+        if ours.get("launch_id") == launch_id:
+            return path
+    return None
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and the hash of our source: what made the numbers of this run."""
+    import numpy
+    import PIL
+    import scipy
+
+    modules = {"numpy": numpy, "pillow": PIL, "scipy": scipy, "torch": torch}
+    return {
+        "version": stylegan2ada.__version__,
+        "source_sha256": source_sha256(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": {name: str(module.__version__) for name, module in modules.items()},
+        "command": sys.argv,
+    }
+
+
+@cache
+def source_sha256() -> str:
+    """One hash over the text of all Python files of the packages that are loaded from this source tree."""
+    root = Path(stylegan2ada.__file__).parent.parent
+    digest = hashlib.sha256()
+    for package in ("stylegan2ada", "spine_plugins"):
+        for path in sorted((root / package).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _number(name: str) -> int:
+    digits = re.match(r"\d+", name)
+    return int(digits[0]) if digits else -1
