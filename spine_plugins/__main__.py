@@ -9,10 +9,19 @@ import click
 
 VERBS = {  # verb: (where its click command is, one line for the list)
     "demo": ("spine_plugins.demo:demo", "Phantom DICOM to report, on this computer, in minutes."),
-    "doctor": ("spine_plugins.doctor:doctor", "Check this computer: device, memory, codecs, detectors; with the fix."),
-    "phantom": ("spine_plugins.phantom_command:phantom", "Draw synthetic spine radiographs with known truth."),
+    "doctor": (
+        "spine_plugins.doctor:doctor",
+        "Check this computer: device, memory, codecs, detectors; with the fix.",
+    ),
+    "phantom": (
+        "spine_plugins.phantom_command:phantom",
+        "Draw synthetic spine radiographs with known truth.",
+    ),
     "classify": ("spine_plugins.classify_command:classify", "Train, evaluate and apply the SpineClassifier."),
-    "detectors": ("spine_plugins.detectors_command:detectors", "List or fetch the networks that metrics need."),
+    "detectors": (
+        "spine_plugins.detectors_command:detectors",
+        "List or fetch the networks that metrics need.",
+    ),
     "figures": ("spine_plugins.figures_command:figures", "Draw the paper's figures from networks and data."),
     "report": ("spine_plugins.report.command:report", "One self-contained HTML page about a run."),
 }
@@ -44,7 +53,9 @@ class VerbGroup(click.Group):
             formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
 
 
-@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="spinegan")
 def main() -> None:
     """SpineGAN: from DICOM radiographs to a synthetic data set that can be defended."""

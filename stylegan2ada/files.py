@@ -29,7 +29,11 @@ def cache_dir(*parts: str) -> Path:
     root = os.environ.get("DNNLIB_CACHE_DIR")
     if root is None:
         home = os.environ.get("HOME") or os.environ.get("USERPROFILE")
-        root = os.path.join(home, ".cache", "dnnlib") if home else os.path.join(tempfile.gettempdir(), ".cache", "dnnlib")
+        root = (
+            os.path.join(home, ".cache", "dnnlib")
+            if home
+            else os.path.join(tempfile.gettempdir(), ".cache", "dnnlib")
+        )
     return Path(root, *parts)
 
 
@@ -80,7 +84,9 @@ def open_path_or_url(path_or_url: str) -> Iterator[BinaryIO]:
     """Open a local file or a (cached) download for reading."""
     path = local_copy(path_or_url)
     if not path.is_file():
-        raise MissingError(f"{path_or_url} is not a file; check the path, or give a URL that starts with https://")
+        raise MissingError(
+            f"{path_or_url} is not a file; check the path, or give a URL that starts with https://"
+        )
     with open(path, "rb") as file:
         yield file
 

@@ -47,7 +47,9 @@ def save_png(pixels: np.ndarray, path: str | Path) -> None:
     to_pil(pixels).save(path, format="PNG")
 
 
-def save_image_grid(images: np.ndarray, path: str | Path, *, drange: tuple[float, float], grid_size: tuple[int, int]) -> None:
+def save_image_grid(
+    images: np.ndarray, path: str | Path, *, drange: tuple[float, float], grid_size: tuple[int, int]
+) -> None:
     """Write [N, C, H, W] images as one picture; grid_size is (columns, rows), drange the value range."""
     columns, rows = grid_size
     assert len(images) == columns * rows, (len(images), grid_size)

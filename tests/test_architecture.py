@@ -72,10 +72,14 @@ def test_engine_imports_walk_downwards(path: Path) -> None:
 @pytest.mark.parametrize("path", ENGINE + PLUGINS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_click_stays_in_commands(path: Path) -> None:
     is_command = (
-        path.stem in COMMANDS or path.stem.endswith("command") or path.stem in {"__main__", "doctor", "demo", "train_spine"}
+        path.stem in COMMANDS
+        or path.stem.endswith("command")
+        or path.stem in {"__main__", "doctor", "demo", "train_spine"}
     )
     if not is_command:
-        assert not {n for n in imports(path) if n.split(".")[0] == "click"}, f"{path}: click belongs to commands"
+        assert not {n for n in imports(path) if n.split(".")[0] == "click"}, (
+            f"{path}: click belongs to commands"
+        )
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "augment"])
