@@ -1,4 +1,4 @@
-"""`spinegan <verb>`: one command group; each verb lives next to its room and is imported only when asked for."""
+"""`spinegan <verb>`: one command group; a verb lives next to its room and is imported when asked for."""
 
 from __future__ import annotations
 

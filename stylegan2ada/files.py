@@ -106,7 +106,8 @@ def _download(url: str, target: Path) -> None:
             is_client_mistake = error.response is not None and error.response.status_code < 500
             if attempt == _DOWNLOAD_ATTEMPTS or is_client_mistake:
                 raise MissingError(
-                    f"{url} could not be downloaded ({error}); fetch the file on a connected computer and give its path"
+                    f"{url} could not be downloaded ({error}); "
+                    "fetch the file on a connected computer and give its path"
                 ) from error
             time.sleep(min(attempt, 5))
 

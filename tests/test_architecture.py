@@ -1,4 +1,4 @@
-"""The two rules that users depend on: who may import whom, and which files must be able to travel in a pickle."""
+"""The two rules that users depend on: who may import whom, and which files can travel in a pickle."""
 
 from __future__ import annotations
 
@@ -85,8 +85,16 @@ def test_click_stays_in_commands(path: Path) -> None:
 @pytest.mark.parametrize("name", ["stylegan2", "augment"])
 def test_portable_files_need_only_the_seam(name: str) -> None:
     path = ROOT / "stylegan2ada" / "networks" / f"{name}.py"
-    allowed = ("torch", "numpy", "math", "scipy", "stylegan2ada.ops", "stylegan2ada.networks", "__future__", "typing",
-               "collections", "functools", "torch_utils", "warnings")  # fmt: skip
+    standard = ("math", "__future__", "typing", "collections", "functools", "warnings")
+    allowed = (
+        "torch",
+        "numpy",
+        "scipy",
+        "stylegan2ada.ops",
+        "stylegan2ada.networks",
+        "torch_utils",
+        *standard,
+    )
     for dotted in imports(path):
         assert dotted.startswith(allowed), f"{path} imports {dotted}"
 

@@ -1,1 +1,1 @@
-"""Quality in numbers: pure formulas (features in, number out), detectors, and the registry of public names."""
+"""Quality in numbers: pure formulas (features in, number out), detectors, the registry of public names."""

@@ -17,8 +17,8 @@ def mean_and_covariance(features: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def frechet_distance(mu_r: np.ndarray, cov_r: np.ndarray, mu_g: np.ndarray, cov_g: np.ndarray) -> float:
     """|mu_g - mu_r|^2 + tr(C_g + C_r - 2 (C_g C_r)^(1/2))."""
-    # C_g C_r has the spectrum of R C_g R with R = C_r^(1/2), which is symmetric: two `eigh` instead of a general
-    # matrix root, and no complex leftovers.
+    # C_g C_r has the spectrum of R C_g R with R = C_r^(1/2), which is symmetric: two `eigh` instead of a
+    # general matrix root, and no complex leftovers.
     values, vectors = scipy.linalg.eigh(cov_r)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     spectrum = scipy.linalg.eigvalsh(root @ cov_g @ root)
@@ -31,7 +31,7 @@ def fid(real: Any, fake: Any) -> float:
     real, fake = _as_float64(real), _as_float64(fake)
     if max(len(real), len(fake)) >= real.shape[1]:
         return frechet_distance(*mean_and_covariance(real), *mean_and_covariance(fake))
-    # Fewer samples than dimensions: with C = A^T A, tr (C_g C_r)^(1/2) is the nuclear norm of A_r A_g^T, [n, m].
+    # Fewer samples than dimensions: with C = A^T A, tr (C_g C_r)^(1/2) is the nuclear norm of A_r A_g^T.
     mu_r, mu_g = real.mean(axis=0), fake.mean(axis=0)
     factor_r = (real - mu_r) / np.sqrt(len(real))
     factor_g = (fake - mu_g) / np.sqrt(len(fake))

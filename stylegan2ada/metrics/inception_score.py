@@ -1,4 +1,4 @@
-"""Inception score (Salimans et al. 2016): how sure and how varied a classifier's answers on the images are."""
+"""Inception score (Salimans et al. 2016): how sure and how varied a classifier's answers are."""
 
 from __future__ import annotations
 

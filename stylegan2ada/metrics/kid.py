@@ -1,4 +1,4 @@
-"""Kernel distance: unbiased MMD^2 with k(x, y) = (x.y / d + 1)^3 (Binkowski et al. 2018), over random subsets."""
+"""Kernel distance (Binkowski et al. 2018): unbiased MMD^2 with k(x, y) = (x.y / d + 1)^3, over subsets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def kid(real: Any, fake: Any, *, subsets: int = 100, max_size: int = 1000, rng: 
     """Mean over subsets of the unbiased MMD^2 between real [n, d] and fake [m, d].
 
     Computed in the precision of the features: float32, as detectors give them, repeats the reference program.
-    rng offers `choice(n, size, replace=False)`; per subset it is asked for the fakes first, then for the reals.
+    rng offers `choice(n, size, replace=False)`; per subset it is asked for fakes first, then for reals.
     """
     return float(np.mean(kid_subsets(real, fake, subsets=subsets, max_size=max_size, rng=rng)))
 

@@ -42,7 +42,7 @@ def path_ends(
 
 
 def detector_view(img: torch.Tensor, *, crop: bool, network_resolution: int) -> torch.Tensor:
-    """Images in [-1, 1] as the detector wants them: face crop (legacy), box average, 3 channels, 0..255 floats."""
+    """Images in [-1, 1] as the detector wants them: face crop (legacy), box average, 3 channels, 0..255."""
     if crop:
         unit = img.shape[2] // 8
         img = img[:, :, 3 * unit : 7 * unit, 2 * unit : 6 * unit]
@@ -65,7 +65,7 @@ def path_distances(
     crop: bool,
     G_kwargs: dict[str, Any] | None = None,
 ) -> torch.Tensor:
-    """Squared feature distance over epsilon^2 of each of N paths, [N]; the noise buffers of G are used as they are."""
+    """Squared feature distance over epsilon^2 of each of N paths, [N]; noise buffers are used as they are."""
     ws = path_ends(G.mapping, z, c, t, space=space, epsilon=epsilon)
     img = G.synthesis(ws, **{"noise_mode": "const", "force_fp32": True, **(G_kwargs or {})})
     start, stop = features(detector_view(img, crop=crop, network_resolution=G.img_resolution)).chunk(2)
@@ -80,7 +80,7 @@ def redraw_noise(G: Any, generator: torch.Generator | None = None) -> None:
 
 
 def trimmed_mean(distances: Any) -> float:
-    """Mean of the distances between the 1st percentile (rounded down) and the 99th (rounded up), both included."""
+    """Mean of the distances between the 1st percentile (rounded down) and the 99th (rounded up)."""
     values = np.asarray(distances, dtype=np.float64)
     low = np.percentile(values, 1, method="lower")
     high = np.percentile(values, 99, method="higher")

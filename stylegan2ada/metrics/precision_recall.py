@@ -1,4 +1,4 @@
-"""Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), by tiled distances."""
+"""Precision, recall (Kynkaanniemi et al. 2019), density, coverage (Naeem et al. 2020), by tiled distances."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _keep_smallest(nearest: torch.Tensor, distance: torch.Tensor) -> torch.Tenso
 def _blocks(
     a: torch.Tensor, b: torch.Tensor, rounded: Rounding, tile: int, *, upper: bool = False
 ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """(rows of a, rows of b, Euclidean distances between them); with `upper` only on and above the diagonal."""
+    """(rows of a, rows of b, distances between them); with `upper` only blocks on and above the diagonal."""
     squares_a, squares_b = a.square().sum(dim=1), b.square().sum(dim=1)
     for top in range(0, len(a), tile):
         rows = slice(top, min(top + tile, len(a)))

@@ -9,7 +9,9 @@ from tests import golden_data
 
 def test_every_recorded_array_was_compared(request: pytest.FixtureRequest) -> None:
     config = request.config
-    has_selection = config.args != config.getini("testpaths") or config.option.keyword or config.option.deselect
+    has_selection = (
+        config.args != config.getini("testpaths") or config.option.keyword or config.option.deselect
+    )
     if has_selection:
         pytest.skip("only meaningful in a run of all tests")
     unread = sorted(golden_data.everything_recorded() - golden_data.used)

@@ -67,8 +67,8 @@ def test_trimmed_mean_as_recorded() -> None:
 
 
 def test_noise_is_redrawn_in_module_order_and_shared_by_both_ends() -> None:
-    G = Generator(z_dim=4, c_dim=0, w_dim=4, img_resolution=8, img_channels=1, mapping_kwargs={"num_layers": 1},
-                  synthesis_kwargs={"channel_base": 32, "channel_max": 4})  # fmt: skip
+    widths = {"channel_base": 32, "channel_max": 4}
+    G = Generator(z_dim=4, c_dim=0, w_dim=4, img_resolution=8, img_channels=1, synthesis_kwargs=widths)
     ppl.redraw_noise(G, torch.Generator().manual_seed(3))
     again = torch.Generator().manual_seed(3)
     for name, buffer in G.synthesis.named_buffers():
