@@ -1,4 +1,4 @@
-"""Nothing that was recorded may lie about unread: runs last, and only when the whole default run was asked for."""
+"""Nothing that was recorded may lie about unread: runs last, when the whole default run was asked for."""
 
 from __future__ import annotations
 
