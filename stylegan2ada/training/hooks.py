@@ -1,4 +1,4 @@
-"""The seams of the training step: objects whose methods the loop calls in order; all do nothing by default."""
+"""The seams of the training step: objects whose methods the loop calls in order; all no-ops by default."""
 
 from __future__ import annotations
 

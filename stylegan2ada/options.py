@@ -1,0 +1,278 @@
+"""Every flag of the training commands, declared once in groups; the command class and types all share."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from stylegan2ada.config import augmentation_presets
+from stylegan2ada.errors import UserError
+
+HELP_COLUMNS = 100
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Command(click.Command):
+    """Help in groups, `--like_this` read as `--like-this`, and a UserError shown as one sentence."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        settings: dict[str, Any] = {
+            "max_content_width": HELP_COLUMNS,
+            "help_option_names": ["-h", "--help"],
+            "token_normalize_func": _dashed,
+        }
+        kwargs["context_settings"] = settings | (kwargs.get("context_settings") or {})
+        super().__init__(*args, **kwargs)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is not None:
+                title = getattr(parameter, "group", None) or "Other options"
+                groups.setdefault(title, []).append(row)
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=34)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _Refused(error) from error
+
+
+class _Refused(click.ClickException):
+    """What click prints and which code it leaves with, for one of our errors."""
+
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+
+class Option(click.Option):
+    """A click option that knows the heading it is printed under."""
+
+    def __init__(self, *args: Any, group: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+def command(*args: Any, **kwargs: Any) -> Decorator:
+    """click.command with our Command class."""
+    return click.command(*args, cls=Command, **kwargs)
+
+
+def group(title: str, *options: tuple[tuple[str, ...], dict[str, Any]]) -> Decorator:
+    """A decorator that adds these options (made by `opt`) below one heading, in this order."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for names, settings in reversed(options):
+            function = click.option(*names, cls=Option, group=title, **settings)(function)
+        return function
+
+    return decorate
+
+
+def opt(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """One option of a group; the arguments are click.option's."""
+    return names, settings
+
+
+def stack(*groups: Decorator) -> Decorator:
+    """Several groups as one decorator, first group first."""
+    return lambda function: functools.reduce(lambda made, add: add(made), reversed(groups), function)
+
+
+# Types of values.
+
+
+class CommaList(click.ParamType):
+    """`a,b,c` -> ("a", "b", "c"); `none` or nothing -> ()."""
+
+    name = "list"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "[NAME|A,B,C|none]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return tuple(split_list(value)) if isinstance(value, str) else value
+
+
+def split_list(text: str) -> list[str]:
+    """The parts between commas, untrimmed; an empty text or `none` in any case is the empty list."""
+    return [] if text == "" or text.lower() == "none" else text.split(",")
+
+
+_RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
+
+
+def num_range(text: str) -> list[int]:
+    """`3-6` -> [3, 4, 5, 6] (both ends included); `1,2,7` -> [1, 2, 7]; anything else is a ValueError."""
+    ends = _RANGE.fullmatch(text)
+    if ends:
+        return list(range(int(ends[1]), int(ends[2]) + 1))
+    return [int(part) for part in text.split(",")]
+
+
+class NumRange(click.ParamType):
+    """Seeds, rows, columns or layers: see num_range."""
+
+    name = "range"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "[A-B|A,B,C]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return num_range(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a range like 0-9 nor a list like 1,4,7", param, ctx)
+
+
+class NamedValue(click.ParamType):
+    """`NAME=VALUE` -> (name, value)."""
+
+    name = "named"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, equals, rest = value.partition("=")
+        if not (name and equals):
+            self.fail(f"{value!r} must look like NAME=VALUE", param, ctx)
+        return name, rest
+
+
+class WeightedName(click.ParamType):
+    """`NAME[:WEIGHT]` -> (name, weight), weight 1 if left out."""
+
+    name = "weighted"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "NAME[:WEIGHT]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, _, weight = value.partition(":")
+        try:
+            return name, float(weight or 1)
+        except ValueError:
+            self.fail(f"{value!r}: the weight after the colon must be a number", param, ctx)
+
+
+def _dashed(token: str) -> str:
+    return token.replace("_", "-")
+
+
+# The groups of the training commands. Units stand in the help; nothing has a click default, so that the
+# configuration can tell what was asked for from what it chose itself.
+
+_int = {"type": int, "metavar": "INT"}
+_float = {"type": float, "metavar": "FLOAT"}
+_bool = {"type": bool, "metavar": "BOOL"}
+
+required_options = group(
+    "Where from, where to",
+    opt(
+        "--outdir", metavar="DIR", help="Folder that holds the run folders (required, unless --continue=DIR)"
+    ),
+    opt("--data", metavar="PATH", help="Training images: a zip or a folder made by dataset_tool (required)"),
+)
+general_options = group(
+    "General",
+    opt("--gpus", **_int, help="Processes that train together, one device each [default: 1]"),
+    opt("--snap", **_int, help="Ticks between snapshots of images and networks [default: 50]"),
+    opt("--metrics", type=CommaList(), help="Measured at each network snapshot [default: fid50k_full]"),
+    opt("--seed", **_int, help="Start of all random numbers [default: 0]"),
+    opt("-n", "--dry-run", is_flag=True, help="Print what would be done, create nothing"),
+)
+dataset_options = group(
+    "Data set",
+    opt("--cond", **_bool, help="Train on the labels of the data set [default: false]"),
+    opt("--subset", **_int, help="Train on this many images only [default: all]"),
+    opt("--mirror", **_bool, help="Add a left-right mirrored copy of every image [default: false]"),
+    opt("--sampler", type=click.Choice(["uniform", "balanced"]),
+        help="balanced draws every class equally often [default: uniform]"),
+)  # fmt: skip
+base_config_options = group(
+    "Base configuration",
+    opt("--cfg", type=click.Choice(["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar"]),
+        help="Preset that all flags below start from [default: auto]"),
+    opt("--gamma", **_float, help="Weight of the R1 penalty [default: by preset]"),
+    opt("--kimg", **_int, help="Length in thousands of images shown to D [default: by preset, 25000]"),
+    opt("--batch", **_int, help="Images per iteration, over all devices [default: by preset]"),
+    opt("--batch-gpu", **_int, help="Images per device at once, rest is accumulated [default: by preset]"),
+    opt("--cbase", **_int, help="Channels times resolution [default: by preset, 16384 or 32768]"),
+    opt("--cmax", **_int, help="Most channels of a layer [default: 512]"),
+    opt("--tick", **_float, help="Thousands of images per tick [default: 4]"),
+)  # fmt: skip
+loss_options = group(
+    "Loss",
+    opt("--loss", metavar="NAME|PKG.CLASS", help="Registered name or import path [default: stylegan2]"),
+    opt("--loss-opt", type=NamedValue(), multiple=True, help="An argument of the loss (repeatable)"),
+    opt("--term", type=WeightedName(), multiple=True, help="Add a term to the generator's loss (repeatable)"),
+)
+augmentation_options = group(
+    "Discriminator augmentation",
+    opt("--aug", type=click.Choice(["noaug", "ada", "fixed"]), help="Who sets the strength [default: ada]"),
+    opt("--p", **_float, help="Strength for --aug=fixed, 0 to 1"),
+    opt("--target", **_float, help="Target of ADA's overfitting measure, 0 to 1 [default: 0.6]"),
+    opt("--augpipe", type=click.Choice(list(augmentation_presets())),
+        help="Kinds of augmentation [default: bgc]"),
+    opt("--ada-max-p", **_float, help="Upper bound of ADA's strength, 0 to 1 [default: none]"),
+)  # fmt: skip
+transfer_options = group(
+    "Transfer learning",
+    opt("--resume", metavar="PKL", help="Start from these networks: ffhq256, ffhq512, ffhq1024, celebahq256, "
+        "lsundog256, a file or a URL [default: noresume]"),
+    opt("--freezed", **_int, help="Freeze the first layers of D [default: 0]"),
+)  # fmt: skip
+performance_options = group(
+    "Performance",
+    opt("--device", metavar="NAME", help="auto, cpu, cuda, mps [default: auto, the fastest there is]"),
+    opt("--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+        help="Of the highest resolutions [default: auto, fp16 on CUDA, else fp32]"),
+    opt("--fp32", **_bool, help="Build networks without half precision [default: false]"),
+    opt("--nhwc", **_bool, help="Channels-last memory for half precision [default: false]"),
+    opt("--nobench", **_bool, help="No search for the fastest convolutions at the start [default: false]"),
+    opt("--allow-tf32", **_bool, help="Let CUDA compute float32 in TF32 [default: false]"),
+    opt("--workers", **_int, help="Threads that prepare images, per process [default: 3]"),
+)  # fmt: skip
+run_control_options = group(
+    "Run control",
+    opt("--continue", "continue_run", metavar="DIR|latest",
+        help="Go on with a run exactly where its saved state ends, in its folder; latest = the newest run in "
+        "--outdir, or a new one if there is none"),
+    opt("--state-minutes", **_float, help="Minutes between saved states [default: only with snapshots]"),
+    opt("--keep-snapshots", **_int, help="Keep only this many newest network snapshots [default: all]"),
+    opt("--detector", type=NamedValue(), multiple=True, metavar="NAME=PATH",
+        help="File of a feature network for the metrics: inception, vgg16, ... (repeatable)"),
+)  # fmt: skip
+train_options = stack(
+    required_options,
+    general_options,
+    dataset_options,
+    base_config_options,
+    loss_options,
+    augmentation_options,
+    transfer_options,
+    performance_options,
+    run_control_options,
+)
+
+
+def terminal_width() -> int:
+    """Columns that a printed table may use."""
+    return min(int(os.environ.get("COLUMNS", HELP_COLUMNS)), HELP_COLUMNS)
