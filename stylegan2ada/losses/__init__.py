@@ -1,0 +1,1 @@
+"""Losses: an adversarial objective, regularisers, and generator terms; chosen by name, open to plugins."""

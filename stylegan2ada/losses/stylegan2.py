@@ -1,0 +1,245 @@
+"""The loss that trains G and D: an objective of the table, lazy R1 and path length, and generator terms."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylegan2ada import stats
+from stylegan2ada.errors import UserError
+from stylegan2ada.losses.draws import Draws
+from stylegan2ada.losses.objectives import Objective, Penalty, find_objective, r1_penalty
+from stylegan2ada.losses.terms import GeneratorTerm, make_term, weighted_sum
+
+PHASES = {f"{network}{part}": network for network in "GD" for part in ("main", "reg", "both")}
+
+
+class StyleGAN2Loss:
+    """Adds the gradients of a phase to the parameters that require them; knows nothing of optimisers.
+
+    Nothing here reads a value back from the device, so a step can be queued, or captured, as a whole.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        G_mapping: Callable[..., Tensor],  # (z, c) -> ws
+        G_synthesis: Callable[..., Tensor],  # ws -> images
+        D: Callable[..., Tensor],  # (images, c) -> logits
+        augment_pipe: Callable[..., Tensor] | None = None,  # applied to everything that D sees
+        style_mixing_prob: float = 0.9,
+        r1_gamma: float = 10,
+        pl_batch_shrink: int = 2,  # path length looks at a batch this much smaller
+        pl_decay: float = 0.01,  # of the running mean path length
+        pl_weight: float = 2,
+        *,
+        objective: str = "stylegan2",
+        terms: Iterable[GeneratorTerm | str] = (),  # added to what G minimises; text: "NAME[:WEIGHT]"
+        draws: Draws | None = None,  # None: random
+        gp_weight: float = 10,  # lambda of wgan-gp
+        drift_weight: float = 0.001,  # of wgan-gp: times E[D(real)^2]
+        weight_clip: float = 0.01,  # of wgan: bound of D's effective weights
+    ) -> None:
+        self.device = torch.device(device)
+        self.G_mapping, self.G_synthesis, self.D = G_mapping, G_synthesis, D
+        self.augment_pipe = augment_pipe
+        self.objective = find_objective(objective)
+        has_regularisers = self.objective.has_regularisers
+        self.r1_gamma = r1_gamma if has_regularisers else 0
+        self.pl_weight = pl_weight if has_regularisers else 0
+        self.pl_batch_shrink, self.pl_decay = pl_batch_shrink, pl_decay
+        self.style_mixing_prob = style_mixing_prob
+        self.gp_weight, self.drift_weight, self.weight_clip = gp_weight, drift_weight, weight_clip
+        self.terms = [make_term(term, device=device) if isinstance(term, str) else term for term in terms]
+        self.draws = draws if draws is not None else Draws(self.device, style_mixing_prob)
+        self.pl_mean = torch.zeros([], device=self.device)
+        _check_critic(D, self.objective)
+
+    @classmethod
+    def network_settings(cls, objective: str = "stylegan2") -> dict[str, Any]:
+        """Constructor arguments that the objective asks of D, e.g. no minibatch-stddev."""
+        return find_objective(objective).network_settings
+
+    # The phases
+
+    def accumulate_gradients(
+        self,
+        phase: str,  # Gmain, Greg, Gboth, Dmain, Dreg, Dboth
+        real_img: Tensor,  # [N, C, H, W] in [-1, 1]
+        real_c: Tensor,  # [N, c_dim]
+        gen_z: Tensor,  # [N, z_dim]
+        gen_c: Tensor,  # [N, c_dim]
+        sync: bool,  # for losses that wrap networks in DDP; here the training loop averages over ranks
+        gain: float,  # factor of the gradients
+    ) -> None:
+        """Back-propagate one round of one phase."""
+        network, part = PHASES[phase], phase[1:]
+        is_main, is_reg = part != "reg", part != "main"
+
+        if network == "G":
+            if is_main:
+                self._fool(real_img, gen_z, gen_c).mul(gain).backward()
+            if is_reg and self.pl_weight:
+                self._even_out_paths(gen_z, gen_c).mul(gain).backward()
+            return
+
+        has_r1 = is_reg and self.r1_gamma != 0
+        if is_main or has_r1:
+            fakes = self._reject_fakes(gen_z, gen_c, gain) if is_main else None
+            self._accept_reals(real_img, real_c, fakes, has_r1).mul(gain).backward()
+
+    def after_step(self, phase: Any) -> None:
+        """Called when a phase's optimiser has moved the weights; `phase` is a name or has one."""
+        if self.objective.clips_weights and getattr(phase, "name", phase).startswith("D"):
+            clip_effective_weights(self.D, self.weight_clip)
+
+    def start(self, context: Any) -> None:
+        """Hand what the training loop knows to the terms that want it."""
+        for term in self.terms:
+            if hasattr(term, "start"):
+                term.start(context)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive an interruption."""
+        states = {term.name: term.state_dict() for term in self.terms if hasattr(term, "state_dict")}
+        return {"pl_mean": self.pl_mean.clone(), "terms": states}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pl_mean.copy_(state["pl_mean"])
+        for term in self.terms:
+            if hasattr(term, "load_state_dict") and term.name in state["terms"]:
+                term.load_state_dict(state["terms"][term.name])
+
+    # The generator's side
+
+    def _fool(self, real_img: Tensor, z: Tensor, c: Tensor) -> Tensor:
+        img, _ = self._generate(z, c)
+        logits = self._judge("fake", self._augment(img), c)
+        wanted = stats.report("Loss/G/loss", self.objective.g(logits))
+        return sum(weighted_sum(self.terms, img, c, real_img), start=wanted.mean())
+
+    def _even_out_paths(self, z: Tensor, c: Tensor) -> Tensor:
+        """Path length regularisation (Karras et al. 2020, arXiv:1912.04958, eq. 4)."""
+        n = max(len(z) // self.pl_batch_shrink, 1)
+        img, ws = self._generate(z[:n], c[:n])
+        direction = self.draws.pl_noise(img) / math.sqrt(math.prod(img.shape[2:]))
+        (change,) = torch.autograd.grad((img * direction).sum(), ws, create_graph=True)  # [n, num_ws, w_dim]
+        lengths = change.square().sum(2).mean(1).sqrt()
+        # upstream: the running mean is not cut from the graph; a little gradient flows through it.
+        mean = torch.lerp(self.pl_mean, lengths.mean(), self.pl_decay)
+        self.pl_mean.copy_(mean.detach())
+        penalty = stats.report("Loss/pl_penalty", (lengths - mean).square())
+        weighted = stats.report("Loss/G/reg", penalty * self.pl_weight)
+        return weighted.mean() + _zero(img)
+
+    def _generate(self, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and the ws they were made from."""
+        ws = self.G_mapping(z, c)
+        if self.style_mixing_prob > 0:
+            num_ws = ws.shape[1]
+            second = self.G_mapping(self.draws.mixing_z(z), c, skip_w_avg_update=True)
+            # A mask, not a slice: the cutoff's value never has to leave the device.
+            is_first = torch.arange(num_ws, device=ws.device) < self.draws.mixing_cutoff(num_ws)
+            ws = torch.where(is_first[:, None], ws, second)
+        mode = self.draws.noise_mode
+        return self.G_synthesis(ws) if mode is None else self.G_synthesis(ws, noise_mode=mode), ws
+
+    # The discriminator's side
+
+    def _reject_fakes(self, z: Tensor, c: Tensor, gain: float) -> tuple[Tensor, Tensor]:
+        """Back-propagate D's loss of fakes; what D saw, and the loss per sample."""
+        with torch.no_grad():
+            seen = self._augment(self._generate(z, c)[0])
+        loss = self.objective.on_fake(self._judge("fake", seen, c))
+        loss.mean().mul(gain).backward()  # at once: the graphs of both halves need not live together
+        return seen, loss.detach()
+
+    def _accept_reals(
+        self, img: Tensor, c: Tensor, fakes: tuple[Tensor, Tensor] | None, has_r1: bool
+    ) -> Tensor:
+        """D's loss of reals (when it saw fakes), and its penalties."""
+        img = img.detach().requires_grad_(has_r1)
+        seen = self._augment(img)
+        logits = self._judge("real", seen, c)
+        total = _zero(logits)
+        if fakes is not None:
+            fake_seen, fake_loss = fakes
+            loss = self.objective.on_real(logits)
+            stats.report("Loss/D/loss", fake_loss + loss)
+            total = total + loss.mean()
+            if (measure := self.objective.penalty) is not None:
+                total = total + self._critic_penalty(measure, seen, fake_seen, c, logits)
+        if has_r1:
+            penalty = stats.report("Loss/r1_penalty", r1_penalty(logits, img))  # before augmentation
+            total = total + stats.report("Loss/D/reg", penalty * (self.r1_gamma / 2)).mean()
+        return total
+
+    def _critic_penalty(
+        self, measure: Penalty, real_seen: Tensor, fake_seen: Tensor, c: Tensor, real_logits: Tensor
+    ) -> Tensor:
+        full = {"force_fp32": True} if _takes(self.D, "force_fp32") else {}
+        mix = self.draws.interpolation(len(real_seen))
+        penalty = measure(lambda x: self.D(x, c, **full), real_seen, fake_seen, mix)
+        stats.report("Loss/gradient_penalty", penalty)
+        drift = real_logits.square().flatten() * (self.drift_weight if self.objective.has_drift else 0)
+        return stats.report("Loss/D/reg", penalty * self.gp_weight + drift).mean()
+
+    def _augment(self, img: Tensor) -> Tensor:
+        if self.augment_pipe is None:
+            return img
+        percentile = self.draws.augment_percentile
+        return (
+            self.augment_pipe(img)
+            if percentile is None
+            else self.augment_pipe(img, debug_percentile=percentile)
+        )
+
+    def _judge(self, kind: str, seen: Tensor, c: Tensor) -> Tensor:
+        logits = self.D(seen, c)
+        stats.report(f"Loss/scores/{kind}", logits)
+        stats.report(f"Loss/signs/{kind}", logits.sign())
+        return logits
+
+
+def _zero(values: Tensor) -> Tensor:
+    """0 with a graph: every parameter behind `values` gets a gradient of zero rather than none.
+
+    upstream: Adam then still counts the step and lets the second moment decay, e.g. of the last bias.
+    """
+    return values.flatten(1)[:, 0].mul(0).mean()
+
+
+@torch.no_grad()
+def clip_effective_weights(network: Callable[..., Tensor], bound: float) -> None:
+    """Clip parameters so that what the layers compute with lies in [-bound, bound].
+
+    Layers with equalised learning rate store N(0, 1) and scale when used; their stored weights may be larger.
+    """
+    assert isinstance(network, torch.nn.Module)
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            reach = bound / float(getattr(module, f"{name}_gain", 1))
+            parameter.clamp_(-reach, reach)
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """True if `function` accepts an argument of this name."""
+    call = function.forward if isinstance(function, torch.nn.Module) else function
+    parameters = inspect.signature(call).parameters.values()
+    return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
+def _check_critic(D: Any, objective: Objective) -> None:
+    """Refuse a D that compares samples where the objective measures each sample's gradient."""
+    if objective.penalty is None or not isinstance(D, torch.nn.Module):
+        return
+    if any(type(module).__name__ == "MinibatchStdLayer" for module in D.modules()):
+        raise UserError(
+            f"--loss={objective.name} penalises D's gradient sample by sample, but this D mixes samples in a "
+            "minibatch-stddev layer; build D with epilogue_kwargs mbstd_num_channels=0"
+        )
