@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
-import torch
+
+if TYPE_CHECKING:
+    import torch  # not at run time: workers that only write PNG shall stay small and start fast
 
 
 def to_float(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 [..., H, W] in [0, 255] -> float32 in [-1, 1]."""
-    return pixels.to(torch.float32) / 127.5 - 1
+    return pixels.float() / 127.5 - 1
 
 
 def to_uint8(img: torch.Tensor) -> torch.Tensor:
     """float in [-1, 1] -> uint8 in [0, 255]: x * 127.5 + 128, clipped, then truncated (generate, metrics)."""
-    return (img.to(torch.float32) * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    return (img.float() * 127.5 + 128).clamp(0, 255).byte()
 
 
 def range_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
