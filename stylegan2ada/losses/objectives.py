@@ -26,7 +26,7 @@ def slopes(logits: Tensor, inputs: Tensor) -> Tensor:
 
 
 def r1_penalty(real_logits: Tensor, real_img: Tensor) -> Tensor:
-    """Squared gradient norm at real images, [N]; half of it is R1 (Mescheder 2018, arXiv:1801.04406, eq. 9)."""
+    """Squared gradient norm at real images, [N]; half of it is R1 (Mescheder et al., arXiv:1801.04406)."""
     return slopes(real_logits, real_img).square().flatten(1).sum(1)
 
 
