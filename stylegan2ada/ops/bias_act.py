@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
 from stylegan2ada.errors import UserError
 from stylegan2ada.ops import pick_impl
@@ -69,25 +71,108 @@ def bias_act(
     spec = activation_funcs[act]
     alpha = spec.def_alpha if alpha is None else float(alpha)
     gain = spec.def_gain if gain is None else float(gain)
-    clamp = None if clamp is None or clamp == math.inf else float(clamp)
     assert clamp is None or clamp >= 0, f"clamp={clamp} must not be negative"
     if b is not None:
-        assert b.ndim == 1 and 0 <= dim < x.ndim and b.shape[0] == x.shape[dim], (x.shape, b.shape, dim)
+        assert b.shape == (x.shape[dim],), (x.shape, b.shape, dim)
         b = b.to(x.dtype)
-    pick_impl(impl)
-    return _reference(x, b, dim, act, alpha, gain, clamp)
+    if clamp is not None:  # as x can hold it, so that a clipped output compares equal to the limit
+        clamp = float(torch.tensor(clamp, dtype=x.dtype))
+    how = How(dim % max(x.ndim, 1), act, alpha, gain, clamp)
+    if pick_impl(impl) == "fast" and _output_tells_slope(how):
+        return _FromOutput.apply(x, b, how)
+    return _reference(x, b, how)
+
+
+@dataclass(frozen=True)
+class How:
+    """The settled arguments of one call."""
+
+    dim: int
+    act: str
+    alpha: float
+    gain: float
+    clamp: float | None
 
 
 def _along(b: Tensor, dim: int, ndim: int) -> Tensor:
     return b.reshape([-1 if axis == dim else 1 for axis in range(ndim)])
 
 
-def _reference(
-    x: Tensor, b: Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None
-) -> Tensor:
+def _reference(x: Tensor, b: Tensor | None, how: How) -> Tensor:
     if b is not None:
-        x = x + _along(b, dim, x.ndim)
-    y = activation_funcs[act].func(x, alpha) * gain
-    if clamp is not None:  # not torch.clamp: its slope at the limit is 1
-        y = torch.where(y.abs() < clamp, y, y.sign() * clamp)
+        x = x + _along(b, how.dim, x.ndim)
+    y = activation_funcs[how.act].func(x, how.alpha) * how.gain
+    if how.clamp is not None:  # not torch.clamp: its slope at the limit is 1
+        y = torch.where(y.abs() < how.clamp, y, y.sign() * how.clamp)
     return y
+
+
+# Fast: one output, which is all that the gradients need.
+
+
+def _output_tells_slope(how: How) -> bool:
+    """Whether phi' follows from the output alone."""
+    return how.act != "swish" and how.gain > 0 and (how.act != "lrelu" or how.alpha > 0)
+
+
+class _FromOutput(Function):
+    """bias_act that saves its output only. Backward is built of differentiable operations of it, so that
+    second and higher orders follow by themselves.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, b: Tensor | None, how: How) -> Tensor:
+        y = x.clone() if b is None else x + _along(b, how.dim, x.ndim)
+        y = _IN_PLACE[how.act](y, how.alpha)
+        if how.gain != 1:
+            y.mul_(how.gain)
+        return y if how.clamp is None else F.hardtanh_(y, -how.clamp, how.clamp)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None, How], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.has_bias, ctx.how = inputs[1] is not None, inputs[2]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        (y,) = ctx.saved_tensors
+        how = ctx.how
+        if how.clamp is not None:  # zero where the limit was reached
+            dy = torch.ops.aten.hardtanh_backward(dy, y.detach(), -how.clamp, how.clamp)
+        dx = _times_slope(dy, y, how)
+        if not (ctx.has_bias and ctx.needs_input_grad[1]):
+            return dx, None, None
+        return dx, dx.sum([axis for axis in range(dx.ndim) if axis != how.dim]), None
+
+
+_IN_PLACE: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "linear": lambda x, alpha: x,
+    "relu": lambda x, alpha: x.relu_(),
+    "lrelu": lambda x, alpha: F.leaky_relu_(x, alpha),
+    "tanh": lambda x, alpha: x.tanh_(),
+    "sigmoid": lambda x, alpha: x.sigmoid_(),
+    "elu": lambda x, alpha: F.elu_(x),
+    "selu": lambda x, alpha: F.selu_(x),
+    "softplus": lambda x, alpha: F.softplus(x),
+}
+
+
+def _times_slope(dy: Tensor, y: Tensor, how: How) -> Tensor:
+    """dy * gain * phi', with phi' from u = phi = y / gain."""
+    gain = how.gain
+    if how.act == "linear":
+        return dy * gain if gain != 1 else dy
+    if how.act in ("relu", "lrelu"):  # the sign of y decides; one pass instead of compare, select, multiply
+        slope = how.alpha if how.act == "lrelu" else 0.0
+        return torch.ops.aten.leaky_relu_backward(dy, y.detach(), slope, True) * gain
+    u = y / gain
+    if how.act == "tanh":
+        return dy * ((1 - u * u) * gain)
+    if how.act == "sigmoid":
+        return dy * (u * (1 - u) * gain)
+    if how.act == "softplus":
+        return dy * (-torch.expm1(-u) * gain)
+    scale, alpha = (SELU_SCALE, SELU_ALPHA) if how.act == "selu" else (1.0, 1.0)
+    return dy * (torch.where(u < 0, u + scale * alpha, scale) * gain)  # elu and selu

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
 
 from stylegan2ada.ops import pick_impl
 
 Pair = int | Sequence[int]
 SEPARABLE_FROM = 8  # taps from which a 1-D filter stays 1-D
-
-# Public functions.
 
 
 def setup_filter(
@@ -26,17 +27,18 @@ def setup_filter(
 ) -> Tensor:
     """Taps for the functions below: float32, [T] if separable, else [fh, fw]."""
     taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
-    assert taps.ndim <= 2 and taps.numel() > 0, f"filter of shape {tuple(taps.shape)}"
+    assert taps.ndim <= 2, f"a filter has at most two dimensions, not {taps.ndim}"
+    assert taps.numel() > 0, "a filter needs at least one tap"
     taps = torch.atleast_1d(taps)
     if separable is None:
         separable = taps.ndim == 1 and len(taps) >= SEPARABLE_FROM
-    assert taps.ndim == 1 or not separable, "a 2-D filter cannot be declared separable"
-    if taps.ndim == 1 and not separable:
+    if not separable and taps.ndim == 1:
         taps = torch.outer(taps, taps)
+    assert taps.ndim == 1 or not separable, "a 2-D filter cannot be declared separable"
     if normalize:
         taps = taps / taps.sum()
     if flip_filter:
-        taps = taps.flip(tuple(range(taps.ndim)))
+        taps = _reverse(taps)
     return (taps * gain ** (taps.ndim / 2)).to(device)
 
 
@@ -50,14 +52,26 @@ def upfirdn2d(
     gain: float = 1,
     impl: str = "auto",
 ) -> Tensor:
-    """Per channel: up-1 zeros after each sample, padding, filter without padding of its own, every down-th."""
+    """Per channel: up-1 zeros after each sample, padding, filtering inside the padded image, every down-th.
+
+    A 1-D filter is applied along x and along y. Every order of gradient exists for x, none for f.
+    """
     assert x.ndim == 4, x.shape
-    columns, rows = _axes(up, down, padding)
-    taps = _taps(f, x)
-    assert columns.length(x.shape[3], taps.shape[-1]) > 0, "nothing is left of the width"
-    assert rows.length(x.shape[2], taps.shape[0]) > 0, "nothing is left of the height"
-    pick_impl(impl)
-    return _reference(x, taps if flip_filter else taps.flip(tuple(range(taps.ndim))), columns, rows, gain)
+    left, right, top, bottom = padding_edges(padding)
+    columns = Axis(_pair(up)[0], _pair(down)[0], left, right)
+    rows = Axis(_pair(up)[1], _pair(down)[1], top, bottom)
+    taps = x.new_ones([1, 1]) if f is None else f.to(x)
+    assert taps.ndim in (1, 2), f"filter of shape {tuple(taps.shape)}"
+    assert not taps.requires_grad, "filters are constants"
+    columns.check(x.shape[3], taps.shape[-1], "width")
+    rows.check(x.shape[2], taps.shape[0], "height")
+    if not flip_filter:
+        taps = _reverse(taps)
+    if gain != 1:
+        taps = taps * gain ** (taps.ndim / 2)
+    if pick_impl(impl) == "ref":
+        return _reference(x, taps, columns, rows)
+    return _Resample.apply(x, taps, columns, rows)
 
 
 def filter2d(
@@ -69,7 +83,7 @@ def filter2d(
     impl: str = "auto",
 ) -> Tensor:
     """Filtered image of the same size, [N, C, H, W]; `padding` comes on top."""
-    edges = [user + own for user, own in zip(_edges(padding), _centred(f, 1, 1))]
+    edges = _centred(f, 1, 1, padding)
     return upfirdn2d(x, f, padding=edges, flip_filter=flip_filter, gain=gain, impl=impl)
 
 
@@ -82,10 +96,10 @@ def upsample2d(
     gain: float = 1,
     impl: str = "auto",
 ) -> Tensor:
-    """Image enlarged by `up`, same brightness; `padding` comes on top."""
-    edges = [user + own for user, own in zip(_edges(padding), _centred(f, up, 1))]
-    gain = gain * _pair(up)[0] * _pair(up)[1]
-    return upfirdn2d(x, f, up=up, padding=edges, flip_filter=flip_filter, gain=gain, impl=impl)
+    """Image enlarged by `up`, equally bright; `padding` comes on top."""
+    edges = _centred(f, up, 1, padding)
+    brightness = gain * _pair(up)[0] * _pair(up)[1]
+    return upfirdn2d(x, f, up=up, padding=edges, flip_filter=flip_filter, gain=brightness, impl=impl)
 
 
 def downsample2d(
@@ -98,31 +112,47 @@ def downsample2d(
     impl: str = "auto",
 ) -> Tensor:
     """Image reduced by `down`; `padding` comes on top."""
-    edges = [user + own for user, own in zip(_edges(padding), _centred(f, 1, down))]
+    edges = _centred(f, 1, down, padding)
     return upfirdn2d(x, f, down=down, padding=edges, flip_filter=flip_filter, gain=gain, impl=impl)
 
 
 # Sizes and paddings.
 
 
+@dataclass(frozen=True)
 class Axis:
-    """What happens along one axis: factor up, zeros before and after (negative: crop), factor down."""
+    """What happens along one axis."""
 
-    __slots__ = ("up", "down", "before", "after")
+    up: int = 1
+    down: int = 1
+    before: int = 0  # zeros on the upsampled grid; negative crops
+    after: int = 0
 
-    def __init__(self, up: int, down: int, before: int, after: int) -> None:
-        assert up >= 1 and down >= 1, (up, down)
-        self.up, self.down, self.before, self.after = up, down, before, after
+    def check(self, size: int, taps: int, name: str) -> None:
+        assert min(self.up, self.down) >= 1, f"{name}: up={self.up}, down={self.down}"
+        assert size * self.up + min(self.before, 0) + min(self.after, 0) > 0, f"all of the {name} is cropped"
+        assert self.length(size, taps) > 0, f"{name} {size} is too small for {taps} taps"
 
     def length(self, size: int, taps: int) -> int:
+        """Samples that come out of `size` samples."""
         return (size * self.up + self.before + self.after - taps) // self.down + 1
 
+    def misses(self, size: int, taps: int) -> bool:
+        """Whether no sample of the input touches the output: all is padding, or skipped by `down`."""
+        covered = (self.length(size, taps) - 1) * self.down + taps
+        return self.before >= covered or (size - 1) * self.up + self.before < 0
 
-def resampling_padding(taps: int, up: int, down: int) -> tuple[int, int]:
+    def adjoint(self, size: int, taps: int) -> Axis:
+        """The axis of the transposed operation: from length(size, taps) samples back to `size`."""
+        spare = size * self.up - self.length(size, taps) * self.down
+        return Axis(self.down, self.up, taps - 1 - self.before, spare + self.before - self.up + 1)
+
+
+def resampling_padding(taps: int, up: int = 1, down: int = 1) -> tuple[int, int]:
     """Zeros before and after that keep a filter of `taps` centred while an axis is resampled."""
     before = after = 0
     if up > 1:
-        before, after = before + (taps + up - 1) // 2, after + (taps - up) // 2
+        before, after = (taps + up - 1) // 2, (taps - up) // 2
     if down > 1:
         before, after = before + (taps - down + 1) // 2, after + (taps - down) // 2
     return before, after
@@ -133,14 +163,21 @@ def filter_size(f: Tensor | None) -> tuple[int, int]:
     return (1, 1) if f is None else (f.shape[-1], f.shape[0])
 
 
-def _centred(f: Tensor | None, up: Pair, down: Pair) -> list[int]:
-    out: list[int] = []
+def padding_edges(padding: Pair) -> tuple[int, int, int, int]:
+    """(left, right, top, bottom)."""
+    if not isinstance(padding, int) and len(padding) == 4:
+        left, right, top, bottom = (int(p) for p in padding)
+        return left, right, top, bottom
+    x, y = _pair(padding)
+    return x, x, y, y
+
+
+def _centred(f: Tensor | None, up: Pair, down: Pair, padding: Pair) -> list[int]:
+    """The user's padding plus what centres the filter; both formulas agree where nothing is resampled."""
+    edges: list[int] = []
     for taps, u, d in zip(filter_size(f), _pair(up), _pair(down)):
-        if u == d == 1:
-            out += [taps // 2, (taps - 1) // 2]
-        else:
-            out += resampling_padding(taps, u, d)
-    return out
+        edges += [(taps + u - d) // 2, (taps - max(u, d)) // 2]
+    return [own + user for own, user in zip(edges, padding_edges(padding))]
 
 
 def _pair(value: Pair) -> tuple[int, int]:
@@ -150,42 +187,19 @@ def _pair(value: Pair) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def _edges(padding: Pair) -> tuple[int, int, int, int]:
-    """(left, right, top, bottom)."""
-    if not isinstance(padding, int) and len(padding) == 4:
-        left, right, top, bottom = (int(p) for p in padding)
-        return left, right, top, bottom
-    x, y = _pair(padding)
-    return x, x, y, y
+def _reverse(taps: Tensor) -> Tensor:
+    return taps.flip(tuple(range(taps.ndim)))
 
 
-def _axes(up: Pair, down: Pair, padding: Pair) -> tuple[Axis, Axis]:
-    """(columns, rows)."""
-    left, right, top, bottom = _edges(padding)
-    return (
-        Axis(_pair(up)[0], _pair(down)[0], left, right),
-        Axis(_pair(up)[1], _pair(down)[1], top, bottom),
-    )
+# Reference: each step of the definition by itself. `taps` are those of a correlation from here on.
 
 
-def _taps(f: Tensor | None, x: Tensor) -> Tensor:
-    if f is None:
-        return x.new_ones([1, 1])
-    assert f.ndim in (1, 2) and not f.requires_grad, "filters are constants of one or two dimensions"
-    return f.to(x)
-
-
-# Reference.
-
-
-def _reference(x: Tensor, taps: Tensor, columns: Axis, rows: Axis, gain: float) -> Tensor:
+def _reference(x: Tensor, taps: Tensor, columns: Axis, rows: Axis) -> Tensor:
     x = _spread(_spread(x, columns.up, 3), rows.up, 2)
     x = F.pad(x, [columns.before, columns.after, rows.before, rows.after])  # negative crops
-    if taps.ndim == 1:
-        x = _correlate(_correlate(x, taps[None, :]), taps[:, None])
-    else:
-        x = _correlate(x, taps)
-    return x[:, :, :: rows.down, :: columns.down] * gain
+    for kernel in [taps] if taps.ndim == 2 else [taps[None, :], taps[:, None]]:
+        x = F.conv2d(x, _per_channel(kernel, x.shape[1]), groups=x.shape[1])
+    return x[:, :, :: rows.down, :: columns.down]
 
 
 def _spread(x: Tensor, factor: int, axis: int) -> Tensor:
@@ -196,6 +210,99 @@ def _spread(x: Tensor, factor: int, axis: int) -> Tensor:
     return torch.stack([x, *gaps], dim=axis + 1).flatten(axis, axis + 1)
 
 
-def _correlate(x: Tensor, kernel: Tensor) -> Tensor:
-    channels = x.shape[1]
-    return F.conv2d(x, kernel.expand(channels, 1, *kernel.shape), groups=channels)
+def _per_channel(kernel: Tensor, channels: int) -> Tensor:
+    return kernel.expand(channels, 1, *kernel.shape)  # [C, 1, kh, kw]
+
+
+# Fast: padding and factors go into the convolution.
+
+
+class _Resample(Function):
+    """upfirdn2d as a linear map of x; its derivative is the same map with exchanged factors.
+
+    torch's own second derivative of a depthwise convolution is one convolution per channel, thousands in a
+    network; here every order is a few calls.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, taps: Tensor, columns: Axis, rows: Axis) -> Tensor:
+        if taps.ndim == 2:
+            return _resample(x, taps, columns, rows)
+        x = _resample(x, taps[None, :], columns, Axis())
+        return _resample(x, taps[:, None], Axis(), rows)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Axis, Axis], output: Tensor) -> None:
+        x, taps, columns, rows = inputs
+        ctx.save_for_backward(taps)
+        ctx.columns = columns.adjoint(x.shape[3], taps.shape[-1])
+        ctx.rows = rows.adjoint(x.shape[2], taps.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None]:
+        (taps,) = ctx.saved_tensors
+        return _Resample.apply(dy, _reverse(taps), ctx.columns, ctx.rows), None, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], x: Tensor, taps: Tensor, columns: Axis, rows: Axis
+    ) -> tuple[Tensor, int]:
+        if in_dims[1] is not None:  # one filter per element
+            images = x.unbind(in_dims[0]) if in_dims[0] is not None else [x] * info.batch_size
+            pairs = zip(images, taps.unbind(in_dims[1]))
+            return torch.stack([_Resample.apply(image, own, columns, rows) for image, own in pairs]), 0
+        x = x.movedim(in_dims[0], 0)  # [B, N, C, H, W]
+        y = _Resample.apply(x.flatten(0, 1), taps, columns, rows)
+        return y.unflatten(0, x.shape[:2]), 0
+
+
+def _resample(x: Tensor, kernel: Tensor, columns: Axis, rows: Axis) -> Tensor:
+    """upfirdn2d with a 2-D kernel, in as few passes over the image as torch's convolutions allow."""
+    (height, width), (kh, kw) = x.shape[2:], kernel.shape
+    if columns.misses(width, kw) or rows.misses(height, kh):
+        return x.new_zeros([*x.shape[:2], rows.length(height, kh), columns.length(width, kw)])
+    if columns.up == rows.up == 1:
+        return _reduce(x, kernel, columns, rows)
+    if columns.down == rows.down == 1:
+        return _enlarge(x, kernel, columns, rows)
+    x = _spread(_spread(x, columns.up, 3), rows.up, 2)
+    return _reduce(x, kernel, replace(columns, up=1), replace(rows, up=1))
+
+
+def _reduce(x: Tensor, kernel: Tensor, columns: Axis, rows: Axis) -> Tensor:
+    """Strided convolution. It pads both sides alike, so the unequal rest is cropped before and after."""
+    pads, kept = [], []
+    for dim, taps, axis in ((2, kernel.shape[0], rows), (3, kernel.shape[1], columns)):
+        count = axis.length(x.shape[dim], taps)
+        x = _crop(x, dim, max(-axis.before, 0), max(-axis.after, 0))
+        before = max(axis.before, 0)
+        pad = max(before, axis.after)
+        pad += (before - pad) % axis.down  # the wanted samples stay on the stride
+        pads.append(pad)
+        kept.append(((pad - before) // axis.down, count))
+    strides = rows.down, columns.down
+    y = F.conv2d(x, _per_channel(kernel, x.shape[1]), stride=strides, padding=pads, groups=x.shape[1])
+    for dim, (start, count) in zip((2, 3), kept):
+        y = _crop(y, dim, start, y.shape[dim] - start - count)
+    return y
+
+
+def _enlarge(x: Tensor, kernel: Tensor, columns: Axis, rows: Axis) -> Tensor:
+    """Transposed convolution: all samples that the image touches, of which the padding decides what stays."""
+    pads, surplus = [], []
+    for dim, taps, axis in ((2, kernel.shape[0], rows), (3, kernel.shape[1], columns)):
+        first = taps - 1 - axis.before
+        last = (x.shape[dim] - 1) * axis.up + taps - first - axis.length(x.shape[dim], taps)
+        pad = max(min(first, last), 0)
+        pads.append(pad)
+        surplus.append((first - pad, last - pad))
+    weight, strides = _per_channel(_reverse(kernel), x.shape[1]), (rows.up, columns.up)
+    y = F.conv_transpose2d(x, weight, stride=strides, padding=pads, groups=x.shape[1])
+    for dim, (first, last) in zip((2, 3), surplus):
+        y = _crop(y, dim, max(first, 0), max(last, 0))
+    missing = [max(-edge, 0) for pair in reversed(surplus) for edge in pair]
+    return F.pad(y, missing) if any(missing) else y
+
+
+def _crop(x: Tensor, dim: int, before: int, after: int) -> Tensor:
+    return x.narrow(dim, before, x.shape[dim] - before - after) if before or after else x
