@@ -1,0 +1,131 @@
+"""Our own format: one safetensors file that holds everything, and a card beside it for people to read.
+
+Tensors are named `G/<state-dict key>`; the header's one text entry is JSON with the constructor arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from stylegan2ada import files
+from stylegan2ada.checkpoints import official_names
+from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
+from stylegan2ada.checkpoints.rebuild import Description, build, describe_module
+
+_HEADER_KEY = "stylegan2ada"
+FORMAT_VERSION = 1
+_TUPLE = "tuple"  # JSON has only lists: {"tuple": [...]} stands for a tuple
+
+
+def is_native(data: bytes) -> bool:
+    """Does it start like a safetensors file: eight bytes of length, then a JSON object? No pickle does."""
+    return data[8:10] == b'{"'
+
+
+def write_native(networks: dict[str, Any], path: Path) -> None:
+    """Write `path` and its card `path` with the ending .json; equal networks give equal bytes."""
+    tensors: dict[str, torch.Tensor] = {}
+    described: dict[str, Any] = {}
+    for entry in official_names.ENTRY_CLASSES:
+        module = networks.get(entry)
+        if module is None:
+            continue
+        description = describe_module(module)
+        described[entry] = {
+            "class": description.class_name,
+            "init_args": _to_json(f"{entry} arguments", description.init_args),
+            "init_kwargs": _to_json(f"{entry} arguments", description.init_kwargs),
+        }
+        for key, value in description.tensors.items():
+            # A clone: the format refuses tensors that share memory, as G and G_ema may.
+            tensors[f"{entry}/{key}"] = value.clone(memory_format=torch.contiguous_format)
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "networks": described,
+        "training_set_kwargs": _to_json("training_set_kwargs", networks.get("training_set_kwargs")),
+        "card": _to_json("card", networks.get("card") or {}),
+    }
+    data = safetensors.torch.save(tensors, metadata={_HEADER_KEY: json.dumps(facts)})
+    with files.atomic_write(path) as file:
+        file.write(data)
+    summary = {
+        **facts,
+        "tensors": {name: [str(t.dtype), list(t.shape)] for name, t in sorted(tensors.items())},
+    }
+    with files.atomic_write(path.with_suffix(".json")) as file:
+        file.write(json.dumps(summary, indent=1).encode() + b"\n")
+
+
+def read_native(data: bytes) -> dict[str, Any]:
+    """The networks of a file's bytes; the card beside the file is not needed."""
+    try:
+        tensors = safetensors.torch.load(data)
+        header_end = 8 + struct.unpack("<Q", data[:8])[0]
+        facts = json.loads(json.loads(data[8:header_end])["__metadata__"][_HEADER_KEY])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Unreadable(
+            f"it is no complete safetensors file of this program ({shown(str(error))})"
+        ) from error
+    if type(facts) is not dict or facts.get("format_version") != FORMAT_VERSION:
+        raise Unreadable(f"it is not of format version {FORMAT_VERSION}; a newer program wrote it")
+    result = {key: _from_json(facts.get(key)) for key in ("training_set_kwargs", "card")}
+    for key, value in result.items():
+        if value is not None and type(value) is not dict:
+            raise Unreadable(f"its {key} is no dictionary")
+    described = facts.get("networks")
+    if type(described) is not dict or not described.keys() <= official_names.ENTRY_CLASSES.keys():
+        raise Unreadable("its header does not list the networks")
+    strays = [name for name in tensors if name.partition("/")[0] not in described]
+    if strays:
+        raise Unreadable(f"its tensor {shown(min(strays))} belongs to no network")
+    for entry in official_names.ENTRY_CLASSES:
+        own = {
+            name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(entry + "/")
+        }
+        result[entry] = (
+            build(entry, _description(entry, described[entry], own)) if entry in described else None
+        )
+    return result
+
+
+def _description(entry: str, facts: Any, tensors: dict[str, torch.Tensor]) -> Description:
+    if type(facts) is dict and type(facts.get("class")) is str:
+        arguments, keywords = _from_json(facts.get("init_args")), _from_json(facts.get("init_kwargs"))
+        if type(arguments) is tuple and type(keywords) is dict:
+            return Description(facts["class"], arguments, keywords, tensors)
+    raise Unreadable(f"its header does not say how {entry} was constructed")
+
+
+def _to_json(path: str, value: Any) -> Any:
+    if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
+        return value
+    if type(value) is float:
+        return {"float": repr(value)}
+    if type(value) is tuple:
+        return {_TUPLE: [_to_json(path, item) for item in value]}
+    if type(value) is list:
+        return [_to_json(path, item) for item in value]
+    is_plain = isinstance(value, dict) and all(type(key) is str for key in value)
+    if is_plain and value.keys() not in ({_TUPLE}, {"float"}):
+        return {key: _to_json(f"{path}.{key}", item) for key, item in value.items()}
+    raise Unreadable(f"{path} holds a {type(value).__name__}, which a network file cannot hold")
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_json(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_TUPLE} and isinstance(value[_TUPLE], list):
+        return tuple(_from_json(item) for item in value[_TUPLE])
+    if value.keys() == {"float"} and value["float"] in ("nan", "inf", "-inf"):
+        return float(value["float"])
+    return {key: _from_json(item) for key, item in value.items()}

@@ -1,0 +1,111 @@
+"""The two doors of this room: `load_network` and `save_network`, for every format there is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from stylegan2ada import files
+from stylegan2ada.checkpoints import native, official_names, official_read, official_write, tensorflow_read
+from stylegan2ada.checkpoints.cards import card_of_file, card_to_store
+from stylegan2ada.checkpoints.pickle_machine import Unreadable
+from stylegan2ada.checkpoints.rebuild import build
+from stylegan2ada.checkpoints.surgery import fold_to_grey
+from stylegan2ada.errors import UserError
+
+_SEAM = 'if __name__.startswith("stylegan2ada.")'  # in the text of our portable files, nobody else's
+
+
+def load_network(
+    path_or_url: str | Path,
+    *,
+    grey_from_rgb: bool = False,  # fold an RGB network to one that makes and judges grey images
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """G, D, G_ema, augment_pipe (modules or None), training_set_kwargs and card of a network file.
+
+    Reads official pickles of the PyTorch and the TensorFlow era and our own files, by content. Modules are in
+    eval mode, on the CPU and without gradients. Code inside a file is never run.
+    """
+    origin = str(path_or_url)
+    try:
+        with files.open_path_or_url(origin) as file:
+            data = file.read()
+    except OSError as error:
+        raise UserError(
+            f"{origin} cannot be read: {error.strerror}; check the path and its permissions"
+        ) from error
+    try:
+        content, file_format, is_foreign = _read(data, log)
+    except Unreadable as reason:
+        raise UserError(f"{origin} cannot be used as a network file: {reason}; {_ADVICE}") from reason
+    inner = content.pop("card", None) or {}
+    networks = {key: content.get(key) for key in ("G", "D", "G_ema", "augment_pipe", "training_set_kwargs")}
+    networks["card"] = card_of_file(
+        origin=origin,
+        sha256=hashlib.sha256(data).hexdigest(),
+        file_format=file_format,
+        is_foreign=is_foreign,
+        inner=inner,
+    )
+    return fold_to_grey(networks, log=log) if grey_from_rgb else networks
+
+
+_ADVICE = "check that the download is complete and that it is a StyleGAN2-ADA network"
+
+
+def save_network(networks: dict[str, Any], path: str | Path) -> None:
+    """Write by the name's ending: `.pkl` official, `.safetensors` native with a `.json` card beside it."""
+    path = Path(path)
+    if path.suffix not in (".pkl", ".safetensors"):
+        raise UserError(f"{path} ends in {path.suffix!r}; networks are written as .pkl or .safetensors")
+    for key, class_name in official_names.ENTRY_CLASSES.items():
+        entry = networks.get(key)
+        if entry is not None and (not isinstance(entry, nn.Module) or type(entry).__name__ != class_name):
+            raise UserError(
+                f"{path} cannot be written: its {key} is a {type(entry).__name__}, not a {class_name}"
+            )
+    networks = {**networks, "card": card_to_store(networks.get("card"))}
+    try:
+        if path.suffix == ".pkl":
+            with files.atomic_write(path) as file:
+                official_write.write_official(networks, file)
+        else:
+            native.write_native(networks, path)
+    except Unreadable as reason:
+        raise UserError(f"{path} cannot be written: {reason}") from reason
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; give a place that can be written to"
+        ) from error
+
+
+def _read(data: bytes, log: Callable[[str], None]) -> tuple[dict[str, Any], str, bool]:
+    """(content, format, is it from elsewhere?)."""
+    if native.is_native(data):
+        return native.read_native(data), "native", False
+    content = official_read.read_records(data)
+    if isinstance(content, tuple):
+        return tensorflow_read.convert(content, len(data), log), "tensorflow", True
+    for key in ("G", "D", "G_ema"):
+        if key not in content:
+            raise Unreadable(f"it has no entry {key}")
+    result: dict[str, Any] = {}
+    for key in official_names.ENTRY_CLASSES:
+        record = content.get(key)
+        result[key] = None
+        if record is not None:
+            result[key] = build(key, official_read.describe(record, max_bytes=len(data)))
+    options = content.get("training_set_kwargs")
+    card = content.get("card")
+    for name, value in (("training_set_kwargs", options), ("card", card)):
+        if value is not None and type(value) is not dict:
+            raise Unreadable(f"its {name} is no dictionary")
+    result["training_set_kwargs"] = official_read.plain(options)
+    result["card"] = official_read.plain(card)
+    records = [content[key] for key in ("G", "D", "G_ema") if content[key] is not None]
+    return result, "official", not records or not all(_SEAM in record.module_src for record in records)

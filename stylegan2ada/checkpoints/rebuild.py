@@ -1,0 +1,185 @@
+"""Descriptions of networks (class name, arguments, tensors) -> our modules, and back."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from stylegan2ada.checkpoints import official_names as names
+from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
+
+_MAX_INT = 2**24
+_MAX_OF = {"img_resolution": 2**16, "num_layers": 256}
+_MAX_LIST = 64  # e.g. taps of a filter
+
+
+@dataclass(frozen=True)
+class Description:
+    """All there is to know about a network, without code."""
+
+    class_name: str
+    init_args: tuple[Any, ...]
+    init_kwargs: dict[str, Any]
+    tensors: dict[str, torch.Tensor]  # by state-dict key
+    class_names: dict[str, str] = field(default_factory=dict)  # by module path, where the file says so
+
+
+def find_class(class_name: str) -> type[nn.Module]:
+    """Our class of that name."""
+    home = names.CLASS_HOMES.get(class_name)
+    if home is None:
+        raise Unreadable(f"it holds a network of class {shown(class_name)}, which this program does not have")
+    return getattr(importlib.import_module(home), class_name)
+
+
+def build(entry: str, description: Description) -> nn.Module:
+    """The module `entry` (G, D, ...): eval mode, CPU, no gradients, values and memory layout as described."""
+    expected = names.ENTRY_CLASSES[entry]
+    if description.class_name != expected:
+        raise Unreadable(f"its {entry} is of class {shown(description.class_name)} instead of {expected}")
+    check_arguments(entry, description)
+    module = construct(entry, description)
+    for path, child in module.named_modules():
+        recorded = description.class_names.get(path, type(child).__name__)
+        if recorded != type(child).__name__:
+            raise Unreadable(
+                f"{entry}.{path} in it is a {shown(recorded)} instead of a {type(child).__name__}"
+            )
+    fill(entry, module, description.tensors)
+    return module.eval().requires_grad_(False)
+
+
+def describe_module(module: nn.Module) -> Description:
+    """The inverse of `build`; tensors are the module's own, on the CPU."""
+    if type(module).__name__ not in names.CLASS_HOMES or not hasattr(module, "_init_kwargs"):
+        raise Unreadable(f"a {type(module).__name__} is not a network that files can hold")
+    tensors = {key: value.detach().cpu() for key, value in module.state_dict().items()}
+    recorded: Any = module  # by persistent_class
+    return Description(type(module).__name__, recorded._init_args, recorded._init_kwargs, tensors)
+
+
+# Constructor arguments
+
+
+def check_arguments(entry: str, description: Description) -> None:
+    """Every argument, nested ones included, is one of our constructors' and of a sane size."""
+    cls = find_class(description.class_name)
+    known = argument_names(cls)
+    if len(description.init_args) > len(known):
+        raise Unreadable(
+            f"its {entry} was built with {len(description.init_args)} arguments; known are {known}"
+        )
+    given = {**dict(zip(known, description.init_args, strict=False)), **description.init_kwargs}
+    _check_names(entry, given, known)
+    for name, value in given.items():
+        if name in names.NESTED_ARGUMENTS:
+            if type(value) is not dict:
+                raise Unreadable(
+                    f"its {entry} was built with {name} = {shown(value)} instead of named options"
+                )
+            inner = [
+                p
+                for inner_name in names.NESTED_ARGUMENTS[name]
+                for p in argument_names(find_class(inner_name))
+            ]
+            _check_names(f"{entry}.{name}", value, inner)
+    for path, value in _leaves(entry, given):
+        _check_size(path, value)
+
+
+def argument_names(cls: type) -> list[str]:
+    """The constructor's arguments in order, without self and without collected keywords."""
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    listed = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return listed[1:]  # without self
+
+
+def _check_names(path: str, given: Mapping[str, Any], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise Unreadable(
+                f"its network was built with the argument {shown(f'{path}.{name}')}, "
+                "which the original does not have"
+            )
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        yield path, value
+        for inner in value:
+            yield from _leaves(path, inner)
+    else:
+        yield path, value
+
+
+def _check_size(path: str, value: Any) -> None:
+    limit = _MAX_OF.get(path.rpartition(".")[2], _MAX_INT)
+    is_long = isinstance(value, list | tuple | str) and len(value) > _MAX_LIST
+    if is_long or (isinstance(value, int | float) and not abs(value) <= limit):
+        raise Unreadable(f"its network was built with {shown(path)} = {shown(value)}, which no network has")
+
+
+# Construction without memory
+
+
+class _OnMeta(TorchFunctionMode):
+    """New weights get a shape but no memory, so that claimed sizes cost nothing until tensors back them."""
+
+    _factories = frozenset({torch.randn, torch.zeros, torch.ones, torch.full, torch.empty})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in self._factories:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def construct(entry: str, description: Description) -> nn.Module:
+    """The module with shapes but no values; filters, which follow from the arguments, are real."""
+    cls = find_class(description.class_name)
+    try:
+        if description.class_name == "AugmentPipe":  # of fixed size, and its filters are computed on the way
+            return cls(*description.init_args, **description.init_kwargs)
+        with _OnMeta():
+            return cls(*description.init_args, **description.init_kwargs)
+    except Exception as error:  # the arguments come from a file: any complaint means that they do not fit
+        raise Unreadable(
+            f"its {entry} cannot be built from its recorded arguments "
+            f"({type(error).__name__}: {shown(str(error))})"
+        ) from error
+
+
+def fill(entry: str, module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give a module exactly these tensors (copied); one missing, left over or misshapen is an error."""
+    wanted = set(module.state_dict())
+    for kind, keys in (("lacks", wanted - tensors.keys()), ("has the unknown", tensors.keys() - wanted)):
+        if keys:
+            raise Unreadable(f"its {entry} {kind} tensor {shown(min(keys))} (and {len(keys) - 1} others)")
+    for path, child in module.named_modules():
+        for part in (child._parameters, child._buffers):
+            for name, place in part.items():
+                key = f"{path}.{name}" if path else name
+                if place is not None and key in wanted:
+                    part[name] = _placed(f"{entry}.{key}", place, tensors[key])
+
+
+def _placed(path: str, place: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    if place.shape != value.shape:
+        raise Unreadable(
+            f"the tensor {path} in it is of size {list(value.shape)} instead of {list(place.shape)}"
+        )
+    if place.is_floating_point() != value.is_floating_point():
+        raise Unreadable(f"the tensor {path} in it holds {value.dtype} instead of {place.dtype}")
+    # The layout is the constructor's (channels-last for some half-precision blocks), the type the file's.
+    copy = torch.empty_strided(place.shape, place.stride(), dtype=value.dtype).copy_(value.detach())
+    return nn.Parameter(copy, requires_grad=False) if isinstance(place, nn.Parameter) else copy
