@@ -185,7 +185,7 @@ class AugmentPipe(torch.nn.Module):
     # --- geometry --------------------------------------------------------------------------------------
 
     def _move(self, images, params):
-        """Images resampled at twice the resolution, so that no transform aliases; reflected beyond their edges."""
+        """Images resampled at twice the resolution, against aliasing; reflected beyond their edges."""
         height, width = images.shape[2:]
         half = self.Hz_geom.shape[0] // 4  # reach of the filter in pixels of the image
         accurate = torch.promote_types(images.dtype, torch.float32)
@@ -204,10 +204,11 @@ class AugmentPipe(torch.nn.Module):
         # From a pixel of the canvas to the place in `big` that it shows, both counted from their centres.
         # The half pixels are those by which doubling moves the centre of a pixel.
         canvas_w, canvas_h = 2 * (width + 2 * half), 2 * (height + 2 * half)
-        x = torch.arange(canvas_w, device=images.device, dtype=accurate) + (1 - canvas_w / 2)  # [w]
-        y = torch.arange(canvas_h, device=images.device, dtype=accurate)[:, None] + (
-            1 - canvas_h / 2
-        )  # [h, 1]
+        x, y = (
+            torch.arange(size, device=images.device, dtype=accurate) + (1 - size / 2)
+            for size in (canvas_w, canvas_h)
+        )
+        y = y.unsqueeze(1)  # [h, 1]
         spots = []
         for axis, (before, after) in enumerate([(left, right), (top, bottom)]):
             along_x, along_y, moved = (
@@ -224,7 +225,7 @@ class AugmentPipe(torch.nn.Module):
 
 
 class _Chance:
-    """Draws for n images. Everything is drawn at once: many small kernels would cost more than the numbers."""
+    """Draws for n images, all at once: many small kernels would cost more than the numbers."""
 
     second_rotation = 1
 
@@ -246,10 +247,8 @@ class _Chance:
         return (self.uniform() * 2 - 1) * (math.pi * share)
 
     def keep(self, value, neutral, probability):
-        kept = next(self._uniform) < probability
-        return torch.where(
-            kept.reshape([-1] + [1] * (value.ndim - 1)), value, torch.full_like(value, neutral)
-        )
+        kept = (next(self._uniform) < probability).reshape([-1] + [1] * (value.ndim - 1))
+        return torch.where(kept, value, torch.full_like(value, neutral))
 
     def _columns(self, numbers, count):
         return next(numbers) if count == 1 else torch.stack([next(numbers) for _ in range(count)], dim=1)
@@ -281,7 +280,7 @@ class _Quantile(_Chance):
         return value if count == 1 else torch.stack([value] * count, dim=1)
 
 
-# --- geometry, as affine maps from output to input, in pixels from the centre; x right, y down ---------------
+# --- geometry: affine maps from output to input, in pixels from the centre; x right, y down ------------
 
 
 def rotation(angle):
@@ -334,7 +333,7 @@ def needed_margins(linear, shift, width, height, extra):
 
 
 def reflect(images, left, right, top, bottom):
-    """Mirrored at the outermost pixels' centres. Slices, flips and joins: gradients of any order, no atomics."""
+    """Mirrored at the outermost pixels' centres; by slices and joins, so with gradients of any order."""
     for axis, before, after in ((3, left, right), (2, top, bottom)):
         size = images.shape[axis]
         parts = [
@@ -347,7 +346,7 @@ def reflect(images, left, right, top, bottom):
 
 
 def inside_margins(padded, wanted, width, height):
-    """1 where exact margins would reach, 0 beyond; padded is wider than the image by its size - 1 all round."""
+    """1 where exact margins would reach, 0 beyond; `padded` has margins of the image's size - 1."""
     left, right, top, bottom = wanted.unbind()
     x = torch.arange(padded.shape[3], device=padded.device) - (width - 1)
     y = torch.arange(padded.shape[2], device=padded.device) - (height - 1)
@@ -363,7 +362,8 @@ def change_colours(images, params):
     """Brightness, contrast, inverted luma, hue and saturation in one matrix per image.
 
     Along the grey axis v only brightness b, contrast c and inversion i count, across it only c, hue a and
-    saturation s; so the whole chain is  x -> c (1 - 2i) (v v' x + b) + c s (cos a (x - v v' x) + sin a (v cross x)).
+    saturation s. So the whole chain is, with g = v v' x the grey part and d = x - g the rest,
+        x -> c (1 - 2i) (g + b) + c s (d cos a + (v cross x) sin a).
     """
     n, channels = images.shape[:2]
     if channels not in (1, 3):
@@ -392,7 +392,7 @@ def change_colours(images, params):
 
 
 def filter_bank(low_pass):
-    """Band filters of three wavelet octaves as rows, lowest band first; they sum to the identity. [4, taps]"""
+    """[4, taps]: filters of the bands that three octaves make, lowest first; together the identity."""
     low = np.asarray(low_pass)
     high = low * np.where(np.arange(len(low)) % 2, -1, 1)
     narrow, detail = (np.convolve(taps, taps[::-1]) / 2 for taps in (low, high))  # zero phase

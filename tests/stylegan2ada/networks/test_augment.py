@@ -78,7 +78,7 @@ def test_zoom_and_turn_agree_with_scipy():
         "xfrac": torch.tensor([shift]),
     }
     got = AugmentPipe().apply(x, params)[0, 0].numpy()
-    # scipy's matrix maps output (row, column) to input, as ours does for (x, y): y down, angle clockwise or not
+    # scipy's matrix maps output (row, column) to input, as ours does for (x, y)
     linear = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / zoom
     center = np.array([23.5, 23.5])
     offset = center - linear @ (center + np.array(shift) * 48)
@@ -255,7 +255,7 @@ def test_both_margins_give_the_same_image(shape):
 
 
 def test_batch_mates_only_touch_the_border():
-    """Margins are shared by a batch; that may change an image near its transformed border and nowhere else."""
+    """Margins are shared by a batch: that may change an image near its border and nowhere else."""
     torch.manual_seed(0)
     x = images(6, 1, 48, 48)
     pipe = build(**BLIT, rotate=1, scale=1, aniso=1)

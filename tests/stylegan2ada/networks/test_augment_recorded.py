@@ -86,7 +86,7 @@ DRAWS = 4096
 
 @pytest.mark.parametrize("key", [key for key in golden_json("augment/statistics.json") if key != "p_zero"])
 def test_recorded_statistics(key):
-    """Two Monte-Carlo estimates of one quantity, `DRAWS` draws each, lie within 3 sigma of their difference."""
+    """Two estimates from `DRAWS` draws each lie within 3 sigma of their difference."""
     recorded = golden_json("augment/statistics.json")[key]
     name, p = key.split("@p")
     torch.manual_seed(0)
