@@ -70,13 +70,18 @@ def local_copy(path_or_url: str) -> Path:
         return Path(path_or_url)
     if path_or_url.startswith("file://"):
         return Path(path_or_url.removeprefix("file://"))
-    name = _UNSAFE.sub("_", path_or_url.split("?")[0].rstrip("/").split("/")[-1])
-    digest = hashlib.md5(path_or_url.encode(), usedforsecurity=False).hexdigest()
-    target = cache_dir("downloads", f"{digest}_{name}")
+    target = download_target(path_or_url)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         _download(path_or_url, target)
     return target
+
+
+def download_target(url: str) -> Path:
+    """Where the cache keeps (or would keep) the download of a URL; existing caches of upstream serve us too."""
+    name = _UNSAFE.sub("_", url.split("?")[0].rstrip("/").split("/")[-1])
+    digest = hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
+    return cache_dir("downloads", f"{digest}_{name}")
 
 
 @contextlib.contextmanager

@@ -35,6 +35,28 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def pick_device(name: str) -> torch.device:
+    """The device of this process: its own one of several."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device={name} is not known; use auto, cpu, cuda or mps") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        index = local_rank() if device.index is None else device.index
+        if index >= count:
+            raise UserError(
+                f"--device={name}: process {index} has no device, there are {count}; use --device=cpu"
+            )
+        torch.cuda.set_device(index)
+        return torch.device("cuda", index)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device=mps is not there on this computer; use --device=cpu")
+    return device
+
+
 def is_initialized() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
@@ -57,9 +79,10 @@ def init(device: torch.device) -> None:
     """Join the group that the environment describes; nothing happens when alone."""
     if is_initialized() or world_size() == 1:
         return
+    # The launcher ends us when one of us dies; the timeout must only outlast rank 0's metrics.
     # CPU tensors travel by gloo also beside NCCL: small agreements then never wait for the accelerator.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(minutes=30))
+    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(hours=12))
 
 
 def close() -> None:
@@ -68,13 +91,18 @@ def close() -> None:
         torch.distributed.destroy_process_group()
 
 
+def highest(value: int) -> int:
+    """The largest of all ranks' numbers, on every rank. A collective."""
+    if not is_initialized() or world_size() == 1:
+        return value
+    seen = torch.tensor([value])
+    torch.distributed.all_reduce(seen, op=torch.distributed.ReduceOp.MAX)
+    return int(seen.item())
+
+
 def any_rank(flag: bool) -> bool:
     """True on every rank if it is true on one. A collective."""
-    if not is_initialized() or world_size() == 1:
-        return flag
-    seen = torch.tensor([int(flag)])
-    torch.distributed.all_reduce(seen, op=torch.distributed.ReduceOp.MAX)
-    return bool(seen.item())
+    return highest(int(flag)) > 0
 
 
 def from_rank0(value: T) -> T:
@@ -213,7 +241,11 @@ class StopRequest:
     """
 
     def __init__(self) -> None:
-        self.signal: str | None = None
+        self.signal: str | None = None  # what asked for it
+
+    def request(self, by: str) -> None:
+        """Ask from within the program, e.g. from a hook."""
+        self.signal = by
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:

@@ -1,0 +1,230 @@
+"""Images -> detector features -> statistics; real ones cached by content, generated ones drawn by number.
+
+Items are dealt to processes in small chunks, and each chunk has its own random numbers, so that neither the
+batch size nor the number of processes changes a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan2ada import files, processes, synthesis
+from stylegan2ada.data.dataset import Dataset
+from stylegan2ada.data.fingerprint import fingerprint
+from stylegan2ada.images import to_uint8
+from stylegan2ada.metrics.detectors import Detector
+
+_CHUNK = 4  # latents that share one random state; the unit of work
+_BATCH = 64  # images per call of a detector
+_SEED_STEP = 1_000_003
+
+Step = Callable[[int], None]  # told how many more items are done
+
+
+@dataclass
+class FeatureStats:
+    """Features of up to max_items images in order; all of them, or their float64 sums, or both."""
+
+    capture_all: bool = False
+    capture_mean_cov: bool = False
+    max_items: int | None = None
+    num_items: int = 0
+    chunks: list[np.ndarray] = field(default_factory=list)
+    raw_mean: np.ndarray | None = None  # sum of features [d]
+    raw_cov: np.ndarray | None = None  # sum of outer products [d, d]
+
+    def append(self, features: np.ndarray) -> None:
+        """Add [n, d]; what exceeds max_items is dropped."""
+        features = np.asarray(features, dtype=np.float32)
+        if self.max_items is not None:
+            features = features[: self.max_items - self.num_items]
+        self.num_items += len(features)
+        if self.capture_all:
+            self.chunks.append(features)
+        if self.capture_mean_cov and len(features):
+            wide = features.astype(np.float64)
+            if self.raw_mean is None:
+                self.raw_mean, self.raw_cov = np.zeros(wide.shape[1]), np.zeros([wide.shape[1]] * 2)
+            self.raw_mean += wide.sum(axis=0)
+            self.raw_cov += wide.T @ wide
+
+    def all(self) -> np.ndarray:
+        """[num_items, d] float32."""
+        assert self.capture_all
+        return np.concatenate(self.chunks)
+
+    def mean_cov(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and biased covariance, float64."""
+        assert self.raw_mean is not None and self.raw_cov is not None
+        mean = self.raw_mean / self.num_items
+        return mean, self.raw_cov / self.num_items - np.outer(mean, mean)
+
+    def save(self, path: Path) -> None:
+        values = {"num_items": self.num_items, "raw_mean": self.raw_mean, "raw_cov": self.raw_cov}
+        values["all_features"] = self.all() if self.capture_all else None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.atomic_write(path) as file:
+            np.savez(file, **{key: value for key, value in values.items() if value is not None})
+
+    @classmethod
+    def load(cls, path: Path, **capture: Any) -> FeatureStats:
+        with np.load(path, allow_pickle=False) as saved:
+            stats = cls(**capture, num_items=int(saved["num_items"]))
+            if stats.capture_all:
+                stats.chunks = [saved["all_features"]]
+            if stats.capture_mean_cov:
+                stats.raw_mean, stats.raw_cov = saved["raw_mean"], saved["raw_cov"]
+        return stats
+
+
+# --- data sets
+
+
+def cache_tag(
+    dataset_name: str,
+    dataset_kwargs: dict[str, Any],
+    detector_url: str,
+    detector_kwargs: dict[str, Any],
+    stats_kwargs: dict[str, Any],
+) -> str:
+    """The stem of the file that upstream would keep these statistics in."""
+    facts = {
+        "dataset_kwargs": dataset_kwargs,
+        "detector_kwargs": detector_kwargs,
+        "detector_url": detector_url,
+        "stats_kwargs": stats_kwargs,
+    }
+    digest = hashlib.md5(repr(sorted(facts.items())).encode(), usedforsecurity=False).hexdigest()
+    return f"{dataset_name}-{Path(detector_url).stem}-{digest}"
+
+
+def _cache_file(dataset: Dataset, detector: Detector, options: dict, capture: dict, n: int) -> Path:
+    """Upstream's tag plus what it forgets: content of the data, bytes of the detector, number of items."""
+    facts = {"num_items": len(dataset), "name": dataset.name}
+    tag = cache_tag(dataset.name, facts, detector.url, options, capture)
+    content = hashlib.sha256(json.dumps([fingerprint(dataset), detector.sha256, n]).encode()).hexdigest()
+    return files.cache_dir("gan-metrics", f"{tag}-{content[:24]}.npz")
+
+
+def dataset_features(
+    detector: Detector,
+    dataset: Dataset,
+    *,
+    options: dict[str, Any],  # of the detector's call
+    max_items: int | None = None,
+    batch: int = _BATCH,
+    cache: bool = True,
+    step: Step | None = None,
+    **capture: bool,
+) -> FeatureStats:
+    """Statistics of the first max_items images, in order; complete on rank 0."""
+    n = len(dataset) if max_items is None else min(len(dataset), max_items)
+    path = _cache_file(dataset, detector, options, capture, n) if cache else None
+    is_there = processes.from_rank0(path is not None and path.is_file())
+    if path is not None and is_there:
+        if step:
+            step(n)
+        return FeatureStats.load(path, **capture) if processes.rank() == 0 else FeatureStats(**capture)
+
+    def images(chunk: int) -> torch.Tensor:
+        items = range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n))
+        return torch.from_numpy(np.stack([dataset[i][0] for i in items]))
+
+    stats = _collect(detector, images, n, options=options, batch=batch, step=step, capture=capture)
+    if path is not None and processes.rank() == 0:
+        stats.save(path)
+    return stats
+
+
+# --- generators
+
+
+@torch.no_grad()
+def generator_features(
+    detector: Detector,
+    G: Any,
+    dataset: Dataset,  # where labels are drawn from
+    *,
+    num_items: int,
+    options: dict[str, Any],
+    G_kwargs: dict[str, Any] | None = None,
+    batch: int = _BATCH,
+    seed: int = 0,
+    step: Step | None = None,
+    **capture: bool,
+) -> FeatureStats:
+    """Statistics of num_items generated images, labels as frequent as in the data; complete on rank 0."""
+
+    def images(chunk: int) -> torch.Tensor:
+        z, c = latents_and_labels(G, dataset, _CHUNK, seed, chunk)
+        return to_uint8(run_generator(G, z, c, detector.device, G_kwargs))
+
+    with torch.random.fork_rng(devices=_cuda_devices(detector.device)):  # measuring must not disturb training
+        return _collect(detector, images, num_items, options=options, batch=batch, step=step, capture=capture)
+
+
+def latents_and_labels(
+    G: Any, dataset: Dataset, n: int, seed: int, chunk: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """z [n, z_dim] and c [n, c_dim] of one chunk; also seeds the noise of the images made from them."""
+    torch.manual_seed(seed * _SEED_STEP + chunk)
+    z = torch.randn([n, G.z_dim])
+    rng = np.random.RandomState([seed % 2**32, chunk])
+    c = torch.from_numpy(dataset.draw_labels(n, rng)) if G.c_dim else torch.zeros([n, 0])
+    return z, c
+
+
+def run_generator(
+    G: Any, z: torch.Tensor, c: torch.Tensor, device: torch.device, G_kwargs: dict[str, Any] | None
+) -> torch.Tensor:
+    """Images in [-1, 1]; truncation 1 and random noise unless told otherwise."""
+    options = synthesis.precision_options(device) | (G_kwargs or {})
+    return G(z.to(device), c.to(device), **options)
+
+
+# --- common
+
+
+def _collect(
+    detector: Detector,
+    images: Callable[[int], torch.Tensor],  # chunk number -> uint8 [<=4, C, H, W]
+    n: int,
+    *,
+    options: dict[str, Any],
+    batch: int,
+    step: Step | None,
+    capture: dict[str, bool],
+) -> FeatureStats:
+    """Deal chunks to the processes, call the detector in batches, put the features in order on rank 0."""
+    stats = FeatureStats(**capture, max_items=n)
+    world, rank = processes.world_size(), processes.rank()
+    num_chunks = -(-n // _CHUNK)
+    per_round = max(batch // _CHUNK, 1)  # chunks that one process hands to the detector at once
+    for start in range(0, num_chunks, per_round * world):
+        mine = list(range(start + rank, min(start + per_round * world, num_chunks), world))
+        parts = [images(chunk) for chunk in mine]
+        found = detector(torch.cat(parts), **options).cpu() if parts else None
+        for features in _in_chunk_order(found, [len(part) for part in parts]):
+            stats.append(features)
+        if step:
+            step(min(_CHUNK * per_round * world, n - start * _CHUNK))
+    return stats
+
+
+def _in_chunk_order(found: torch.Tensor | None, sizes: list[int]) -> Iterator[np.ndarray]:
+    mine = [] if found is None else [part.numpy() for part in found.split(sizes)]
+    gathered = processes.all_ranks(mine)
+    for i in range(max(len(part) for part in gathered)):
+        yield from (part[i] for part in gathered if i < len(part))
+
+
+def _cuda_devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []

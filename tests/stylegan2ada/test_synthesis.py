@@ -1,0 +1,66 @@
+"""Seeds to images as recorded, and independent of how they are batched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from stylegan2ada import synthesis
+from stylegan2ada.errors import UserError
+from stylegan2ada.networks.stylegan2 import Generator
+
+WIDTHS = {"channel_base": 64, "channel_max": 8}
+
+
+@pytest.fixture(scope="module")
+def G() -> Generator:
+    torch.manual_seed(0)
+    return Generator(
+        z_dim=6, c_dim=3, w_dim=8, img_resolution=16, img_channels=1, synthesis_kwargs=WIDTHS
+    ).eval()
+
+
+def test_a_seed_means_the_same_image_in_any_company(G: Generator) -> None:
+    seeds = [5, 0, 77, 3, 9]
+    z = synthesis.seed_latents(seeds, G.z_dim)
+    np.testing.assert_array_equal(z[2].numpy(), np.random.RandomState(77).randn(1, 6)[0])
+    c = synthesis.labels(G, len(seeds), class_idx=1)
+    together = torch.cat(list(synthesis.images_from_z(G, z, c, psi=0.7, batch=5)))
+    for batch in (1, 2):
+        apart = torch.cat(list(synthesis.images_from_z(G, z, c, psi=0.7, batch=batch)))
+        torch.testing.assert_close(apart, together, rtol=1e-5, atol=1e-6)
+
+
+def test_truncation_stops_at_the_cutoff(G: Generator) -> None:
+    z, c = synthesis.seed_latents([1], G.z_dim), synthesis.labels(G, 1, class_idx=0)
+    full = G.mapping(z, c)
+    expected = full.clone()
+    expected[:, :2] = G.mapping.w_avg
+    (img,) = synthesis.images_from_z(G, z, c, psi=0, cutoff=2)
+    (direct,) = synthesis.images_from_w(G, expected)
+    torch.testing.assert_close(img, direct)
+
+
+def test_mixing_takes_the_listed_layers_from_the_column(G: Generator) -> None:
+    c = synthesis.labels(G, 1, class_idx=2)
+    mixed = synthesis.mixed_styles(G, [1, 2], [2, 3], [0, 1], c, psi=0.8)
+    assert set(mixed) == {(1, 1), (2, 2), (3, 3), (1, 2), (1, 3), (2, 3)}
+    ws = {seed: G.mapping(synthesis.seed_latents([seed], G.z_dim), c, truncation_psi=0.8) for seed in (1, 3)}
+    by_hand = torch.cat([ws[3][:, :2], ws[1][:, 2:]], dim=1)
+    (img,) = synthesis.images_from_w(G, by_hand)
+    np.testing.assert_allclose(mixed[1, 3].astype(int), synthesis.pixels(img)[0].astype(int), atol=1)
+    everything = synthesis.mixed_styles(G, [1], [3], range(G.num_ws), c)
+    np.testing.assert_array_equal(everything[1, 3], everything[3, 3])
+
+
+def test_wrong_classes_are_answered_with_the_right_ones(G: Generator) -> None:
+    with pytest.raises(UserError, match="classes 0 to 2"):
+        synthesis.labels(G, 1, class_idx=3)
+    with pytest.raises(UserError, match="--class=0..2"):
+        synthesis.labels(G, 1)
+    with pytest.raises(UserError, match="takes 3"):
+        synthesis.labels(G, 1, vector=[1, 0])
+    with pytest.raises(UserError, match="0 to 5"):
+        synthesis.mixed_styles(G, [1], [2], [6], synthesis.labels(G, 1, class_idx=0))
+    assert synthesis.labels(G, 2, vector=[0.2, 1, 0]).tolist() == [[pytest.approx(0.2), 1, 0]] * 2
