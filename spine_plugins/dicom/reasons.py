@@ -65,3 +65,7 @@ class Rejected(Exception):  # noqa: N818 - an outcome that is reported, not an e
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+
+
+class OutOfTime(BaseException):  # noqa: N818 - BaseException, so that no library's `except Exception` eats it
+    """The time for one file is over."""

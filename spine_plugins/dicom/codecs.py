@@ -1,0 +1,150 @@
+"""Which decoder reads which transfer syntax: permissively licensed ones only, the fastest exact one first.
+
+The GPL decoder (pylibjpeg-libjpeg) is never asked: the JPEG rows below do not name `pylibjpeg`, under whose
+label it would run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+NATIVE = {
+    "1.2.840.10008.1.2": "Implicit VR Little Endian",
+    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
+    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
+    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
+}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One encapsulated transfer syntax."""
+
+    name: str
+    plugins: tuple[str, ...]  # pydicom's labels, best first
+    package: str  # what to install when none is there
+
+
+CODECS = {
+    "1.2.840.10008.1.2.5": Codec("RLE Lossless", ("pylibjpeg", "pydicom"), "pylibjpeg-rle"),
+    "1.2.840.10008.1.2.4.50": Codec("JPEG Baseline 8 bit", ("pillow", "gdcm"), "pillow"),
+    "1.2.840.10008.1.2.4.51": Codec("JPEG Extended 12 bit", ("imagecodecs",), "imagecodecs"),
+    "1.2.840.10008.1.2.4.57": Codec("JPEG Lossless", ("imagecodecs", "gdcm"), "python-gdcm"),
+    "1.2.840.10008.1.2.4.70": Codec("JPEG Lossless SV1", ("imagecodecs", "gdcm"), "python-gdcm"),
+    "1.2.840.10008.1.2.4.80": Codec("JPEG-LS Lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
+    "1.2.840.10008.1.2.4.81": Codec("JPEG-LS Near-lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
+    "1.2.840.10008.1.2.4.90": Codec(
+        "JPEG 2000 Lossless", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"
+    ),
+    "1.2.840.10008.1.2.4.91": Codec("JPEG 2000", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"),
+    "1.2.840.10008.1.2.4.201": Codec("HTJ2K Lossless", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    "1.2.840.10008.1.2.4.202": Codec("HTJ2K Lossless RPCL", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    "1.2.840.10008.1.2.4.203": Codec("HTJ2K", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+}
+
+PACKAGES = (
+    "numpy", "pillow", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm",
+    "imagecodecs",
+)  # fmt: skip
+
+
+def syntax_name(uid: str) -> str:
+    """Readable name of a transfer syntax, the UID itself if we cannot read it."""
+    return NATIVE.get(uid) or (CODECS[uid].name if uid in CODECS else uid)
+
+
+@functools.cache
+def available_plugins(uid: str) -> tuple[str, ...]:
+    """The decoders on this computer for an encapsulated syntax, best first."""
+    register_imagecodecs()
+    from pydicom.pixels import get_decoder
+
+    present = set(get_decoder(uid).available_plugins)
+    return tuple(name for name in CODECS[uid].plugins if name in present)
+
+
+@functools.cache
+def register_imagecodecs() -> bool:
+    """Offer imagecodecs (BSD), if installed, to pydicom: the only permissive reader of 12-bit JPEG."""
+    try:
+        import imagecodecs  # noqa: F401
+    except ImportError:
+        return False
+    from pydicom.pixels import get_decoder
+
+    for uid, codec in CODECS.items():
+        if "imagecodecs" in codec.plugins and "imagecodecs" not in get_decoder(uid).available_plugins:
+            with quiet():
+                get_decoder(uid).add_plugin("imagecodecs", (__name__, "decode_with_imagecodecs"))
+    return True
+
+
+def is_available(uid: str) -> bool:
+    """pydicom's plugin protocol."""
+    return uid in CODECS and "imagecodecs" in CODECS[uid].plugins
+
+
+DECODER_DEPENDENCIES = {
+    uid: ("imagecodecs",) for uid, codec in CODECS.items() if "imagecodecs" in codec.plugins
+}
+
+
+def decode_with_imagecodecs(src: bytes, runner: Any) -> bytes:
+    """Decoded frame as bytes; pydicom's plugin protocol."""
+    import imagecodecs
+
+    is_lossless = str(runner.transfer_syntax) in ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+    frame = (imagecodecs.ljpeg_decode if is_lossless else imagecodecs.jpeg_decode)(src)
+    runner.set_option("bits_allocated", 8 * frame.dtype.itemsize)
+    return frame.tobytes()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what turns files into pixels, for the recipe; absent packages are left out."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def decoder_table() -> list[tuple[str, str, str]]:
+    """(syntax, decoders here or `-`, how to get one) for --list-decoders."""
+    rows = [(name, "built in", "") for name in NATIVE.values()]
+    for uid, codec in CODECS.items():
+        plugins = available_plugins(uid)
+        rows.append(
+            (codec.name, ", ".join(plugins) or "-", "" if plugins else f"pip install {codec.package}")
+        )
+    return rows
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom and the decoders speak through warnings and logs; our report says it in one word per file."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@functools.cache
+def silence_native_libraries() -> None:
+    """GDCM writes to the terminal from C++ unless told not to."""
+    with contextlib.suppress(ImportError):
+        import gdcm
+
+        for switch in ("WarningOff", "ErrorOff", "DebugOff"):
+            getattr(gdcm.Trace, switch)()

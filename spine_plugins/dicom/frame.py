@@ -1,0 +1,151 @@
+"""Frame: pixel values [H, W] -> the square that is kept, reduced to the output size; boxes go the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+
+_UNIFORM = 0.01  # a border row varies by at most this part of the image's range
+_MOST_STRIPPED = 0.25  # of each side
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the file's image; x1 and y1 lie just outside. May reach beyond the image."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+
+def crop_box(pixels: np.ndarray, crop: str, lesions: Sequence[Box] = ()) -> Box:
+    """The square to keep; its side is a whole number of pixels. Only `pad` reaches beyond the image."""
+    height, width = pixels.shape
+    if crop == "pad":
+        side = max(height, width)
+        x0, y0 = (width - side) // 2, (height - side) // 2
+        return Box(x0, y0, x0 + side, y0 + side)
+    if crop == "lesion" and lesions:
+        return _lesion_square(height, width, lesions)
+    return _center_square(field_box(pixels) if crop == "field" else Box(0, 0, width, height))
+
+
+def field_box(pixels: np.ndarray) -> Box:
+    """The image without uniform border rows and columns: collimator blades, film edge, padding.
+
+    A row is border while its values span at most 1 % of the image's span; every fourth pixel is asked.
+    """
+    height, width = pixels.shape
+    across, down = pixels[:, ::4], pixels[::4, :]
+    span = float(across.max()) - float(across.min())
+    row_spans = across.max(axis=1).astype(np.float64) - across.min(axis=1)
+    column_spans = down.max(axis=0).astype(np.float64) - down.min(axis=0)
+    y0, y1 = _inner_range(row_spans > _UNIFORM * span)
+    x0, x1 = _inner_range(column_spans > _UNIFORM * span)
+    return Box(x0, y0, x1, y1)
+
+
+def _inner_range(is_content: np.ndarray) -> tuple[int, int]:
+    most = int(len(is_content) * _MOST_STRIPPED)
+    content = np.flatnonzero(is_content)
+    if not len(content):
+        return 0, len(is_content)
+    return min(int(content[0]), most), len(is_content) - min(len(is_content) - 1 - int(content[-1]), most)
+
+
+def _center_square(box: Box) -> Box:
+    side = int(min(box.width, box.height))
+    x0 = int(box.x0) + (int(box.width) - side) // 2
+    y0 = int(box.y0) + (int(box.height) - side) // 2
+    return Box(x0, y0, x0 + side, y0 + side)
+
+
+def _lesion_square(height: int, width: int, lesions: Sequence[Box]) -> Box:
+    """The smallest square around all boxes with a fifth of margin, moved into the image."""
+    x0, y0 = min(box.x0 for box in lesions), min(box.y0 for box in lesions)
+    x1, y1 = max(box.x1 for box in lesions), max(box.y1 for box in lesions)
+    side = int(min(max(1.2 * max(x1 - x0, y1 - y0), 16), height, width))
+    left = int(np.clip((x0 + x1 - side) / 2, 0, width - side))
+    top = int(np.clip((y0 + y1 - side) / 2, 0, height - side))
+    return Box(left, top, left + side, top + side)
+
+
+def resized(pixels: np.ndarray, box: Box, size: int, resize: str) -> np.ndarray:
+    """float64 [h, w]: the part of the image inside `box`, scaled by size / side.
+
+    Square unless the box reaches beyond the image (`pad`): then what exists, without bars.
+    """
+    left, top = max(int(box.x0), 0), max(int(box.y0), 0)
+    inside = pixels[top : int(box.y1), left : int(box.x1)]
+    height, width = (max(1, round(length * size / box.width)) for length in inside.shape)
+    if resize == "nearest":
+        rows = np.arange(height) * inside.shape[0] // height  # floor(i * n / size), as the paper's resize did
+        columns = np.arange(width) * inside.shape[1] // width
+        return inside[np.ix_(rows, columns)].astype(np.float64)
+    if resize == "area" and height <= inside.shape[0] and width <= inside.shape[1]:
+        return _area_mean(inside, height, width)
+    return _filtered(inside, height, width, "lanczos" if resize == "lanczos" else "bilinear")
+
+
+def _area_mean(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Mean over the source pixels of each output pixel, the rule of PIL's BOX filter.
+
+    Sums of integers are exact, so that a negative of the image gives exactly the negative of the result,
+    and float32 copies of the full image are not needed.
+    """
+    rows, columns = _edges(pixels.shape[0], height), _edges(pixels.shape[1], width)
+    wide = pixels.dtype.kind
+    bands = np.empty((height, pixels.shape[1]), dtype=f"{wide}8")
+    for i in range(height):
+        # 32 bits hold any sum of 16-bit values over fewer than 2^15 rows, and are twice as fast
+        narrow = pixels.dtype.itemsize <= 2 and rows[i + 1] - rows[i] < 1 << 15
+        band = pixels[rows[i] : rows[i + 1]]
+        bands[i] = band.sum(axis=0, dtype=f"{wide}4" if narrow else f"{wide}8")
+    sums = np.add.reduceat(bands, columns[:-1], axis=1)
+    counts = np.diff(rows)[:, None] * np.diff(columns)[None, :]
+    return sums / counts
+
+
+def _edges(length: int, parts: int) -> np.ndarray:
+    return (np.arange(parts + 1) * length / parts + 0.5).astype(np.int64)
+
+
+def _filtered(pixels: np.ndarray, height: int, width: int, name: str) -> np.ndarray:
+    """A PIL filter in float32. The values are centred before, which keeps negatives symmetric to the bit."""
+    middle = (float(pixels.min()) + float(pixels.max())) / 2
+    centred = PIL.Image.fromarray(np.subtract(pixels, middle, dtype=np.float64).astype(np.float32))
+    method = PIL.Image.Resampling.LANCZOS if name == "lanczos" else PIL.Image.Resampling.BILINEAR
+    small = np.asarray(centred.resize((width, height), method), dtype=np.float64) + middle
+    return np.clip(small, float(pixels.min()), float(pixels.max()))  # Lanczos overshoots at edges
+
+
+def padded(image: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [h, w] in the middle of a black [size, size]."""
+    height, width = image.shape
+    if (height, width) == (size, size):
+        return image
+    canvas = np.zeros((size, size), dtype=np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def mapped_box(lesion: Box, crop: Box, size: int) -> tuple[Box, float]:
+    """(the lesion in output pixels, cut at the border; the part of its area inside)."""
+    scale = size / crop.width
+    x0, x1 = ((x - crop.x0) * scale for x in (lesion.x0, lesion.x1))
+    y0, y1 = ((y - crop.y0) * scale for y in (lesion.y0, lesion.y1))
+    cut = Box(*(float(np.clip(value, 0, size)) for value in (x0, y0, x1, y1)))
+    area = (x1 - x0) * (y1 - y0)
+    return cut, cut.width * cut.height / area if area > 0 else 0.0

@@ -1,0 +1,153 @@
+"""Labels: what the annotations say about an image -> a class number or a vector, or the reason why none."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from spine_plugins.dicom.frame import Box
+from spine_plugins.dicom.settings import IngestSettings
+
+NO_FINDING = "No finding"
+OTHER_LESIONS = "Other lesions"
+
+# VinDr-SpineXR's thirteen lesion types as its CSV spells them (sic: Spondylolysthesis).
+LESIONS = (
+    "Ankylosis", "Disc space narrowing", "Enthesophytes", "Foraminal stenosis", "Fracture", "Osteophytes",
+    "Sclerotic lesion", "Spondylolysthesis", "Subchondral sclerosis", "Surgical implant", "Vertebral collapse",
+    "Foreign body", OTHER_LESIONS,
+)  # fmt: skip
+COMMON = (
+    "Disc space narrowing", "Foraminal stenosis", "Osteophytes", "Spondylolysthesis", "Surgical implant",
+    "Vertebral collapse", OTHER_LESIONS,
+)  # fmt: skip
+RARE = tuple(name for name in LESIONS if name not in COMMON)
+SPINE8 = (NO_FINDING, *COMMON)  # in the order of the paper
+BINARY = ("normal", "abnormal")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-]+", " ", name.strip().strip('"')).lower()
+
+
+_ALIASES = {_plain(name): name for name in (NO_FINDING, *LESIONS)} | {
+    # One diagnosis, three spellings; the paper's `Spondylolysis` is a slip, not another class.
+    "spondylolisthesis": "Spondylolysthesis",
+    "spondylolysis": "Spondylolysthesis",
+    "normal": NO_FINDING,
+    "no findings": NO_FINDING,
+    "osteophyte": "Osteophytes",
+    "enthesophyte": "Enthesophytes",
+    "other lesion": OTHER_LESIONS,
+}
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """All rows of the annotations about one image."""
+
+    kinds: tuple[str, ...]  # the lesion column of every row, as written
+    boxes: tuple[tuple[str, Box], ...] = ()  # (kind as written, box) of rows whose box has an area
+    value: str = ""  # the column asked for by csv:COLUMN
+    has_conflict: bool = False  # rows of one image that differ in that column
+    study_id: str = ""
+    patient_id: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The outcome: a label, or the reason why the image has none."""
+
+    label: int | tuple[float, ...] | None
+    kinds: tuple[str, ...] = ()  # canonical names, each once, in the order of LESIONS
+    reason: str = ""
+    is_abnormal: bool = False
+
+
+def canonical(name: str, class_map: tuple[tuple[str, str], ...] = ()) -> str | None:
+    """The name as the CSV of VinDr spells it; None for a name that nobody knows."""
+    mapped = {_plain(source): target for source, target in class_map}.get(_plain(name), name)
+    return _ALIASES.get(_plain(mapped))
+
+
+def label_of(annotation: Annotation | None, settings: IngestSettings) -> Label:
+    """The label of one image under the settings."""
+    if settings.labels == "none":
+        return Label(None, kinds=_known_kinds(annotation, settings))
+    if annotation is None:
+        return Label(None, reason="no_label")
+    if settings.labels.startswith("csv:"):
+        return _csv_label(annotation, settings)
+    names = [canonical(name, settings.class_map) for name in annotation.kinds if name.strip()]
+    if None in names:
+        return Label(None, reason="unknown_label")
+    kinds = {name for name in names if name is not None}
+    if not kinds:
+        return Label(None, reason="no_label")
+    if settings.labels == "binary":
+        return _binary(kinds, len(annotation.kinds), settings)
+    lesions = _with_rare(kinds - {NO_FINDING}, settings.rare)
+    if settings.labels == "multi13":
+        vector = tuple(float(name in lesions) for name in LESIONS)
+        return Label(vector, _ordered(kinds), is_abnormal=bool(lesions))
+    if kinds != {NO_FINDING} and not lesions:
+        return Label(None, _ordered(kinds), reason="no_label")  # --rare=drop took all there was
+    if len(lesions) > 1:
+        return Label(None, _ordered(kinds), reason="multi_label")
+    name = next(iter(lesions), NO_FINDING)
+    return Label((label_names(settings) or []).index(name), _ordered(kinds), is_abnormal=bool(lesions))
+
+
+def label_names(settings: IngestSettings) -> list[str] | None:
+    """Names of the classes in the order of their numbers; None without labels."""
+    if settings.labels == "none":
+        return None
+    if settings.labels == "binary":
+        return list(BINARY)
+    if settings.labels == "multi13":
+        return list(LESIONS)
+    if settings.labels == "spine8":
+        return [*SPINE8, *RARE] if settings.rare == "keep" else list(SPINE8)
+    if settings.class_map:
+        return list(dict.fromkeys(target for _, target in settings.class_map))
+    return list(settings.values)
+
+
+def _binary(kinds: set[str], n_rows: int, settings: IngestSettings) -> Label:
+    """Abnormal unless `No finding` is all that was found.
+
+    paper-rows: the rule that the paper's published counts fit, abnormal if an image has two rows or more;
+    it calls images with a single box normal, and is here to repeat that, not to be used.
+    """
+    is_abnormal = n_rows >= 2 if settings.label_rule == "paper-rows" else kinds != {NO_FINDING}
+    return Label(int(is_abnormal), _ordered(kinds), is_abnormal=is_abnormal)
+
+
+def _csv_label(annotation: Annotation, settings: IngestSettings) -> Label:
+    if annotation.has_conflict:
+        return Label(None, reason="multi_label")
+    value = annotation.value.strip()
+    if not value:
+        return Label(None, reason="no_label")
+    if settings.class_map:
+        value = {_plain(source): target for source, target in settings.class_map}.get(_plain(value), "")
+    names = label_names(settings) or []
+    if value not in names:
+        return Label(None, reason="unknown_label")
+    return Label(names.index(value), _known_kinds(annotation, settings))
+
+
+def _with_rare(lesions: set[str], rare: str) -> set[str]:
+    if rare == "keep":
+        return lesions
+    common = lesions & set(COMMON)
+    return common | ({OTHER_LESIONS} if rare == "other" and lesions - common else set())
+
+
+def _known_kinds(annotation: Annotation | None, settings: IngestSettings) -> tuple[str, ...]:
+    names = {canonical(name, settings.class_map) for name in annotation.kinds} if annotation else set()
+    return _ordered({name for name in names if name is not None})
+
+
+def _ordered(kinds: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in (NO_FINDING, *LESIONS) if name in kinds)

@@ -1,0 +1,147 @@
+"""The files of a finished conversion: data sets, boxes, report, summary, contact sheet, histograms."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from spine_plugins.dicom import ingest, labels, report, select
+from spine_plugins.dicom.journal import Journal
+from spine_plugins.dicom.pictures import Gallery, contact_sheet, histogram_sheet
+from spine_plugins.dicom.settings import IngestSettings
+from stylegan2ada.data.writer import DatasetWriter, archive_name
+from stylegan2ada.files import atomic_write
+
+
+def write_outputs(job: ingest.Job, journal: Journal, settings: IngestSettings, groups: select.Groups, *,
+                  config: str, key_id: str) -> dict[str, Any]:  # fmt: skip
+    """Report and summary always; data sets and pictures when the outcome allows. Returns the summary."""
+    names = labels.label_names(settings)
+    gallery, counts = _write_report(job, journal, settings, groups, names)
+    more: dict[str, Any] = {"config_hash": config, "key_id": key_id, "label_names": names}
+    if settings.annotations:
+        more |= _unmatched(journal, settings)
+    summary = counts.summary(**more)
+    job.log(counts.table())
+    if job.dry_run:
+        return summary
+    report.write_json(job.side_file("_summary.json"), summary)
+    ingest.raise_if_useless(job, journal, settings, counts)
+    _write_pictures(job, journal, groups, gallery)
+    written = _write_data_sets(job, journal, settings, groups, names, counts)
+    for split, target in job.targets().items():
+        if split not in written:
+            job.log(
+                f"note: no group fell into {split}, so {target.name} was not written; try another --split-seed"
+            )
+    job.log("wrote " + ", ".join(f"{job.targets()[split]} ({n} images)" for split, n in written.items()))
+    return summary
+
+
+def _outcomes(job: ingest.Job, journal: Journal, groups: select.Groups, *, with_png: bool = False):
+    return select.outcomes(journal, shares=job.split, seed=job.split_seed, groups=groups, with_png=with_png)
+
+
+def _write_report(job: ingest.Job, journal: Journal, settings: IngestSettings, groups: select.Groups,
+                  names: list[str] | None) -> tuple[Gallery, report.Report]:  # fmt: skip
+    sizes: dict[str, int] = {}
+    for outcome in _outcomes(job, journal, groups):
+        if not outcome.reason:
+            for kind in report.class_names(outcome.record["label"], names):
+                sizes[kind] = sizes.get(kind, 0) + 1
+    gallery, numbers = Gallery(sizes), dict.fromkeys(job.targets(), 0)
+    with contextlib.ExitStack() as stack:
+        raw = open(os.devnull, "wb") if job.dry_run else atomic_write(job.side_file("_report.csv"))
+        file = _Text(stack.enter_context(raw))
+        counts = report.Report(file, job.report_paths)  # type: ignore[arg-type]
+        for outcome in _outcomes(job, journal, groups):
+            out_name, record = "", outcome.record
+            if not outcome.reason:
+                out_name = archive_name(numbers[outcome.split])
+                numbers[outcome.split] += 1
+                if not job.dry_run:
+                    kinds = report.class_names(record["label"], names)
+                    pi = record["header"]["pi"]
+                    gallery.add(
+                        outcome.name, kinds, pi, record["thumb"], record["histogram"], record["clipped"]
+                    )
+            counts.add(outcome, out_name, names)
+    return gallery, counts
+
+
+class _Text:
+    """The little of a text file that csv needs, over a binary one; surrogates never get here."""
+
+    def __init__(self, binary: Any) -> None:
+        self._binary = binary
+
+    def write(self, text: str) -> int:
+        return self._binary.write(text.encode("utf-8", "backslashreplace"))
+
+
+def _write_pictures(job: ingest.Job, journal: Journal, groups: select.Groups, gallery: Gallery) -> None:
+    thumbs = (
+        (outcome.name, outcome.record["thumb"])
+        for outcome in _outcomes(job, journal, groups)
+        if not outcome.reason
+    )
+    farthest = gallery.farthest(thumbs)
+
+    def load(name: str) -> bytes:
+        return journal.db.execute("select png from results where name = ?", (os.fsencode(name),)).fetchone()[
+            0
+        ]
+
+    contact_sheet(job.side_file("_contact.png"), gallery, farthest, load)
+    histogram_sheet(job.side_file("_hist.png"), gallery)
+
+
+def _write_data_sets(job: ingest.Job, journal: Journal, settings: IngestSettings, groups: select.Groups,
+                     names: list[str] | None, counts: report.Report) -> dict[str, int]:  # fmt: skip
+    """The data sets, all complete or none under its name; returns the number of images of each."""
+    used = {
+        name: path for name, path in job.targets().items() if not job.split or counts.counts["split"][name]
+    }
+    boxes: dict[str, dict[str, Any]] = {split: {} for split in used}
+    with contextlib.ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(DatasetWriter(path, overwrite=job.overwrite or job.resume))
+            for split, path in used.items()
+        }
+        for split, writer in writers.items():
+            writer.extra["label_names"] = names
+            writer.extra["groups"] = {}
+            writer.extra["recipe"] = ingest.recipe(job, settings) | ({"this_split": split} if split else {})
+        for outcome in _outcomes(job, journal, groups, with_png=True):
+            if outcome.reason:
+                continue
+            record, writer = outcome.record, writers[outcome.split]
+            name = writer.add_encoded(record["png"], record["label"])
+            writer.extra["groups"][name] = {"study": record["study"], "patient": record["patient"]}
+            if record["boxes"]:
+                boxes[outcome.split][name] = [
+                    {"kind": kind, "box": box, "inside": inside} for kind, *box, inside in record["boxes"]
+                ]
+    for split, found in boxes.items():
+        side = {"resolution": settings.resolution, "boxes": found}
+        report.write_json(job.side_file("_boxes.json", split), side)
+    return {split: len(writer) for split, writer in writers.items()}
+
+
+def _unmatched(journal: Journal, settings: IngestSettings) -> dict[str, Any]:
+    """Image ids of the annotations without a file, and the number of files that no row speaks of."""
+    db = journal.db
+    db.execute("attach database ? as given", (Path(settings.annotations).as_posix(),))
+    try:
+        lonely = [row[0] for row in db.execute(
+            "select distinct image from given.rows where image not in (select image_id from results) order by image"
+        )]  # fmt: skip
+        silent = db.execute(
+            "select count(*) from results where image_id = '' and study is not null"
+        ).fetchone()[0]
+    finally:
+        db.commit()
+        db.execute("detach database given")
+    return {"annotated_without_file": lonely, "files_without_annotation": silent}

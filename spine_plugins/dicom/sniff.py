@@ -1,0 +1,113 @@
+"""What the first bytes say, before any library is trusted with the file: kind, syntax, size of what is inside."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spine_plugins.dicom.reasons import Rejected
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+_EXPLICIT_LE = "1.2.840.10008.1.2.1"
+_DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+_LONG_FORM = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
+
+
+@dataclass(frozen=True)
+class FileMeta:
+    """The two values of the file meta group that matter here, and where the data set starts."""
+
+    transfer_syntax: str
+    syntax_offset: int  # of the value of (0002,0010); 0 if there is none
+    storage_class: str
+    end: int
+
+
+def file_meta(data: bytes) -> FileMeta:
+    """Read the file meta group (PS3.10 7.1: preamble, DICM, explicit VR little endian).
+
+    Rejects as `not_dicom` what has no preamble, and as `dicomdir` a directory of files.
+    """
+    if data[128:132] != b"DICM":
+        raise Rejected("not_dicom", "no DICM mark after the preamble")
+    syntax, storage, offset, end = "", "", 0, 132
+    for element, start, stop in _group_two(data):
+        value = data[start:stop].rstrip(b"\0 ").decode("ascii", "replace")
+        if element == 0x0010:
+            syntax, offset = value, start
+        elif element == 0x0002:
+            storage = value
+        end = stop
+    if storage == _DICOMDIR_CLASS:
+        raise Rejected("dicomdir")
+    return FileMeta(syntax, offset, storage, end)
+
+
+def inflated(data: bytes, meta: FileMeta, limit: int) -> bytes:
+    """A deflated file (PS3.5 A.5) as explicit VR little endian, never growing beyond `limit` bytes.
+
+    A reader that inflates by itself can be made to fill the memory by less than a megabyte.
+    """
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        body = engine.decompress(data[meta.end :], limit)
+    except zlib.error as error:
+        raise Rejected("header_invalid", "the deflated data set cannot be inflated") from error
+    if engine.unconsumed_tail:
+        raise Rejected("inflate_limit", f"more than {limit >> 20} MB when inflated")
+    head = bytearray(data[: meta.end])
+    plain = _EXPLICIT_LE.encode().ljust(len(DEFLATED), b"\0")
+    head[meta.syntax_offset : meta.syntax_offset + len(DEFLATED)] = plain
+    return bytes(head) + body
+
+
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 stream claims for itself; None if it does not say.
+
+    Asked before a decoder is: some allocate whatever the stream claims.
+    """
+    if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 24:  # SOC, SIZ: ISO 15444-1 A.5.1
+        x1, y1, x0, y0 = struct.unpack(">4I", frame[8:24])
+        return y1 - y0, x1 - x0
+    if frame[:2] != b"\xff\xd8":
+        return None
+    position = 2
+    while position + 9 <= len(frame):
+        if frame[position] != 0xFF:
+            return None
+        marker = frame[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        is_frame_header = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) or marker == 0xF7
+        if is_frame_header:  # SOFn: ISO 10918-1 B.2.2; SOF55: ISO 14495-1 C.2.2
+            rows, columns = struct.unpack(">HH", frame[position + 5 : position + 9])
+            return (rows, columns) if rows else None  # rows = 0: defined later by DNL
+        position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    return None
+
+
+def looks_headerless(data: bytes) -> bool:
+    """True if the bytes may be a data set without preamble: a first element of a low group, in order."""
+    if len(data) < 16:
+        return False
+    group, element = struct.unpack("<HH", data[:4])
+    return group in (2, 8) and element <= 0x2000
+
+
+def _group_two(data: bytes) -> Iterator[tuple[int, int, int]]:
+    position = 132
+    while position + 8 <= len(data):
+        group, element = struct.unpack("<HH", data[position : position + 4])
+        if group != 2:
+            return
+        if data[position + 4 : position + 6] in _LONG_FORM:
+            length, start = int.from_bytes(data[position + 8 : position + 12], "little"), position + 12
+        else:
+            length, start = int.from_bytes(data[position + 6 : position + 8], "little"), position + 8
+        if start + length > len(data):
+            return
+        yield element, start, start + length
+        position = start + length

@@ -1,0 +1,173 @@
+"""What lies in the sources: folders, zip files, lists of files, single files -> items in one fixed order."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from spine_plugins.dicom.reasons import Rejected
+from stylegan2ada.errors import UserError
+
+_MOST_RATIO = 200  # a zip member that shrinks by more is no radiograph
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input file; plain values, so that it can travel to any worker."""
+
+    name: str  # relative path for the report; surrogate escapes where the file name is no UTF-8
+    place: str  # file on disk, or the zip that holds the member
+    member: str = ""  # name inside the zip
+    size: int = 0
+    mtime_ns: int = 0
+    reason: str = ""  # already rejected by what the walk saw
+    expected_sha256: str = ""  # from --checksums
+
+    @property
+    def stem(self) -> str:
+        """The image id of VinDr: the file's name without its last suffix."""
+        return PurePosixPath(self.name).stem
+
+    def read(self, limit: int) -> bytes:
+        """The file's bytes; rejects what is larger than `limit`, unreadable, or grows beyond its own claim."""
+        if self.size > limit:
+            raise Rejected("too_large", f"{self.size >> 20} MB")
+        try:
+            if not self.member:
+                return _read_file(self.place, limit)
+            with zipfile.ZipFile(self.place) as archive, archive.open(self.member) as file:
+                data = file.read(limit + 1)
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            raise Rejected("unreadable", type(error).__name__) from None
+        except Exception as error:  # zlib.error and its kin in damaged members
+            raise Rejected("unreadable", type(error).__name__) from None
+        if len(data) > limit:
+            raise Rejected("too_large", f"more than {limit >> 20} MB")
+        return data
+
+
+def _read_file(place: str, limit: int) -> bytes:
+    # O_NONBLOCK: should the file have become a FIFO since the walk, opening must not wait for a writer.
+    handle = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise Rejected("not_regular_file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Rejected("too_large", f"more than {limit >> 20} MB")
+    return data
+
+
+def walk_sources(sources: list[str]) -> Iterator[Item]:
+    """Every file of every source, in no particular order; names are unique over all sources."""
+    names = _source_names(sources)
+    for source, prefix in zip(sources, names):
+        path = Path(source)
+        if path.is_dir():
+            found = _walk_folder(path)
+        elif not path.is_file():
+            raise UserError(
+                f"--source={source} does not exist; give a folder, a zip file, a DICOM file or a list"
+            )
+        elif zipfile.is_zipfile(path):
+            found = _walk_zip(path)
+        elif _is_dicom(path):
+            found = iter([_file_item(path, path.name)])
+        else:
+            found = _walk_list(path)
+        for item in found:
+            yield item if not prefix else _renamed(item, prefix)
+
+
+def _source_names(sources: list[str]) -> list[str]:
+    """A prefix per source, needed only when there are several; equal names get a number."""
+    if len(sources) == 1:
+        return [""]
+    names: list[str] = []
+    for source in sources:
+        base = Path(source).name or "source"
+        name, count = base, 2
+        while name in names:
+            name, count = f"{base}#{count}", count + 1
+        names.append(name)
+    return names
+
+
+def _renamed(item: Item, prefix: str) -> Item:
+    return Item(f"{prefix}/{item.name}", item.place, item.member, item.size, item.mtime_ns, item.reason)
+
+
+def _walk_folder(root: Path) -> Iterator[Item]:
+    inside = os.path.realpath(root)
+    for folder, folders, files in os.walk(root, followlinks=False):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in sorted(files + links):
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            real = os.path.realpath(path)
+            if real != inside and not real.startswith(inside + os.sep):
+                yield Item(relative, str(path), reason="path_escape")
+            elif name in links:
+                yield Item(relative, str(path), reason="not_regular_file")  # its target is walked by itself
+            else:
+                yield _file_item(path, relative)
+
+
+def _file_item(path: Path, name: str) -> Item:
+    try:
+        status = path.stat()
+    except OSError:  # a dangling or circular link, or no right to look
+        return Item(name, str(path), reason="not_regular_file")
+    if not stat.S_ISREG(status.st_mode):
+        return Item(name, str(path), reason="not_regular_file")
+    return Item(name, str(path), size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _walk_zip(path: Path) -> Iterator[Item]:
+    mtime = path.stat().st_mtime_ns
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if info.is_dir():
+                    continue
+                parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+                reason = ""
+                if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in (parts or ("",))[0]:
+                    reason = "path_escape"
+                elif info.file_size > (1 << 20) and info.file_size > _MOST_RATIO * max(info.compress_size, 1):
+                    reason = "inflate_limit"
+                yield Item(info.filename, str(path), info.filename, info.file_size, mtime, reason)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"--source={path} is a damaged zip file ({error}); get it again") from error
+
+
+def _walk_list(path: Path) -> Iterator[Item]:
+    """A text file with one path per line, relative to its own folder; # begins a comment."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(
+            f"--source={path} is no folder, zip, DICOM file or list of files; a list is text with one path per line"
+        ) from error
+    entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not entries:
+        raise UserError(f"--source={path} is an empty list; write one path per line")
+    if not any((path.parent / entry).exists() for entry in entries[:100]):
+        raise UserError(
+            f"--source={path} was read as a list, but none of its first lines is a file; "
+            "give a folder, a zip file, a DICOM file, or a list with one path per line"
+        )
+    seen = set()
+    for entry in entries:
+        if entry not in seen:
+            seen.add(entry)
+            yield _file_item(path.parent / entry, Path(entry).as_posix())
+
+
+def _is_dicom(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
