@@ -41,7 +41,7 @@ class AugmentPipe(torch.nn.Module):
 
     # Reflected margins around the image: "exact" reads their size back from the device, "full" is as wide as
     # reflection allows, masked to the same visible result, and never reads (needed under vmap and in CUDA
-    # graphs). "auto" is exact where reading costs nothing, on the CPU.
+    # graphs). "auto" is exact where reading costs nothing, on the CPU outside of vmap.
     margins = "auto"
 
     def __init__(
@@ -191,14 +191,14 @@ class AugmentPipe(torch.nn.Module):
         accurate = torch.promote_types(images.dtype, torch.float32)
         turn, shift = inverse_map({name: v.to(accurate) for name, v in params.items()}, width, height)
         wanted = needed_margins(turn, shift, width, height, 2 * half)  # left, right, top, bottom
-        if self.margins == "exact" or (self.margins == "auto" and images.device.type == "cpu"):
-            left, right, top, bottom = (int(m) for m in wanted.tolist())
-            padded = reflect(images, left, right, top, bottom)
+        margins = self._read(wanted)
+        if margins is not None:
+            padded = reflect(images, *margins)
         else:
-            left = right = width - 1
-            top = bottom = height - 1
-            padded = reflect(images, left, right, top, bottom)
+            margins = (width - 1, width - 1, height - 1, height - 1)
+            padded = reflect(images, *margins)
             padded = padded * inside_margins(padded, wanted, width, height)
+        left, right, top, bottom = margins
         big = upfirdn2d.upsample2d(padded, self.Hz_geom, up=2)
 
         # From a pixel of the canvas to the place in `big` that it shows, both counted from their centres.
@@ -219,6 +219,17 @@ class AugmentPipe(torch.nn.Module):
         grid = torch.stack(spots, dim=3).to(images.dtype)  # [N, h, w, 2]
         moved = grid_sample_gradfix.grid_sample(big, grid)
         return upfirdn2d.downsample2d(moved, self.Hz_geom, down=2, padding=-2 * half, flip_filter=True)
+
+    def _read(self, wanted):
+        """The exact margins as numbers, or None where the full ones serve instead."""
+        if self.margins == "full" or (self.margins == "auto" and wanted.device.type != "cpu"):
+            return None
+        try:
+            return [int(margin) for margin in wanted.tolist()]
+        except RuntimeError:  # inside vmap there is not one number but one per sample
+            if self.margins == "exact":
+                raise
+            return None
 
 
 # --- draws ---------------------------------------------------------------------------------------------

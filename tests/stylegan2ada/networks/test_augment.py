@@ -1,7 +1,10 @@
 """Augmentation: closed forms, both kinds of margins, gradients of gradients, per-sample work, edges."""
 
+import inspect
 import math
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -325,11 +328,12 @@ def test_gradients_of_gradients_through_the_filter():
     torch.testing.assert_close(curve, expected, rtol=1e-6, atol=1e-6 * expected.abs().max().item())
 
 
-def test_per_sample_gradients():
+@pytest.mark.parametrize("margins", ["auto", "full"])
+def test_per_sample_gradients(margins):
     """vmap over images with their own parameters equals one image at a time, squared gradients included."""
     torch.manual_seed(2)
     x = images(3, 3, 24, 24)
-    pipe = build("full", **EVERYTHING)
+    pipe = build(margins, **EVERYTHING)
     drawn = pipe.sample(3, img_shape=x.shape[1:])
 
     def score(image, params):
@@ -408,3 +412,56 @@ def test_device_and_host_agree():
     expected = pipe.apply(x, drawn)
     got = pipe.cuda().apply(x.cuda(), {name: value.cuda() for name, value in drawn.items()})
     torch.testing.assert_close(got.cpu(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_nothing_is_read_from_a_device():
+    """Tensors without contents: whatever would wait for a device's numbers fails."""
+    x = torch.empty(3, 3, 24, 24, device="meta", requires_grad=True)
+    pipe = AugmentPipe(**EVERYTHING).to("meta")
+    y = pipe(x)
+    assert y.shape == x.shape
+    (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    slope.square().sum().backward()
+    assert x.grad.shape == x.shape
+    pipe.margins = "exact"
+    with pytest.raises((RuntimeError, NotImplementedError)):  # the test would notice a read
+        pipe(x)
+
+
+def test_text_runs_alone_and_computes_the_same(monkeypatch):
+    """As from a pickle in an official checkout: torch_utils around it, and ops that know no more."""
+    from stylegan2ada.networks import persistent_class
+    from stylegan2ada.ops import grid_sample_gradfix, upfirdn2d
+
+    def plain(function, *known):
+        def call(*args, **kwargs):
+            assert set(kwargs) <= set(known), f"unknown to the official op: {set(kwargs) - set(known)}"
+            return function(*args, **kwargs)
+
+        return call
+
+    fir = ("padding", "flip_filter", "gain", "impl")
+    ops = types.ModuleType("torch_utils.ops")
+    ops.upfirdn2d = types.SimpleNamespace(
+        setup_filter=plain(upfirdn2d.setup_filter),
+        upsample2d=plain(upfirdn2d.upsample2d, "up", *fir),
+        downsample2d=plain(upfirdn2d.downsample2d, "down", *fir),
+    )
+    ops.grid_sample_gradfix = types.SimpleNamespace(grid_sample=plain(grid_sample_gradfix.grid_sample))
+    persistence = types.ModuleType("torch_utils.persistence")
+    persistence.persistent_class = persistent_class
+    monkeypatch.setitem(sys.modules, "torch_utils", types.ModuleType("torch_utils"))
+    monkeypatch.setitem(sys.modules, "torch_utils.ops", ops)
+    monkeypatch.setitem(sys.modules, "torch_utils.persistence", persistence)
+    text = inspect.getsource(augment)
+    for name in [key for key in sys.modules if key.split(".")[0] == "stylegan2ada"]:
+        monkeypatch.setitem(sys.modules, name, None)  # importing any of it fails
+    module = types.ModuleType("_imported_module_0123456789abcdef")
+    exec(compile(text, "<from a pickle>", "exec"), module.__dict__)
+
+    x = images(2)
+    results = []
+    for cls in (module.AugmentPipe, AugmentPipe):
+        torch.manual_seed(0)
+        results.append(cls(**EVERYTHING)(x))
+    assert torch.equal(*results)
