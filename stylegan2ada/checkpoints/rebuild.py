@@ -135,13 +135,16 @@ def _check_size(path: str, value: Any) -> None:
 class _OnMeta(TorchFunctionMode):
     """New weights get a shape but no memory, so that claimed sizes cost nothing until tensors back them."""
 
+    # Arithmetic and most factories on "meta" would import sympy, which takes a second: neither is needed.
     _factories = frozenset({torch.randn, torch.zeros, torch.ones, torch.full, torch.empty})
+    _in_place = frozenset({torch.Tensor.div_, torch.Tensor.mul_, torch.Tensor.fill_})
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in self._factories:
-            kwargs["device"] = "meta"
-        return func(*args, **kwargs)
+        if func in self._factories and args and isinstance(args[0], list | tuple):
+            return torch.empty(args[0], device="meta")
+        if func in self._in_place and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def construct(entry: str, description: Description) -> nn.Module:
