@@ -49,7 +49,7 @@ def report(name: str, value: Any) -> Any:
         precision = torch.float32 if values.device.type == "mps" else torch.float64
         counters[values.device] = torch.zeros(3, dtype=precision, device=values.device)
     if values.numel() > 0:
-        moments = torch.stack([torch.ones_like(values).sum(), values.sum(), values.square().sum()])
+        moments = torch.stack([torch.ones_like(values), values, values.square()]).sum(1)
         counters[values.device].add_(moments)  # in place: the address survives in a captured CUDA graph
     return value
 
@@ -141,6 +141,33 @@ def load_state_dict(state: dict[str, torch.Tensor]) -> None:
             counter.zero_()
     _Process.totals.clear()
     _Process.totals.update(_copied(state))
+
+
+def local_state() -> dict[str, Any]:
+    """Everything counted on this rank, without closing an interval: a run that saves it goes on unchanged.
+
+    Unlike `state_dict` no sum is formed, so floating point rounds the same whether or not it was called.
+    """
+    fresh = {n: {str(d): c.clone() for d, c in found.items()} for n, found in _Process.fresh.items()}
+    return {"totals": _copied(_Process.totals), "fresh": fresh}
+
+
+def load_local_state(state: dict[str, Any]) -> None:
+    """The inverse of `local_state`, in place of all that was counted before."""
+    _Process.totals.clear()
+    _Process.totals.update(_copied(state["totals"]))
+    _Process.fresh.clear()
+    for name, found in state["fresh"].items():
+        _Process.fresh[name] = {torch.device(d): counter.clone().to(d) for d, counter in found.items()}
+
+
+def add_fresh(fresh: dict[str, dict[str, torch.Tensor]]) -> None:
+    """Count what another rank had counted but not yet summed."""
+    for name, found in fresh.items():
+        for counter in found.values():
+            mine = _Process.fresh.setdefault(name, {})
+            cpu = torch.device("cpu")
+            mine[cpu] = mine[cpu] + counter.cpu() if cpu in mine else counter.cpu().clone()
 
 
 def format_time(seconds: float) -> str:
