@@ -111,7 +111,7 @@ def _download(url: str, target: Path) -> None:
             is_client_mistake = error.response is not None and error.response.status_code < 500
             if attempt == _DOWNLOAD_ATTEMPTS or is_client_mistake:
                 raise MissingError(
-                    f"{url} could not be downloaded ({error}); "
+                    f"{url} could not be downloaded ({type(error).__name__}); "
                     "fetch the file on a connected computer and give its path"
                 ) from error
             time.sleep(min(attempt, 5))

@@ -33,7 +33,7 @@ _FRAMES_PER_SEC = 10
 @options.group(
     "What to find",
     options.opt("--target", required=True, metavar="FILE", help="Picture to look for"),
-    options.opt("--num-steps", type=int, default=1000, metavar="N", help="Steps of the search [default: 1000]"),
+    options.opt("--num-steps", type=int, default=1000, metavar="N", help="Steps to take [default: 1000]"),
     options.opt("--seed", type=int, default=303, metavar="INT", help="Of the noise [default: 303]"),
     options.opt("--start-w", metavar="FILE", help="Start at the first w of this .npz [default: mean w]"),
     options.opt("--detector", type=options.NamedValue(), multiple=True,

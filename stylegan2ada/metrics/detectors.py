@@ -126,7 +126,7 @@ def checked_hash(path: Path) -> str:
     key, digest = str(path.resolve()), files.sha256_file(path)
     if known.setdefault(key, digest) != digest:
         raise UserError(
-            f"{path} is not the file that was used before (SHA-256 {known[key][:12]} then, {digest[:12]} now); "
+            f"{path} is not the file that was used before (SHA-256 {known[key][:9]} then, {digest[:9]} now); "
             f"put the old one back, or remove its line from {record} to start afresh"
         )
     if not record.is_file() or json.loads(record.read_text()) != known:

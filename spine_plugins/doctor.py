@@ -1,0 +1,158 @@
+"""`spinegan doctor`: what this computer can do, one line each, with the fix for what it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+
+import stylegan2ada
+from stylegan2ada import files, options
+from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.errors import UserError
+from stylegan2ada.metrics.detectors import KNOWN, Detectors
+
+_GB = 1 << 30
+_MARKS = {True: "ok  ", None: "--  ", False: "FAIL"}  # None: works, but something optional is missing
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor."""
+
+    is_ok: bool | None
+    what: str
+    found: str
+    fix: str = ""
+
+
+@click.command(cls=options.Command)
+@click.option("--data", metavar="PATH", help="Also check this data set")
+@click.option("--outdir", metavar="DIR", default=".", help="Folder that runs would write to [default: .]")
+def doctor(data: str | None, outdir: str) -> None:
+    """Check this computer: device, memory, compiler, codecs, detectors, rights, data.
+
+    Leaves with 0 if training can start, with 3 if something that it needs is not there.
+    """
+    findings = list(examine(data, outdir))
+    for finding in findings:
+        click.echo(f"{_MARKS[finding.is_ok]} {finding.what:10} {finding.found}")
+        if finding.fix and finding.is_ok is not True:
+            click.echo(f"{'':15} fix: {finding.fix}")
+    if any(finding.is_ok is False for finding in findings):
+        raise SystemExit(3)
+
+
+def examine(data: str | None, outdir: str) -> Iterator[Finding]:
+    """All findings, in the order in which a run would need the things."""
+    yield Finding(True, "spinegan", f"{stylegan2ada.__version__}, Python {platform.python_version()}")
+    yield _torch()
+    yield _device()
+    yield _memory()
+    yield _compiler()
+    yield _codecs()
+    yield from _detectors()
+    for package, use in [("monai", "classifier"), ("matplotlib", "report"), ("imageio_ffmpeg", "video")]:
+        yield _extra(package, use)
+    yield _rights(outdir)
+    if data is not None:
+        yield _data(data)
+
+
+def _torch() -> Finding:
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    is_new = (major, minor) >= (2, 6)
+    return Finding(is_new, "torch", torch.__version__, "pip install 'torch>=2.6'")
+
+
+def _device() -> Finding:
+    if torch.cuda.is_available():
+        names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+        return Finding(True, "device", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
+    if torch.backends.mps.is_available():
+        return Finding(True, "device", "Apple GPU (use --device=mps)")
+    fix = "training on a CPU works and is slow; for a GPU install the CUDA build of torch"
+    return Finding(None, "device", f"CPU with {os.cpu_count()} cores, no GPU", fix)
+
+
+def _memory() -> Finding:
+    if not hasattr(os, "sysconf"):
+        return Finding(None, "memory", "unknown on this system")
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB
+    disk = shutil.disk_usage(".").free / _GB
+    text = f"{total:.0f} GB, {disk:.0f} GB free on this disk"
+    return Finding(total >= 4 and disk >= 5, "memory", text, "4 GB of memory and 5 GB of disk are the least")
+
+
+def _compiler() -> Finding:
+    found = shutil.which("nvcc") or shutil.which("c++") or shutil.which("cl")
+    return Finding(True, "compiler", f"{found or 'none'}; not needed, all operations are plain torch")
+
+
+def _codecs() -> Finding:
+    if importlib.util.find_spec("pydicom") is None:
+        return Finding(None, "codecs", "no pydicom, so no DICOM", "pip install 'spinegan[dicom]'")
+    from spine_plugins.dicom.codecs import decoder_table
+
+    missing = [name for name, state, _ in decoder_table() if state == "-"]
+    if not missing:
+        return Finding(True, "codecs", "every DICOM transfer syntax we know can be read")
+    fix = "pip install 'spinegan[dicom]' imagecodecs; dataset_tool_dicom.py --list-decoders says more"
+    return Finding(None, "codecs", f"cannot read {', '.join(missing)}", fix)
+
+
+def _detectors() -> Iterator[Finding]:
+    finder = Detectors()
+    for name in KNOWN:
+        path = finder.find(name)
+        found = str(path) if path else "missing; metrics that need it are skipped in training"
+        yield Finding(bool(path) or None, name, found, f"spinegan detectors fetch {name}")
+
+
+def _extra(package: str, use: str) -> Finding:
+    is_there = importlib.util.find_spec(package) is not None
+    return Finding(
+        is_there or None, use, package if is_there else f"no {package}", f"pip install 'spinegan[{use}]'"
+    )
+
+
+def _rights(outdir: str) -> Finding:
+    problems = [str(place) for place in (Path(outdir), files.cache_dir()) if not _can_write(place)]
+    fix = "choose another --outdir, or set DNNLIB_CACHE_DIR to a folder of yours"
+    return Finding(
+        not problems, "write", f"cannot write to {', '.join(problems)}" if problems else "allowed", fix
+    )
+
+
+def _can_write(place: Path) -> bool:
+    existing = next(folder for folder in [place.resolve(), *place.resolve().parents] if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return True
+    except OSError:
+        return False
+
+
+def _data(path: str) -> Finding:
+    check: Callable[[], ImageFolderDataset] = lambda: ImageFolderDataset(path, use_labels=True)  # noqa: E731
+    try:
+        dataset = check()
+        classes = dataset.label_dim if dataset.has_labels else 0
+        dataset[len(dataset) - 1]
+    except UserError as error:
+        return Finding(
+            False, "data", str(error), "make it again with dataset_tool.py or dataset_tool_dicom.py"
+        )
+    channels, height, width = dataset.image_shape
+    text = f"{len(dataset)} images, {width}x{height}, {channels} channel(s), {classes} classes"
+    has_groups = dataset.groups is not None
+    fix = "without patients in dataset.json, splits are by image; dataset_tool_dicom.py writes them"
+    return Finding(has_groups or None, "data", text + ("" if has_groups else ", no patient groups"), fix)
