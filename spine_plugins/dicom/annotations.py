@@ -16,7 +16,8 @@ from stylegan2ada.errors import UserError
 _KIND_COLUMNS = ("lesion_type", "class_name", "finding", "label")
 _BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 _SCHEMA = """
-create table rows (image text, kind text, x0 real, y0 real, x1 real, y1 real, study text, patient text, value text);
+create table rows (
+    image text, kind text, x0 real, y0 real, x1 real, y1 real, study text, patient text, value text);
 create table meta (image text primary key, study text, patient text) without rowid;
 """
 
@@ -154,6 +155,9 @@ def _opened(path: Path):
     return open(path, encoding="utf-8-sig", newline="", errors="replace")
 
 
+_FIND = "select kind, x0, y0, x1, y1, study, patient, value from rows where image = ? order by rowid"
+
+
 class AnnotationTable:
     """Read-only view of the indexed annotations."""
 
@@ -166,7 +170,7 @@ class AnnotationTable:
         try:
             for image in image_ids:
                 if image and (rows := connection.execute(
-                    "select kind, x0, y0, x1, y1, study, patient, value from rows where image = ? order by rowid", (image,)
+                    _FIND, (image,)
                 ).fetchall()):  # fmt: skip
                     meta = connection.execute(
                         "select study, patient from meta where image = ?", (image,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from spine_plugins.dicom.read import Header
+    from spine_plugins.dicom.header import Header
 
 # The header is overruled only when another reading is at least this much smoother. A wrong reading wraps
 # values around and tears the picture; noise alone never makes that difference.

@@ -50,8 +50,8 @@ CODECS = {
 }
 
 PACKAGES = (
-    "numpy", "pillow", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm",
-    "imagecodecs",
+    "numpy", "pillow", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls",
+    "python-gdcm",     "imagecodecs",
 )  # fmt: skip
 
 

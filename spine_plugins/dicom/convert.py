@@ -1,4 +1,4 @@
-"""One input file -> one plain record: all that a worker does. Nothing of pydicom leaves this process, no error either."""
+"""One input file -> one plain record: all that a worker does. No object or error of pydicom leaves."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import PIL.Image
 from spine_plugins.dicom import codecs, frame, labels, read, window
 from spine_plugins.dicom.annotations import AnnotationTable
 from spine_plugins.dicom.deidentify import keyed_hash, split_score
+from spine_plugins.dicom.header import Header, check_header, open_dataset, value
 from spine_plugins.dicom.reasons import OutOfTime, Rejected, status_of
 from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.dicom.sources import Item
@@ -71,7 +72,7 @@ def convert_batch(settings: IngestSettings, key: bytes, items: list[Item]) -> li
 
 def convert_file(settings: IngestSettings, key: bytes, item: Item) -> Record:
     """The record of one file. Every way to fail ends here as a reason."""
-    record, header = Record(item.name), read.Header()
+    record, header = Record(item.name), Header()
     try:
         with _time_limit(settings.timeout_sec):
             _convert(settings, key, item, record, header)
@@ -91,17 +92,17 @@ def convert_file(settings: IngestSettings, key: bytes, item: Item) -> Record:
     return record
 
 
-def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record, header: read.Header) -> None:
+def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record, header: Header) -> None:
     if item.reason:
         raise Rejected(item.reason)
     data = item.read(settings.max_file_bytes)
     if item.expected_sha256 and hashlib.sha256(data).hexdigest() != item.expected_sha256:
         raise Rejected("checksum_mismatch")
-    dataset = read.open_dataset(data, settings, header)
-    sop = str(read.value(dataset, "SOPInstanceUID") or "")
+    dataset = open_dataset(data, settings, header)
+    sop = str(value(dataset, "SOPInstanceUID") or "")
     annotation = _annotation(settings, item, sop, record)
     _identify(key, dataset, sop, annotation, item, record)
-    read.check_header(dataset, settings, header)
+    check_header(dataset, settings, header)
     label = _label(settings, annotation, record)
     if settings.headers_only:
         return
@@ -125,8 +126,8 @@ def _identify(
     key: bytes, dataset: Any, sop: str, annotation: labels.Annotation | None, item: Item, record: Record
 ) -> None:
     """Keyed hashes of whose picture this is; the identifiers themselves end here."""
-    study = (annotation.study_id if annotation else "") or read.value(dataset, "StudyInstanceUID")
-    patient = read.value(dataset, "PatientID") or (annotation.patient_id if annotation else "")
+    study = (annotation.study_id if annotation else "") or value(dataset, "StudyInstanceUID")
+    patient = value(dataset, "PatientID") or (annotation.patient_id if annotation else "")
     record.sop = keyed_hash(key, "sop", sop)
     # Without any study the file is a group of its own.
     record.study = keyed_hash(key, "study", study) or keyed_hash(key, "file", item.name)
@@ -146,7 +147,7 @@ def _label(settings: IngestSettings, annotation: labels.Annotation | None, recor
 
 
 def _draw(settings: IngestSettings, radiograph: read.Radiograph, annotation: labels.Annotation | None,
-          label: labels.Label, record: Record, header: read.Header) -> None:  # fmt: skip
+          label: labels.Label, record: Record, header: Header) -> None:  # fmt: skip
     """Crop and reduce, window, invert, round: the documented order."""
     stored = radiograph.stored
     if stored.min() == stored.max():
@@ -192,7 +193,7 @@ def _map_boxes(settings: IngestSettings, boxes: tuple[tuple[str, frame.Box], ...
 
 
 def difference_hash(image: np.ndarray) -> str:
-    """64-bit dHash: is each of 8x8 cells brighter than its right neighbour; near-duplicates differ in few bits."""
+    """64-bit dHash: is each of 8x8 cells brighter than its right neighbour; alike pictures differ little."""
     cells = _shrunk(image, 9, 8).astype(np.int16)
     return np.packbits(cells[:, :-1] > cells[:, 1:]).tobytes().hex()
 
@@ -203,7 +204,7 @@ def _shrunk(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """OutOfTime after so many seconds, wherever Python code runs; native code is left to the pool's watchdog."""
+    """OutOfTime after so many seconds, as soon as Python code runs; native code is left to the watchdog."""
     has_alarm = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if not has_alarm or seconds <= 0:
         yield

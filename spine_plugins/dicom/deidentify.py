@@ -1,7 +1,7 @@
 """The only door for patient tags: a few technical values pass as they are, identifiers only as keyed hashes.
 
 PS3.15 Annex E lists what identifies; we turn it round and allow a short list instead. Outputs carry no DICOM
-header at all. Burned-in text is in the pixels (PS3.15 E.3.1): the contact sheet is there for a human to look at.
+header at all. Burned-in text is in the pixels (PS3.15 E.3.1): a human looks at the contact sheet for it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def process_pool(workers: int, settings: IngestSettings) -> futures.ProcessPoolE
 
 
 def _start_worker(extra_bytes: int) -> None:
-    """Limits of one worker: an address space beyond which an allocation fails, no interrupt from the keyboard."""
+    """Limits of one worker: a size beyond which allocations fail; no interrupt from the keyboard."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with contextlib.suppress(ImportError, OSError, ValueError):
@@ -181,7 +181,7 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
 
 @contextlib.contextmanager
 def _dask_pool(address: str) -> Iterator[tuple[futures.Executor, int]]:
-    """The cluster at `address` as an executor. Its workers need this project and the same paths to the files."""
+    """The cluster at `address` as an executor; its workers need this project and the same file system."""
     try:
         from distributed import Client
     except ImportError as error:

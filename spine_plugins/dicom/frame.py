@@ -1,4 +1,4 @@
-"""Frame: pixel values [H, W] -> the square that is kept, reduced to the output size; boxes go the same way."""
+"""Frame: pixel values [H, W] -> the square that is kept, reduced to the output size; boxes likewise."""
 
 from __future__ import annotations
 

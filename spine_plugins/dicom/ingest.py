@@ -66,7 +66,7 @@ class Job:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Convert; returns the summary. Raises a UserError with the exit code that fits when nothing can be used."""
+    """Convert; returns the summary. A UserError with its exit code says why nothing came of it."""
     _check_places(job)
     work = job.side_file(".parts")
     key_path = Path(job.key_file) if job.key_file else job.side_file(".key")
@@ -289,6 +289,7 @@ def raise_if_useless(job: Job, journal: Journal, settings: IngestSettings, count
     if counts.n_candidates and counts.n_failed > job.fail_over * counts.n_candidates:
         share = counts.n_failed / counts.n_candidates
         raise TooManyFailuresError(
-            f"{counts.n_failed} of {counts.n_candidates} images failed ({because}), more than --fail-over={job.fail_over:g}; "
-            f"see {job.side_file('_report.csv').name}, or accept it with --resume --fail-over={min(1.0, share + 0.01):.2f}"
+            f"{counts.n_failed} of {counts.n_candidates} images failed ({because}), more than "
+            f"--fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "
+            f"or accept it with --resume --fail-over={min(1.0, share + 0.01):.2f}"
         )

@@ -119,7 +119,7 @@ class Journal:
         return self.db.execute(f"select count(*) from {table}").fetchone()[0]
 
     def to_do(self, config: str) -> tuple[int, Iterator[Item]]:
-        """(number, items) without a valid result: new, changed since, made with another configuration, or worth a retry."""
+        """(number, items) without a valid result: new, changed, of other settings, or worth a retry."""
         retried = ", ".join(f"'{reason}'" for reason in sorted(RETRIED))
         with self.db:
             self.db.execute("delete from wanted")
@@ -136,10 +136,12 @@ class Journal:
         position = 0
         while rows := self.db.execute(
             "select w.position, f.name, f.place, f.member, f.size, f.mtime, f.reason, f.expected"
-            " from wanted w join files f on f.name = w.name where w.position > ? order by w.position limit 256",
+            " from wanted w join files f on f.name = w.name"
+            " where w.position > ? order by w.position limit 256",
             (position,),
         ).fetchall():
-            for position, name, place, member, size, mtime, reason, expected in rows:
+            position = rows[-1][0]
+            for name, place, member, size, mtime, reason, expected in (row[1:] for row in rows):
                 yield Item(
                     os.fsdecode(name),
                     os.fsdecode(place),
@@ -162,14 +164,14 @@ class Journal:
                     "insert or replace into results values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         os.fsencode(item.name), item.size, item.mtime_ns, config, json.dumps(text),
-                        record["reason"], record["image_id"], json.dumps(record["label"]), record["sop"] or None,
+                        record["reason"], record["image_id"], json.dumps(record["label"]), record["sop"],
                         record["pixels"] or None, record["study"], record["patient"],
                         *(record[name] for name in _BLOBS),
                     ),
                 )  # fmt: skip
 
     def rows(self, *, with_png: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(name, record) of every file in the final order; files left out have a record with their reason only."""
+        """(name, record) of every file in the final order; for files left out just the reason."""
         blobs = "r.png, r.thumb, r.histogram" if with_png else "null, r.thumb, r.histogram"
         last = b""
         while rows := self.db.execute(

@@ -14,8 +14,8 @@ OTHER_LESIONS = "Other lesions"
 # VinDr-SpineXR's thirteen lesion types as its CSV spells them (sic: Spondylolysthesis).
 LESIONS = (
     "Ankylosis", "Disc space narrowing", "Enthesophytes", "Foraminal stenosis", "Fracture", "Osteophytes",
-    "Sclerotic lesion", "Spondylolysthesis", "Subchondral sclerosis", "Surgical implant", "Vertebral collapse",
-    "Foreign body", OTHER_LESIONS,
+    "Sclerotic lesion", "Spondylolysthesis", "Subchondral sclerosis", "Surgical implant",
+    "Vertebral collapse", "Foreign body", OTHER_LESIONS,
 )  # fmt: skip
 COMMON = (
     "Disc space narrowing", "Foraminal stenosis", "Osteophytes", "Spondylolysthesis", "Surgical implant",

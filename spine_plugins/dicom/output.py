@@ -34,7 +34,7 @@ def write_outputs(job: ingest.Job, journal: Journal, settings: IngestSettings, g
     for split, target in job.targets().items():
         if split not in written:
             job.log(
-                f"note: no group fell into {split}, so {target.name} was not written; try another --split-seed"
+                f"note: no group fell into {split}: {target.name} was not written; try another --split-seed"
             )
     job.log("wrote " + ", ".join(f"{job.targets()[split]} ({n} images)" for split, n in written.items()))
     return summary
@@ -136,7 +136,8 @@ def _unmatched(journal: Journal, settings: IngestSettings) -> dict[str, Any]:
     db.execute("attach database ? as given", (Path(settings.annotations).as_posix(),))
     try:
         lonely = [row[0] for row in db.execute(
-            "select distinct image from given.rows where image not in (select image_id from results) order by image"
+            "select distinct image from given.rows where image not in (select image_id from results)"
+            " order by image"
         )]  # fmt: skip
         silent = db.execute(
             "select count(*) from results where image_id = '' and study is not null"

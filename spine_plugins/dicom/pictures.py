@@ -1,4 +1,4 @@
-"""What a human looks at: a contact sheet per class, the farthest images, and grey-level histograms. PIL only."""
+"""What a human looks at: a contact sheet per class, the farthest images, grey-level histograms. PIL only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: one CSV row per input file, counts as JSON, and the printed table of what was kept and why not."""
+"""The report: one CSV row per input file, counts as JSON, the printed table of what was kept and why not."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ COLUMNS = (
     "group", "split", "rows", "cols", "bits_allocated", "bits_stored", "true_max", "signed", "pi",
     "transfer_syntax", "plugin", "modality", "body_part", "window_used", "lo", "hi", "inverted", "crop_box",
     "sha256_pixels", "dhash", "ms_decode", "study", "patient", "frames", "clipped_percent", "detail",
+)  # fmt: skip
+_NUMBERS = ("rows", "cols", "bits_allocated", "bits_stored", "true_max", "frames")
+_TEXTS = ("pi", "transfer_syntax", "plugin", "modality", "body_part")
+_PRINTED = (
+    ("transfer_syntax", "syntaxes"), ("pi", "polarity"), ("bits_stored", "bits stored"), ("label", "labels"),
+    ("split", "splits"), ("warnings", "warnings"),
 )  # fmt: skip
 _NOT_IMAGES = ("modality_rejected", "body_part_rejected")  # never candidates, so no reason to give up either
 
@@ -70,9 +76,9 @@ class Report:
             "boxes_inside": record.get("boxes_inside"),
             "group": outcome.group,
             "split": outcome.split,
-            **{name: header.get(name) if is_known else None for name in ("rows", "cols", "bits_allocated", "bits_stored", "true_max", "frames")},
+            **{name: header.get(name) if is_known else None for name in _NUMBERS},
             "signed": int(header["signed"]) if is_known else None,
-            **{name: header.get(name, "") for name in ("pi", "transfer_syntax", "plugin", "modality", "body_part")},
+            **{name: header.get(name, "") for name in _TEXTS},
             "window_used": record.get("window", ""),
             "lo": None if low is None else f"{low:.6g}",
             "hi": None if high is None else f"{high:.6g}",
@@ -148,8 +154,7 @@ class Report:
         for reason in sorted(reasons, key=lambda name: (-reasons[name], name)):
             example = self.first_failed.get(reason, "")
             lines.append(f"  {reasons[reason]:>7}  {STATUS[reason]:<8}  {reason:<20}{example[:60]}".rstrip())
-        for name, title in (("transfer_syntax", "syntaxes"), ("pi", "polarity"), ("bits_stored", "bits stored"),
-                            ("label", "labels"), ("split", "splits"), ("warnings", "warnings")):  # fmt: skip
+        for name, title in _PRINTED:
             if self.counts[name]:
                 lines.append(
                     f"  {title}: " + ", ".join(f"{key} {n}" for key, n in self.counts[name].most_common(12))

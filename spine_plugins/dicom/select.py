@@ -109,9 +109,10 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
         )
         for key in dedupe if has_labels else ():
             db.execute(
-                "insert or ignore into outcomes select name, 'conflicting_label', '' from results where reason = ''"
-                f" and {key} in (select r.{key} from results r join files f on f.name = r.name where r.reason = ''"
-                f" and f.reason = '' and r.{key} is not null group by r.{key} having count(distinct r.label) > 1)"
+                "insert or ignore into outcomes select name, 'conflicting_label', '' from results"
+                f" where reason = '' and {key} in (select r.{key} from results r join files f using (name)"
+                f" where r.reason = '' and f.reason = '' and r.{key} is not null"
+                f" group by r.{key} having count(distinct r.label) > 1)"
             )
         for position, (name, sop, pixels, study, patient, record) in enumerate(_readable(journal)):
             reason = _duplicate_or_forbidden(journal, dedupe, sop, pixels, study, patient)
@@ -122,9 +123,9 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
 def _readable(journal: Journal) -> Iterator[tuple]:
     last = b""
     while rows := journal.db.execute(
-        "select f.name, r.sop, r.pixels, r.study, r.patient, r.record from files f join results r on r.name = f.name"
-        " left join outcomes o on o.name = f.name where f.name > ? and f.reason = '' and r.reason = ''"
-        " and o.name is null order by f.name limit 256",
+        "select f.name, r.sop, r.pixels, r.study, r.patient, r.record"
+        " from files f join results r on r.name = f.name left join outcomes o on o.name = f.name"
+        " where f.name > ? and f.reason = '' and r.reason = '' and o.name is null order by f.name limit 256",
         (last,),
     ).fetchall():
         for row in rows:
@@ -192,7 +193,7 @@ def grouped(journal: Journal) -> Groups:
     groups = Groups()
     total = journal.db.execute("select count(*) from outcomes where reason = ''").fetchone()[0]
     largest = journal.db.execute(
-        "select r.patient, count(*), count(distinct r.study) from outcomes o join results r on r.name = o.name"
+        "select r.patient, count(*), count(distinct r.study) from outcomes o join results r using (name)"
         " where o.reason = '' and r.patient is not null group by r.patient order by 2 desc limit 1"
     ).fetchone()
     if largest and largest[1] > _DUMMY_SHARE * total and largest[2] >= _DUMMY_STUDIES:

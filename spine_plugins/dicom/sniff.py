@@ -1,4 +1,4 @@
-"""What the first bytes say, before any library is trusted with the file: kind, syntax, size of what is inside."""
+"""What the first bytes say, before any library is trusted with the file: kind, syntax, size inside."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Item:
         return PurePosixPath(self.name).stem
 
     def read(self, limit: int) -> bytes:
-        """The file's bytes; rejects what is larger than `limit`, unreadable, or grows beyond its own claim."""
+        """The file's bytes; rejects what is unreadable, larger than `limit`, or grows beyond it."""
         if self.size > limit:
             raise Rejected("too_large", f"{self.size >> 20} MB")
         try:
@@ -151,7 +151,7 @@ def _walk_list(path: Path) -> Iterator[Item]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(
-            f"--source={path} is no folder, zip, DICOM file or list of files; a list is text with one path per line"
+            f"--source={path} is no folder, zip, DICOM file or list; a list is text with one path per line"
         ) from error
     entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not entries:

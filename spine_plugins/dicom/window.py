@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spine_plugins.dicom.read import Radiograph, VoiLut, VoiWindow
+from spine_plugins.dicom.display import VoiLut, VoiWindow
+from spine_plugins.dicom.read import Radiograph
 
 _WHITE = 255.0
 _TIE = 1e-6  # makes .5 round up in spite of float noise, so that a negative and its twin agree
@@ -100,7 +101,7 @@ def voi_sigmoid(values: np.ndarray, center: float, width: float) -> np.ndarray:
 
 
 def voi_lookup(values: np.ndarray, lut: VoiLut) -> np.ndarray:
-    """VOI LUT sequence, PS3.3 C.11.2.1.1: ends hold beyond the table; between entries the line between them."""
+    """VOI LUT sequence, PS3.3 C.11.2.1.1: ends hold beyond the table, lines connect its entries."""
     inputs = lut.first + np.arange(len(lut.table), dtype=np.float64)
     outputs = lut.table.astype(np.float64) * (_WHITE / ((1 << lut.out_bits) - 1))
     return np.clip(np.interp(values, inputs, outputs), 0, _WHITE)

@@ -27,15 +27,30 @@ J2K = "1.2.840.10008.1.2.4.90"
 J2K_LOSSY = "1.2.840.10008.1.2.4.91"
 HTJ2K = "1.2.840.10008.1.2.4.201"
 MPEG4 = "1.2.840.10008.1.2.4.102"
-LOSSLESS = (IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN, RLE, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS, J2K, HTJ2K)
+LOSSLESS = (
+    IMPLICIT,
+    EXPLICIT,
+    DEFLATED,
+    BIG_ENDIAN,
+    RLE,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS,
+    J2K,
+    HTJ2K,
+)
 
 
-def radiograph(height: int = 160, width: int = 192, bits: int = 12, seed: int = 0, noise: float = 0.01) -> np.ndarray:
+def radiograph(
+    height: int = 160, width: int = 192, bits: int = 12, seed: int = 0, noise: float = 0.01
+) -> np.ndarray:
     """A smooth picture with some noise, uint16, using about 5 to 95 % of the range."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:1:height * 1j, 0:1:width * 1j]
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     phase = rng.uniform(0, 3, size=4)
-    body = 0.5 + 0.3 * np.sin(5 * x + phase[0]) * np.cos(4 * y + phase[1]) + 0.1 * np.sin(17 * x * y + phase[2])
+    body = (
+        0.5 + 0.3 * np.sin(5 * x + phase[0]) * np.cos(4 * y + phase[1]) + 0.1 * np.sin(17 * x * y + phase[2])
+    )
     body += noise * rng.standard_normal((height, width))
     return np.round(np.clip(body, 0.02, 0.98) * (2**bits - 1)).astype(np.uint16)
 
@@ -96,7 +111,9 @@ def encoded(pixels: np.ndarray, made: FileDataset, syntax: str) -> bytes:
         return imagecodecs.jpegls_encode(pixels)
     if syntax in (J2K, J2K_LOSSY):
         level = 0 if syntax == J2K else 40
-        return imagecodecs.jpeg2k_encode(pixels, level=level, codecformat="j2k", reversible=syntax == J2K, bitspersample=bits)
+        return imagecodecs.jpeg2k_encode(
+            pixels, level=level, codecformat="j2k", reversible=syntax == J2K, bitspersample=bits
+        )
     if syntax == HTJ2K:
         return imagecodecs.htj2k_encode(pixels, codestream=True, reversible=True)
     if syntax == BASELINE:

@@ -1,0 +1,189 @@
+"""The header of a DICOM file: what is it, may it be an image of the data set, what do we keep of it.
+
+The gates stand in one fixed order, which is also the order of reasons in the report: file, header, pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from spine_plugins.dicom import codecs, sniff
+from spine_plugins.dicom.deidentify import plain_code, plain_uid
+from spine_plugins.dicom.reasons import Rejected
+from spine_plugins.dicom.settings import IngestSettings
+
+_PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
+
+
+@dataclass
+class Header:
+    """What the report says about a file; filled as far as reading gets."""
+
+    rows: int = 0
+    cols: int = 0
+    frames: int = 1
+    samples: int = 1
+    bits_allocated: int = 0
+    bits_stored: int = 0
+    high_bit: int = 0
+    signed: bool = False
+    pi: str = ""
+    transfer_syntax: str = ""
+    modality: str = ""
+    body_part: str = ""
+    true_max: int | None = None
+    plugin: str = ""
+    ms_decode: float = 0.0
+    is_cut: bool = False  # the file ends inside its compressed pixel data
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, code: str) -> None:
+        if code not in self.warnings:
+            self.warnings.append(code)
+
+
+def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
+    """The pydicom data set of a file's bytes; rejects what is no DICOM, a directory, or a bomb."""
+    import pydicom
+
+    is_headerless = data[128:132] != b"DICM" and settings.force_meta and sniff.looks_headerless(data)
+    if not is_headerless:
+        meta = sniff.file_meta(data)
+        header.transfer_syntax = plain_uid(meta.transfer_syntax)
+        if meta.transfer_syntax == sniff.DEFLATED:
+            data = sniff.inflated(data, meta, settings.max_inflate_bytes)
+    try:
+        dataset = pydicom.dcmread(
+            BytesIO(data), force=is_headerless, stop_before_pixels=settings.headers_only
+        )
+        has_pixels = "PixelData" in dataset or settings.headers_only and _mentions_pixels(data)
+    except MemoryError:
+        raise
+    except Exception as error:  # a parser of untrusted bytes raises whatever it likes
+        raise Rejected("header_invalid", f"the header cannot be parsed ({type(error).__name__})") from None
+    if "DirectoryRecordSequence" in dataset:
+        raise Rejected("dicomdir")
+    if is_headerless:
+        _accept_headerless(dataset, has_pixels, header)
+    elif not header.transfer_syntax and has_pixels:
+        raise Rejected("header_invalid", "the file does not say its transfer syntax")
+    if not has_pixels or not settings.headers_only and not dataset["PixelData"].value:
+        _without_pixels(dataset, data, header)
+    return dataset
+
+
+def _mentions_pixels(data: bytes) -> bool:
+    return _PIXEL_DATA_TAG in data or b"\x7f\xe0\x00\x10" in data  # the second is big endian
+
+
+def _accept_headerless(dataset: Any, has_pixels: bool, header: Header) -> None:
+    if len(dataset) < 3:
+        raise Rejected("not_dicom", "no preamble and no readable elements")
+    if has_pixels and not ("Rows" in dataset and "Columns" in dataset):
+        raise Rejected("not_dicom", "no preamble and no image description")
+    header.warn("no_file_meta")
+    known = str(dataset.file_meta.get("TransferSyntaxUID", "")) if hasattr(dataset, "file_meta") else ""
+    if not known:  # without file meta only the native syntaxes can be told apart
+        is_implicit, is_little = dataset.original_encoding
+        known = "1.2.840.10008.1.2" if is_implicit else "1.2.840.10008.1.2.1"
+        if is_little is False:
+            known = "1.2.840.10008.1.2.2"
+    header.transfer_syntax = plain_uid(known)
+
+
+def _without_pixels(dataset: Any, data: bytes, header: Header) -> None:
+    if any(keyword in dataset for keyword in ("FloatPixelData", "DoubleFloatPixelData")):
+        raise Rejected("bits_unsupported", "floating point pixels")
+    if re.search(re.escape(_PIXEL_DATA_TAG) + b"(OB|OW)\0\0\xff\xff\xff\xff", data):
+        header.is_cut = True  # an image all the same: other rules may speak first
+        return
+    raise Rejected("no_pixel_data")
+
+
+def check_header(dataset: Any, settings: IngestSettings, header: Header) -> None:
+    """Fill the header record and apply every rule that needs no pixels."""
+    header.modality = plain_code(value(dataset, "Modality"))
+    if not settings.accepts_modality(header.modality):
+        raise Rejected("modality_rejected", header.modality or "no modality")
+    header.body_part = plain_code(value(dataset, "BodyPartExamined"))
+    if settings.body_part and not re.search(settings.body_part, header.body_part, re.IGNORECASE):
+        raise Rejected("body_part_rejected", header.body_part or "no body part")
+    _fill_image_description(dataset, header)
+    if (
+        str(value(dataset, "BurnedInAnnotation") or "").strip().upper() == "YES"
+        and not settings.allow_burned_in
+    ):
+        raise Rejected("burned_in")
+    if header.samples != 1 or header.pi not in ("MONOCHROME1", "MONOCHROME2"):
+        if settings.colour != "luma" or header.pi == "PALETTE COLOR" or header.bits_allocated not in (8, 16):
+            raise Rejected("colour", header.pi)
+    if header.frames > 1 and settings.frames == "reject":
+        raise Rejected("multi_frame", f"{header.frames} frames")
+    if header.bits_allocated not in (8, 16, 32):
+        raise Rejected("bits_unsupported", f"{header.bits_allocated} bits allocated")
+    if header.rows * header.cols * max(header.frames, 1) * header.samples > settings.max_pixels:
+        raise Rejected("too_large", f"{header.cols}x{header.rows}, {header.frames} frames")
+    if min(header.rows, header.cols) < settings.min_size:
+        raise Rejected("too_small", f"{header.cols}x{header.rows}")
+    _check_syntax(header, settings)
+    if header.is_cut:
+        raise Rejected("pixel_data_short", "the file ends inside its compressed pixel data")
+
+
+def _fill_image_description(dataset: Any, header: Header) -> None:
+    """Image Pixel module, PS3.3 C.7.6.3.1."""
+    header.pi = plain_code(value(dataset, "PhotometricInterpretation"))
+    header.rows, header.cols = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    header.bits_allocated = _integer(dataset, "BitsAllocated")
+    header.bits_stored = _integer(dataset, "BitsStored", header.bits_allocated)
+    header.high_bit = _integer(dataset, "HighBit", header.bits_stored - 1)
+    header.samples = _integer(dataset, "SamplesPerPixel")
+    header.signed = _integer(dataset, "PixelRepresentation", 0) == 1
+    header.frames = _integer(dataset, "NumberOfFrames", 1)
+    if not header.pi or header.samples not in (1, 3):
+        raise Rejected("header_invalid", "no photometric interpretation, or samples other than 1 or 3")
+    if min(header.rows, header.cols, header.frames) < 1:
+        raise Rejected("header_invalid", f"{header.cols}x{header.rows} pixels, {header.frames} frames")
+    if not 1 <= header.bits_stored <= header.bits_allocated:
+        raise Rejected("header_invalid", f"{header.bits_stored} of {header.bits_allocated} bits stored")
+    if header.high_bit >= header.bits_allocated:
+        header.high_bit = header.bits_stored - 1
+        header.warn("high_bit_invalid")
+
+
+def _check_syntax(header: Header, settings: IngestSettings) -> None:
+    uid = header.transfer_syntax
+    if uid in codecs.NATIVE:
+        return
+    if uid not in codecs.CODECS:
+        raise Rejected("unsupported_syntax", uid or "none given")
+    if not codecs.available_plugins(uid):
+        codec = codecs.CODECS[uid]
+        raise Rejected("decoder_missing", f"{codec.name} needs: pip install {codec.package}")
+
+
+def value(dataset: Any, keyword: str) -> Any:
+    """The element's value, None if it is absent or cannot be converted."""
+    try:
+        return dataset.get(keyword)
+    except MemoryError:
+        raise
+    except Exception:  # pydicom converts values late, and then raises whatever the bytes cause
+        return None
+
+
+def _integer(dataset: Any, keyword: str, default: int | None = None) -> int:
+    try:
+        value = dataset.get(keyword)
+        if value is None or value == "":
+            if default is None:
+                raise Rejected("header_invalid", f"no {keyword}")
+            return default
+        return int(value)
+    except (Rejected, MemoryError):
+        raise
+    except Exception:
+        raise Rejected("header_invalid", f"{keyword} is not a number") from None
