@@ -78,7 +78,7 @@ def local_copy(path_or_url: str) -> Path:
 
 
 def download_target(url: str) -> Path:
-    """Where the cache keeps (or would keep) the download of a URL; existing caches of upstream serve us too."""
+    """Where the cache keeps (or would keep) a download; caches that upstream filled serve us too."""
     name = _UNSAFE.sub("_", url.split("?")[0].rstrip("/").split("/")[-1])
     digest = hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
     return cache_dir("downloads", f"{digest}_{name}")
