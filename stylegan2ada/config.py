@@ -46,7 +46,7 @@ class TrainOptions:
     # Loss.
     loss: str | None = None
     loss_opt: tuple[tuple[str, str], ...] | None = None
-    term: tuple[tuple[str, float], ...] | None = None
+    term: tuple[str, ...] | None = None
     # Augmentation.
     aug: str | None = None
     p: float | None = None
@@ -117,7 +117,7 @@ class TrainConfig:
     # Ours: each default leaves upstream's behaviour as it is.
     desc: str = ""
     loss: str = "stylegan2"  # registered name or import path
-    terms: list[tuple[str, float]] = field(default_factory=list)  # generator terms: name, weight
+    terms: list[str] = field(default_factory=list)  # generator terms, "NAME" or "NAME:WEIGHT"
     sampler: str = "uniform"
     device: str = "auto"
     precision: str = "auto"
@@ -158,7 +158,6 @@ class TrainConfig:
         for name, value in values.items():
             if isinstance(value, dict):
                 values[name] = {k: v for k, v in value.items() if k != "class_name"}
-        values["terms"] = [(name, weight) for name, weight in values.get("terms", [])]
         return cls(**values)
 
     def on_devices(self, num_gpus: int) -> TrainConfig:
@@ -280,11 +279,20 @@ TRANSFER_SOURCES = {  # all below TRANSFER_URL
 }
 
 
+@dataclass(frozen=True)
+class LossFacts:
+    """What `resolve` must know about the chosen loss."""
+
+    make: Callable[..., Any]  # the class
+    objective: str | None = None  # of a loss that takes one
+    refuses_ada: str = ""  # why adaptive augmentation cannot work with it; empty: it can
+
+
 def resolve(
     options: TrainOptions,  # what the user asked for
     info: DatasetInfo,  # facts about the data set
     *,
-    loss_class: Callable[..., Any] | None = None,  # what --loss names; None = not looked up, take it as it is
+    loss: LossFacts | None = None,  # what --loss names; None = not looked up, take it as it is
     known_metrics: Sequence[str] | None = None,  # None = do not check the names
 ) -> TrainConfig:
     """The complete configuration for these options on this data set, or a UserError that names the flag."""
@@ -315,8 +323,8 @@ def resolve(
     loss_kwargs: dict[str, Any] = {"r1_gamma": preset.gamma}
     if is_cifar:
         loss_kwargs |= {"pl_weight": 0, "style_mixing_prob": 0}
-    loss_kwargs |= loss_options(options.loss_opt or (), loss_class)
-    notes = _apply_loss_settings(D_kwargs, loss_kwargs, loss_class)
+    loss_kwargs |= loss_options(options.loss_opt or (), loss)
+    notes = [] if loss is None else _apply_loss(options, D_kwargs, loss_kwargs, loss)
 
     config = TrainConfig(
         desc=describe(options, info, gpus),
@@ -361,7 +369,7 @@ def resolve(
         detectors=dict(options.detector or ()),
         notes=notes,
     )
-    _cross_check(config, options)
+    _cross_check(config, options, loss)
     return config
 
 
@@ -390,7 +398,7 @@ def describe(options: TrainOptions, info: DatasetInfo, gpus: int) -> str:
     ]
     if options.loss is not None:
         parts.append(options.loss.replace(":", "."))
-    parts += [f"{name}{weight:g}" for name, weight in options.term or ()]
+    parts += [term.replace(":", "") for term in options.term or ()]
     parts += [options.aug] if options.aug is not None else []
     parts += [f"p{options.p:g}"] if options.p is not None else []
     parts += [f"target{options.target:g}"] if options.target is not None else []
@@ -403,12 +411,12 @@ def describe(options: TrainOptions, info: DatasetInfo, gpus: int) -> str:
     return "-".join(parts)
 
 
-def loss_options(pairs: Sequence[tuple[str, str]], loss_class: Callable[..., Any] | None) -> dict[str, Any]:
+def loss_options(pairs: Sequence[tuple[str, str]], loss: LossFacts | None) -> dict[str, Any]:
     """{argument: value} of `--loss-opt NAME=VALUE`, checked against the arguments of the loss."""
     parsed = {name: _value(text) for name, text in pairs}
-    if loss_class is not None and parsed:
+    if loss is not None and parsed:
         reserved = {"self", "device", "G_mapping", "G_synthesis", "D", "augment_pipe", "terms", "draws"}
-        parameters = inspect.signature(loss_class).parameters
+        parameters = inspect.signature(loss.make).parameters
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         allowed = [name for name in parameters if name not in reserved]
         for name in parsed:
@@ -417,6 +425,55 @@ def loss_options(pairs: Sequence[tuple[str, str]], loss_class: Callable[..., Any
                     f"--loss-opt={name}=... is not an option of this loss; it takes {', '.join(allowed)}"
                 )
     return parsed
+
+
+# Flags that may change when a run goes on: they do not touch its numbers. --data may name another place with
+# the same images, which the loop checks; another number of devices gives up bitwise equality, and says so.
+SAFE_TO_CHANGE = ("outdir", "gpus", "snap", "metrics", "kimg", "workers", "data", "device", "nobench",
+                  "state_minutes", "keep_snapshots", "detector")  # fmt: skip
+
+
+def continue_with(
+    recorded: TrainConfig,  # of the run so far
+    before: TrainOptions,  # the flags it was started with
+    asked: TrainOptions,  # the flags given now
+    resolve_again: Callable[[TrainOptions], TrainConfig],
+) -> TrainConfig:
+    """The recorded configuration with safe changes put in; other changes are refused by name."""
+    risky = {name: value for name, value in asked.given().items() if name not in SAFE_TO_CHANGE}
+    differing = [name for name, value in risky.items() if value != getattr(before, name)]
+    if differing:
+        quiet = replace(before, metrics=())
+        if _numbers(resolve_again(replace(quiet, **risky))) != _numbers(resolve_again(quiet)):
+            listed = ", ".join(f"--{name.replace('_', '-')}={risky[name]}" for name in differing)
+            raise UserError(
+                f"{listed}: this run was started differently, and it would change its numbers; leave it out, "
+                "or start a new run from the last snapshot with --resume=PKL"
+            )
+    changes: dict[str, Any] = {}
+    direct = {"kimg": "total_kimg", "device": "device", "state_minutes": "state_minutes",
+              "keep_snapshots": "keep_snapshots"}  # fmt: skip
+    changes |= {
+        target: getattr(asked, name) for name, target in direct.items() if getattr(asked, name) is not None
+    }
+    if asked.snap is not None:
+        changes |= {"image_snapshot_ticks": asked.snap, "network_snapshot_ticks": asked.snap}
+    if asked.metrics is not None:
+        changes["metrics"] = list(asked.metrics)
+    if asked.workers is not None:
+        changes["data_loader_kwargs"] = recorded.data_loader_kwargs | {"num_workers": asked.workers}
+    if asked.data is not None:
+        changes["training_set_kwargs"] = recorded.training_set_kwargs | {"path": asked.data}
+    if asked.nobench is not None:
+        changes["cudnn_benchmark"] = not asked.nobench
+    if asked.detector is not None:
+        changes["detectors"] = recorded.detectors | dict(asked.detector)
+    return replace(recorded, **changes).on_devices(asked.gpus or recorded.num_gpus)
+
+
+def _numbers(config: TrainConfig) -> TrainConfig:
+    """The configuration without its name and remarks."""
+    return replace(config, desc="", notes=[])
 
 
 # Small rules of resolve, in the order of their use.
@@ -456,21 +513,28 @@ def _dataset_kwargs(options: TrainOptions, info: DatasetInfo) -> dict[str, Any]:
     return kwargs
 
 
-def _apply_loss_settings(
-    D_kwargs: dict[str, Any], loss_kwargs: dict[str, Any], loss_class: Callable[..., Any] | None
+def _apply_loss(
+    options: TrainOptions, D_kwargs: dict[str, Any], loss_kwargs: dict[str, Any], loss: LossFacts
 ) -> list[str]:
-    """Let the objective ask for discriminator settings; the answer says what was changed."""
-    settings = getattr(loss_class, "network_settings", None)
-    if settings is None:
-        return []
-    objective = loss_kwargs.get("objective", "stylegan2")
-    changed = []
-    for name, value in settings(objective).items():
-        target = D_kwargs["epilogue_kwargs"] if name.startswith("mbstd_") else D_kwargs
-        if target.get(name) != value:
+    """Put in the objective, and the discriminator settings it asks for; the answer says what was changed."""
+    if options.term and "terms" not in inspect.signature(loss.make).parameters:
+        raise UserError(
+            f"--term={options.term[0]}: the loss {options.loss} takes no generator terms; leave it out"
+        )
+    if loss.objective not in (None, "stylegan2"):
+        loss_kwargs["objective"] = loss.objective
+    asks = getattr(loss.make, "network_settings", None)
+    settings = {} if asks is None or loss.objective is None else asks(loss.objective)
+    _merge(D_kwargs, settings)
+    return [f"objective {loss.objective} asks for D_kwargs {settings}"] if settings else []
+
+
+def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, Mapping):
+            _merge(target.setdefault(name, {}), value)
+        else:
             target[name] = value
-            changed.append(f"objective {objective} asks for D {name}={value}")
-    return changed
 
 
 def _check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str] | None) -> None:
@@ -510,14 +574,21 @@ def _check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str
         value = getattr(options, flag)
         if value is not None and value not in allowed:
             raise UserError(f"--{flag}={value} is not known; choose from {', '.join(allowed)}")
+    side = info.image_shape[1]
+    if side < 8 or side & (side - 1):
+        raise UserError(
+            f"--data: images of {side}x{side} pixels cannot be used; make them 8, 16, 32, ... wide and high"
+        )
     if options.cond and not info.has_labels:
         raise UserError(
             f"--cond=1 needs labels, and {info.path} has none; pack it with labels or leave --cond out"
         )
 
 
-def _cross_check(config: TrainConfig, options: TrainOptions) -> None:
+def _cross_check(config: TrainConfig, options: TrainOptions, loss: LossFacts | None) -> None:
     """Refuse what does not go together."""
+    if loss is not None and loss.refuses_ada and config.ada_target is not None:
+        raise UserError(f"--aug=ada with --loss={config.loss}: {loss.refuses_ada}")
     aug, gpus, batch = options.aug or "ada", config.num_gpus, config.batch_size
     if batch % gpus:
         raise UserError(f"--batch={batch} cannot be split over --gpus={gpus}; use a multiple of {gpus}")

@@ -155,7 +155,7 @@ class NamedValue(click.ParamType):
 
 
 class WeightedName(click.ParamType):
-    """`NAME[:WEIGHT]` -> (name, weight), weight 1 if left out."""
+    """`NAME[:WEIGHT]`, as it is; the weight must be a number."""
 
     name = "weighted"
 
@@ -163,13 +163,12 @@ class WeightedName(click.ParamType):
         return "NAME[:WEIGHT]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        name, _, weight = value.partition(":")
+        weight = str(value).partition(":")[2]
         try:
-            return name, float(weight or 1)
+            float(weight or 0)
         except ValueError:
             self.fail(f"{value!r}: the weight after the colon must be a number", param, ctx)
+        return value
 
 
 def _dashed(token: str) -> str:

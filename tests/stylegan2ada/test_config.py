@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stylegan2ada.config import TrainConfig, TrainOptions, augmentation_presets, resolve
+from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, augmentation_presets, resolve
 from stylegan2ada.errors import UserError
 from tests.golden_data import golden_json
 
@@ -57,18 +57,18 @@ def test_a_configuration_survives_its_file(case: dict) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (dict(batch=8, batch_gpu=3), "--batch-gpu"),
-        (dict(aug="noaug", ada_max_p=0.8), "--ada-max-p"),
-        (dict(fp32=True, precision="bf16"), "--precision"),
-        (dict(sampler="balanced"), "--sampler"),
-        (dict(seed=-1), "--seed"),
-        (dict(tick=0.0), "--tick"),
-        (dict(cbase=0), "--cbase"),
-        (dict(keep_snapshots=0), "--keep-snapshots"),
-        (dict(state_minutes=0.0), "--state-minutes"),
-        (dict(gamma=float("nan")), "--gamma"),
-        (dict(ada_max_p=1.5), "--ada-max-p"),
-        (dict(metrics=("fid50k", "fid10k")), "fid10k"),
+        ({"batch": 8, "batch_gpu": 3}, "--batch-gpu"),
+        ({"aug": "noaug", "ada_max_p": 0.8}, "--ada-max-p"),
+        ({"fp32": True, "precision": "bf16"}, "--precision"),
+        ({"sampler": "balanced"}, "--sampler"),
+        ({"seed": -1}, "--seed"),
+        ({"tick": 0.0}, "--tick"),
+        ({"cbase": 0}, "--cbase"),
+        ({"keep_snapshots": 0}, "--keep-snapshots"),
+        ({"state_minutes": 0.0}, "--state-minutes"),
+        ({"gamma": float("nan")}, "--gamma"),
+        ({"ada_max_p": 1.5}, "--ada-max-p"),
+        ({"metrics": ("fid50k", "fid10k")}, "fid10k"),
     ],
 )
 def test_refusals_name_the_flag(options: dict, named: str) -> None:
@@ -78,7 +78,7 @@ def test_refusals_name_the_flag(options: dict, named: str) -> None:
 
 def test_our_flags_reach_the_configuration() -> None:
     options = TrainOptions(
-        cond=True, cbase=1024, cmax=16, tick=0.5, term=(("edges", 0.5),), sampler="balanced", precision="bf16",
+        cond=True, cbase=1024, cmax=16, tick=0.5, term=("edges:0.5",), sampler="balanced", precision="bf16",
         device="cpu", ada_max_p=0.8, batch=8, batch_gpu=4, keep_snapshots=3, state_minutes=2.5,
         detector=(("inception", "some/file.pt"),),
     )  # fmt: skip
@@ -88,7 +88,7 @@ def test_our_flags_reach_the_configuration() -> None:
     assert config.to_upstream()["kimg_per_tick"] == 0.5
     assert (config.batch_size, config.batch_gpu) == (8, 4)
     assert config.ours() == {
-        "terms": [("edges", 0.5)], "sampler": "balanced", "precision": "bf16", "device": "cpu",
+        "terms": ["edges:0.5"], "sampler": "balanced", "precision": "bf16", "device": "cpu",
         "ada_max_p": 0.8, "keep_snapshots": 3, "state_minutes": 2.5,
         "detectors": {"inception": "some/file.pt"},
     }  # fmt: skip
@@ -100,18 +100,25 @@ class _Loss:
 
     @classmethod
     def network_settings(cls, objective):
-        return {"mbstd_num_channels": 0}
+        return {"epilogue_kwargs": {"mbstd_num_channels": 0}}
 
 
 def test_loss_options_are_checked_against_the_class_and_may_ask_for_settings() -> None:
     asked = TrainOptions(loss="my.Loss", loss_opt=(("strength", "0.5"), ("r1_gamma", "3")))
-    config = resolve(asked, R64, loss_class=_Loss)
-    assert config.loss_kwargs == {"r1_gamma": 3, "strength": 0.5}
+    config = resolve(asked, R64, loss=LossFacts(_Loss, "flat"))
+    assert config.loss_kwargs == {"r1_gamma": 3, "strength": 0.5, "objective": "flat"}
     assert config.to_upstream()["loss_kwargs"]["class_name"] == "my.Loss"
     assert config.D_kwargs["epilogue_kwargs"]["mbstd_num_channels"] == 0
-    assert any("mbstd_num_channels=0" in note for note in config.notes)
+    assert any("mbstd_num_channels" in note for note in config.notes)
     with pytest.raises(UserError, match="strenght.*strength"):
-        resolve(TrainOptions(loss_opt=(("strenght", "1"),)), R64, loss_class=_Loss)
+        resolve(TrainOptions(loss_opt=(("strenght", "1"),)), R64, loss=LossFacts(_Loss))
+
+
+def test_what_a_loss_cannot_do_is_refused() -> None:
+    with pytest.raises(UserError, match="--aug=ada.*steers"):
+        resolve(TrainOptions(loss="wgan"), R64, loss=LossFacts(_Loss, "wgan", "ADA steers by a sign"))
+    with pytest.raises(UserError, match="--term=edges"):
+        resolve(TrainOptions(term=("edges",)), R64, loss=LossFacts(_Loss))
 
 
 def test_another_number_of_devices_keeps_the_batch() -> None:

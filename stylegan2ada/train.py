@@ -1,0 +1,175 @@
+"""Train a network on a data set: parse -> resolve -> announce -> launch."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a file of a bare clone: our rooms must not shadow other packages
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from stylegan2ada import options as flags
+from stylegan2ada import processes
+from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_with, resolve
+from stylegan2ada.data.dataset import DatasetInfo, ImageFolderDataset
+from stylegan2ada.errors import UserError
+from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
+from stylegan2ada.losses.registry import find_loss
+from stylegan2ada.training import run_dir as folders
+from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.launch import Job, start
+
+
+@flags.command("train")
+@flags.train_options
+def main(**values: Any) -> None:
+    """Train a StyleGAN2-ADA on a zip or folder of images.
+
+    Makes a new folder below --outdir for each run: options, log, image grids, network snapshots (.pkl) and
+    the saved state that --continue goes on from. Interrupt with Ctrl-C or SIGTERM: the run finishes its
+    iteration, saves its state and leaves with exit code 75.
+
+    \b
+    A first run:       train --outdir=runs --data=images.zip --snap=10 --metrics=none
+    With labels:       train --outdir=runs --data=images.zip --cond=1 --augpipe=radiograph
+    Go on after stop:  train --continue=runs/00000-images-auto1
+    """
+    run(as_options(values))
+
+
+def as_options(values: dict[str, Any]) -> TrainOptions:
+    """Parsed flags as one record; a repeatable flag that was not given is None."""
+    given: dict[str, Any] = {k: None if v == () and k != "metrics" else v for k, v in values.items()}
+    return TrainOptions(**given)
+
+
+def run(
+    options: TrainOptions,  # what the user asked for
+    *,
+    hooks: Sequence[Hook] = (),  # called at the seams of the step; must be picklable for --gpus above 1
+    record: dict[str, Any] | None = None,  # extra facts for the options file, e.g. where a classifier is from
+) -> None:
+    """Resolve, announce and (unless it is a dry run) train until done; on every process of a group."""
+    os.environ.update(processes.adopt_slurm(os.environ))
+    going_on = _run_to_continue(options)
+    job = _fresh_job(options) if going_on is None else _continued_job(options, going_on)
+    job = dataclasses.replace(job, hooks=tuple(hooks), record=job.record | (record or {}))
+    announce(job)
+    if not options.dry_run:
+        start(job)
+
+
+def announce(job: Job) -> None:
+    """Print what will be done: all options as JSON, then the few that matter most."""
+    config = job.config
+    where = job.run_dir or Path(job.outdir, folders.next_name(job.outdir, config.desc))
+    images = config.training_set_kwargs
+    printed = folders.upstream_record(config, where) | config.ours()
+    rows = {
+        "Output folder": where,
+        "Training data": images["path"],
+        "Length": f"{config.total_kimg:g} kimg",
+        "Devices": f"{config.num_gpus} x {config.batch_gpu} images, {_rounds(config)} round(s)",
+        "Batch": str(config.batch_size),
+        "Images": f"{images['max_size']} at {images['resolution']}x{images['resolution']}",
+        "Labels": "used" if images["use_labels"] else "not used",
+        "Mirrored copies": "added" if images["xflip"] else "none",
+        "R1 gamma": f"{config.loss_kwargs.get('r1_gamma', 0):g}",
+    }
+    if job.is_continued:
+        rows["Continues"] = "from the saved state in its folder"
+    processes.print0("Options:\n" + json.dumps(printed, indent=2) + "\n")
+    for name, value in rows.items():
+        processes.print0(f"{name + ':':<17} {value}")
+    for note in config.notes:
+        processes.print0(f"{'Note:':<17} {note}")
+    processes.print0()
+
+
+def _fresh_job(options: TrainOptions) -> Job:
+    for flag in ("data", "outdir"):
+        if getattr(options, flag) is None:
+            raise UserError(
+                f"--{flag} is missing; say where the {'images are' if flag == 'data' else 'run goes'}"
+            )
+    options = _on_this_group(options)
+    info = _dataset_info(str(options.data), bool(options.cond))
+    config = resolve(options, info, loss=_loss_facts(options), known_metrics=_known_metrics(options))
+    return Job(config=config, options=options, outdir=str(options.outdir))
+
+
+def _continued_job(options: TrainOptions, run_dir: Path) -> Job:
+    recorded, before, ours = folders.read_options(run_dir)
+    options = _on_this_group(options)
+    data = options.data or recorded.training_set_kwargs["path"]
+    info = _dataset_info(data, bool(before.cond))
+    config = continue_with(
+        recorded,
+        before,
+        options,
+        lambda asked: resolve(asked, info, loss=_loss_facts(asked), known_metrics=_known_metrics(asked)),
+    )
+    extra = {name: ours[name] for name in ("weights_origin",) if name in ours}
+    return Job(config, before, outdir=str(run_dir.parent), run_dir=run_dir, is_continued=True, record=extra)
+
+
+def _run_to_continue(options: TrainOptions) -> Path | None:
+    if options.continue_run is None:
+        return None
+    if options.continue_run != "latest":
+        return Path(options.continue_run)
+    if options.outdir is None:
+        raise UserError("--continue=latest looks for runs in --outdir, which is missing")
+    return folders.latest(options.outdir)  # None: the first start of a job that is written to be requeued
+
+
+def _on_this_group(options: TrainOptions) -> TrainOptions:
+    """Under a launcher its number of processes is the number of devices."""
+    if not processes.is_launched():
+        return options
+    size = processes.world_size()
+    if options.gpus not in (None, size):
+        raise UserError(
+            f"--gpus={options.gpus}, but the launcher has started {size} process(es); leave --gpus out"
+        )
+    return dataclasses.replace(options, gpus=size)
+
+
+def _dataset_info(path: str, use_labels: bool) -> DatasetInfo:
+    try:
+        dataset = ImageFolderDataset(path, use_labels=use_labels)
+        _ = dataset.resolution  # refuses images that are not square
+        return dataset.info()
+    except UserError as error:
+        raise UserError(f"--data: {error}") from error
+
+
+def _loss_facts(options: TrainOptions) -> LossFacts:
+    make = find_loss(options.loss or "stylegan2")
+    if "objective" not in inspect.signature(make).parameters:
+        return LossFacts(make)
+    is_objective = options.loss in OBJECTIVES
+    name = dict(options.loss_opt or ()).get("objective", str(options.loss) if is_objective else "stylegan2")
+    return LossFacts(make, name, find_objective(name).refuses_ada)
+
+
+def _known_metrics(options: TrainOptions) -> list[str] | None:
+    if options.metrics == ():
+        return None
+    from stylegan2ada.metrics.registry import list_valid_metrics
+
+    return list(list_valid_metrics())
+
+
+def _rounds(config: TrainConfig) -> int:
+    return config.batch_size // (config.batch_gpu * config.num_gpus)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""From a decided job to processes that train: alone, in a group that exists, or in one that we start."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stylegan2ada import processes
+from stylegan2ada.config import TrainConfig, TrainOptions
+from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.training import run_dir as folders
+from stylegan2ada.training.hooks import Hook, Hooks
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run as the command decided it; picklable, so that it can be sent to processes."""
+
+    config: TrainConfig
+    options: TrainOptions  # the flags that led to it, for the record
+    outdir: str
+    run_dir: Path | None = None  # None: to be made
+    is_continued: bool = False
+    hooks: tuple[Hook, ...] = ()
+    record: dict[str, Any] = field(default_factory=dict)  # further facts for the options file
+
+
+def start(job: Job) -> None:
+    """Train until done, in as many processes as the configuration says."""
+    if processes.is_launched() or job.config.num_gpus == 1:
+        run_process(job)
+        return
+    job = with_run_dir(job, os.environ)
+    assert job.run_dir is not None
+    try:
+        processes.launch(run_process, (job,), job.config.num_gpus)
+    except StoppedOnRequest as stopped:
+        if not (job.run_dir / folders.REQUEUE_FILE).exists():
+            raise UserError(f"{stopped}, before the state could be saved; the last one continues") from None
+        raise StoppedOnRequest(stop_message(job.run_dir)) from None
+
+
+def run_process(job: Job) -> None:
+    """One process of the group: find the run folder, train there."""
+    from stylegan2ada.training.loop import (
+        train,
+    )  # after the options are known to be right: it is the heavy part
+
+    device = processes.pick_device(job.config.device)
+    processes.init(device)
+    try:
+        job = processes.on_rank0(lambda: with_run_dir(job, os.environ))
+        assert job.run_dir is not None
+        try:
+            train(
+                job.config, job.run_dir, device=device, hooks=Hooks(job.hooks), is_continued=job.is_continued
+            )
+        except StoppedOnRequest:
+            if processes.is_launched():  # the exit code is all that a launcher hears
+                processes.print0(stop_message(job.run_dir))
+                raise SystemExit(StoppedOnRequest.exit_code) from None
+            raise
+        except UserError as error:
+            if processes.is_launched():
+                processes.print0(f"Error: {error}")
+                raise SystemExit(error.exit_code) from None
+            raise
+    finally:
+        processes.close()
+
+
+def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
+    """The job with a folder that exists; a restart by the launcher takes the one it had before."""
+    launch_id = processes.launch_id(environment)
+    if job.run_dir is None and launch_id is not None and processes.is_restart(environment):
+        job = dataclasses.replace(job, run_dir=folders.started_by(job.outdir, launch_id))
+        job = dataclasses.replace(job, is_continued=job.run_dir is not None)
+    elif job.run_dir is not None and processes.is_restart(environment):
+        job = dataclasses.replace(job, is_continued=True)
+    if job.run_dir is None:
+        job = dataclasses.replace(job, run_dir=folders.create(job.outdir, job.config.desc))
+    assert job.run_dir is not None
+    extra = {**job.record, "provenance": folders.provenance()}
+    if launch_id is not None:
+        extra["launch_id"] = launch_id
+    try:
+        folders.write_options(job.run_dir, job.config, job.options, extra)
+        (job.run_dir / folders.REQUEUE_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {job.run_dir} ({error.strerror}); free space or rights there"
+        ) from error
+    return job
+
+
+def stop_message(run_dir: Path) -> str:
+    return f"stopped on request, state saved; go on with --continue={run_dir}"

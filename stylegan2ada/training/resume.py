@@ -1,0 +1,184 @@
+"""The whole state of a run, out of it and back into it: an interrupted run goes on bit by bit the same."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan2ada import processes, stats
+from stylegan2ada.checkpoints.training_state import (
+    capture_rng,
+    is_complete,
+    load_state,
+    restore_rng,
+    save_state,
+)
+from stylegan2ada.data.fingerprint import fingerprint
+from stylegan2ada.errors import UserError
+from stylegan2ada.training.build import Run
+from stylegan2ada.training.log import RunLog
+from stylegan2ada.training.run_dir import STATE_FILE
+
+_FORMAT = 1
+_OF_THIS_RANK = "w_avg"  # buffers that ranks never share
+_COUNTERS = ("cur_nimg", "iteration", "tick", "tick_start_nimg", "warned_p")
+
+
+def save(run: Run, log: RunLog, elapsed_sec: float) -> None:
+    """Write the state file; every rank takes part, rank 0 writes."""
+    per_rank = processes.all_ranks(_on_cpu(rank_state(run)))
+
+    def write() -> None:
+        state = _on_cpu(shared_state(run)) | {
+            "ranks": per_rank,
+            "elapsed_sec": elapsed_sec,
+            "log": log.offsets(),
+        }
+        try:
+            save_state(run.run_dir / STATE_FILE, state)
+        except OSError as error:
+            raise UserError(
+                f"the state could not be written to {run.run_dir} ({error.strerror}); the one before it is "
+                f"untouched: make room or give rights there, then go on with --continue={run.run_dir}"
+            ) from error
+
+    processes.on_rank0(write)
+
+
+def find(run_dir: Path) -> dict[str, Any] | None:
+    """The newest complete state of a run, or None if it never saved one."""
+    path = run_dir / STATE_FILE
+    previous = path.with_name(path.name + ".previous")
+    for leftover in run_dir.glob(f".{STATE_FILE}.*.tmp"):
+        leftover.unlink()  # of a process that was killed while it wrote
+    if not path.exists():
+        if not is_complete(previous):
+            return None
+        path = previous  # killed between the two renames: the newer file never got its name
+    return load_state(path)
+
+
+def shared_state(run: Run) -> dict[str, Any]:
+    """What is the same on every rank."""
+    return {
+        "format": _FORMAT,
+        "counters": {name: getattr(run, name) for name in _COUNTERS},
+        "networks": {name: module.state_dict() for name, module in _modules(run).items()},
+        "optimizers": {name: opt.state_dict() for name, opt in run.opts.items()},
+        "ada": None if run.ada is None else run.ada.state_dict(),
+        "collector": run.collector.state_dict(),
+        "grid_z": run.grid_z,
+        "grid_c": run.grid_c,
+        "card": run.card,
+        "batch_gpu": run.config.batch_gpu,
+        "fingerprint": fingerprint(run.dataset),
+    }
+
+
+def rank_state(run: Run) -> dict[str, Any]:
+    """What each rank has for itself."""
+    own = {
+        f"{network}.{name}": tensor
+        for network, module in _modules(run).items()
+        for name, tensor in module.named_buffers()
+        if name.endswith(_OF_THIS_RANK)
+    }
+    return {
+        "rng": capture_rng(),
+        "buffers": own,
+        "source": run.source.state_dict(),
+        "loss": run.loss.state_dict() if hasattr(run.loss, "state_dict") else None,
+        "hooks": run.hooks.state_dict(),
+        "stats": stats.local_state(),
+    }
+
+
+def restore(run: Run, state: dict[str, Any]) -> None:
+    """Put a state into a freshly built run; with another number of ranks it goes on with new random draws."""
+    _check(run, state)
+    for name, value in state["counters"].items():
+        setattr(run, name, value)
+    run.elapsed_sec = state["elapsed_sec"]
+    for name, module in _modules(run).items():
+        module.load_state_dict(state["networks"][name])
+    for name, opt in run.opts.items():
+        opt.load_state_dict(state["optimizers"][name])
+    if run.ada is not None:
+        run.ada.load_state_dict(state["ada"])
+    run.grid_z = None if state["grid_z"] is None else state["grid_z"].to(run.device)
+    run.grid_c = None if state["grid_c"] is None else state["grid_c"].to(run.device)
+    run.card = state["card"]
+    ranks = state["ranks"]
+    if len(ranks) == processes.world_size():
+        _restore_rank(run, ranks[processes.rank()])
+    else:
+        _restore_on_other_ranks(run, ranks)
+    run.collector.load_state_dict(state["collector"])
+
+
+def _restore_rank(run: Run, own: dict[str, Any]) -> None:
+    _load_buffers(run, own["buffers"])
+    run.source.load_state_dict(own["source"])
+    if own["loss"] is not None:
+        run.loss.load_state_dict(own["loss"])
+    run.hooks.load_state_dict(own["hooks"])
+    stats.load_local_state(own["stats"])
+    restore_rng(own["rng"])  # last: nothing may draw after it
+
+
+def _restore_on_other_ranks(run: Run, ranks: list[dict[str, Any]]) -> None:
+    """Rank 0's part for everybody; counts of all former ranks go to rank 0, random numbers begin anew."""
+    processes.print0(
+        f"Note: saved by {len(ranks)} process(es), continued by {processes.world_size()}: exact in weights "
+        "and counters, but with other random draws than an uninterrupted run"
+    )
+    first = ranks[0]
+    _load_buffers(run, first["buffers"])
+    run.source.load_state_dict({"batches": first["source"]["batches"]})
+    if first["loss"] is not None:
+        run.loss.load_state_dict(first["loss"])
+    run.hooks.load_state_dict(first["hooks"])
+    stats.load_local_state(first["stats"] | ({} if processes.rank() == 0 else {"fresh": {}}))
+    if processes.rank() == 0:
+        for other in ranks[1:]:
+            stats.add_fresh(other["stats"]["fresh"])
+    seed = [run.config.random_seed, run.cur_nimg, processes.world_size(), processes.rank()]
+    words = np.random.SeedSequence(seed).generate_state(3)
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
+    torch.manual_seed(int(words[2]))
+
+
+def _check(run: Run, state: dict[str, Any]) -> None:
+    if state.get("format") != _FORMAT:
+        raise UserError(f"{run.run_dir / STATE_FILE} is of another version; continue with that one")
+    if state["fingerprint"] != fingerprint(run.dataset):
+        raise UserError(
+            f"--data={run.dataset.path}: not the same images and labels as this run was started with; give "
+            "the place of the same data set, or start a new run with --resume=PKL"
+        )
+
+
+def _modules(run: Run) -> dict[str, torch.nn.Module]:
+    found: dict[str, Any] = {"G": run.G, "D": run.D, "G_ema": run.G_ema, "augment_pipe": run.augment_pipe}
+    return {name: module for name, module in found.items() if module is not None}
+
+
+def _load_buffers(run: Run, saved: dict[str, torch.Tensor]) -> None:
+    modules = _modules(run)
+    for name, value in saved.items():
+        network, _, buffer = name.partition(".")
+        modules[network].get_buffer(buffer).copy_(value)
+
+
+def _on_cpu(value: Any) -> Any:
+    """The same nesting with all tensors on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return type(value)(_on_cpu(item) for item in value) if type(value) in (list, tuple) else value

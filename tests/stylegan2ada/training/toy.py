@@ -1,0 +1,71 @@
+"""A data set and a configuration so small that a run takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan2ada.config import TrainConfig, TrainOptions, resolve
+from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.data.writer import DatasetWriter
+from stylegan2ada.training import run_dir as folders
+from stylegan2ada.training.build import Run
+
+
+def toy_dataset(path: Path, *, resolution: int, channels: int = 1, count: int = 24, classes: int = 2) -> Path:
+    """Blocky random images; classes=0 writes no labels."""
+    rnd = np.random.RandomState(0)
+    with DatasetWriter(path) as writer:
+        for index in range(count):
+            blocks = rnd.randint(0, 256, size=[resolution // 4, resolution // 4, channels], dtype=np.uint8)
+            image = blocks.repeat(4, axis=0).repeat(4, axis=1)
+            writer.add(image[:, :, 0] if channels == 1 else image, label=index % classes if classes else None)
+    return path
+
+
+def toy_config(data: Path, **changes: Any) -> TrainConfig:
+    """The tiny configuration for a data set; fields of TrainConfig by name."""
+    cond = changes.pop("cond", True)
+    options = TrainOptions(
+        data=str(data),
+        cond=cond,
+        batch=8,
+        batch_gpu=4,
+        cbase=64,
+        cmax=8,
+        metrics=(),
+        workers=1,
+        device="cpu",
+        gamma=1.0,
+    )
+    config = resolve(options, ImageFolderDataset(data, use_labels=cond).info())
+    small = {
+        "G_kwargs": config.G_kwargs | {"z_dim": 8, "w_dim": 8},
+        "total_kimg": 0.16,
+        "kimg_per_tick": 0.04,
+        "image_snapshot_ticks": 2,
+        "network_snapshot_ticks": 2,
+    }
+    return replace(config, **(small | changes))
+
+
+def toy_run_dir(path: Path, config: TrainConfig) -> Path:
+    """A run folder with its options, as the command makes it."""
+    path.mkdir(parents=True)
+    folders.write_options(path, config, TrainOptions(), {})
+    return path
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    """Everything learned: networks and optimisers, by name."""
+    found = {}
+    for name, module in (("G", run.G), ("D", run.D), ("G_ema", run.G_ema)):
+        found |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, opt in run.opts.items():
+        for index, slots in opt.state_dict()["state"].items():
+            found |= {f"{name}_opt.{index}.{key}": torch.as_tensor(value) for key, value in slots.items()}
+    return found
