@@ -15,6 +15,7 @@ from spine_plugins.dicom.deidentify import plain_code, plain_uid
 from spine_plugins.dicom.reasons import Rejected
 from spine_plugins.dicom.settings import IngestSettings
 
+_COMPRESSED = re.compile(rb"\xe0\x7f\x10\x00O[BW]\0\0\xff\xff\xff\xff")  # Pixel Data of undefined length
 _PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
 
 
@@ -60,6 +61,10 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
             BytesIO(data), force=is_headerless, stop_before_pixels=settings.headers_only
         )
         has_pixels = "PixelData" in dataset or settings.headers_only and _mentions_pixels(data)
+        if not has_pixels and _COMPRESSED.search(data):
+            # pydicom gives back nothing at all of a file that ends inside a compressed element.
+            dataset = pydicom.dcmread(BytesIO(data), force=is_headerless, stop_before_pixels=True)
+            has_pixels = header.is_cut = "Rows" in dataset
     except MemoryError:
         raise
     except Exception as error:  # a parser of untrusted bytes raises whatever it likes
@@ -70,8 +75,8 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
         _accept_headerless(dataset, has_pixels, header)
     elif not header.transfer_syntax and has_pixels:
         raise Rejected("header_invalid", "the file does not say its transfer syntax")
-    if not has_pixels or not settings.headers_only and not dataset["PixelData"].value:
-        _without_pixels(dataset, data, header)
+    if not has_pixels or not (settings.headers_only or header.is_cut) and not dataset["PixelData"].value:
+        _without_pixels(dataset)
     return dataset
 
 
@@ -94,12 +99,9 @@ def _accept_headerless(dataset: Any, has_pixels: bool, header: Header) -> None:
     header.transfer_syntax = plain_uid(known)
 
 
-def _without_pixels(dataset: Any, data: bytes, header: Header) -> None:
+def _without_pixels(dataset: Any) -> None:
     if any(keyword in dataset for keyword in ("FloatPixelData", "DoubleFloatPixelData")):
         raise Rejected("bits_unsupported", "floating point pixels")
-    if re.search(re.escape(_PIXEL_DATA_TAG) + b"(OB|OW)\0\0\xff\xff\xff\xff", data):
-        header.is_cut = True  # an image all the same: other rules may speak first
-        return
     raise Rejected("no_pixel_data")
 
 
