@@ -1,0 +1,360 @@
+"""Load: a zip or folder of images with a dataset.json -> uint8 [C, H, W] and float32 labels.
+
+`Dataset` holds what every data set shares (subset, mirroring, labels); subclass it to read another format.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan2ada.data.decode import DatasetError, decode_image, is_image_name
+from stylegan2ada.data.labels import labels_in_order, parse_description
+from stylegan2ada.data.writer import LABELS_FILE
+from stylegan2ada.errors import UserError
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a command needs to know before anything is built."""
+
+    name: str
+    path: str | None  # None: a plug-in without a place
+    num_images: int  # after max_size and mirroring
+    image_shape: tuple[int, int, int]  # [C, H, W]
+    label_dim: int
+    has_labels: bool
+    label_names: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class ItemDetails:
+    """Where an item comes from."""
+
+    raw_idx: int
+    xflip: bool
+    raw_label: np.ndarray
+
+
+class Dataset(torch.utils.data.Dataset):
+    """Images and labels by index; plug-ins implement `_load_raw_image`, `_load_raw_labels`, maybe `close`."""
+
+    def __init__(
+        self,
+        name: str,
+        raw_shape: Sequence[int],  # [N, C, H, W] of all that is stored
+        max_size: int | None = None,  # take a random subset of so many; None = all
+        use_labels: bool = False,  # False: labels of zero width
+        xflip: bool = False,  # append every image a second time, mirrored
+        random_seed: int = 0,  # of the subset
+    ) -> None:
+        self.name = name
+        self.raw_shape = [int(size) for size in raw_shape]
+        self.use_labels = use_labels
+        self._labels: np.ndarray | None = None  # raw labels, once looked at
+        self._label_shape: list[int] = []
+        chosen = _choose(self.raw_shape[0], max_size, random_seed)
+        self.raw_indices = np.tile(chosen, 2) if xflip else chosen  # int64 [len]: item -> stored image
+        self.flips = np.arange(len(self.raw_indices)) >= len(chosen)  # bool [len]: is it mirrored?
+
+    # What a plug-in provides.
+
+    def _load_raw_image(self, raw_idx: int) -> np.ndarray:  # uint8 [C, H, W]
+        raise NotImplementedError(f"{type(self).__name__} must implement _load_raw_image(raw_idx)")
+
+    def _load_raw_labels(self) -> np.ndarray | None:  # int64 [N], float32 [N, c], or None
+        raise NotImplementedError(f"{type(self).__name__} must implement _load_raw_labels()")
+
+    def close(self) -> None:
+        """Give back open files; reading afterwards opens them again."""
+
+    # What everybody uses.
+
+    def __len__(self) -> int:
+        return len(self.raw_indices)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(uint8 [C, H, W], float32 [label_dim]) as copies of their own."""
+        image = self.raw_image(int(self.raw_indices[index]))
+        return (image[:, :, ::-1] if self.flips[index] else image).copy(), self.get_label(index)
+
+    def raw_image(self, raw_idx: int) -> np.ndarray:
+        """A stored image, checked: uint8 [C, H, W], neither subset nor mirroring applied."""
+        image = self._load_raw_image(raw_idx)
+        if list(image.shape) != self.image_shape or image.dtype != np.uint8:
+            raise DatasetError(
+                f"image {raw_idx} of {self.name} is {image.dtype} {list(image.shape)}, "
+                f"but the data set has uint8 {self.image_shape}; all images must be alike"
+            )
+        return image
+
+    def get_label(self, index: int) -> np.ndarray:
+        """float32 [label_dim]; class indices come one-hot."""
+        return self.get_labels(np.asarray([index]))[0]
+
+    def get_labels(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """float32 [n, label_dim] of many items (default: all) at once."""
+        raw = self.raw_labels()[self.raw_indices if indices is None else self.raw_indices[indices]]
+        if raw.dtype != np.int64:
+            return raw.copy()
+        one_hot = np.zeros((len(raw), *self.label_shape), dtype=np.float32)
+        one_hot[np.arange(len(raw)), raw] = 1
+        return one_hot
+
+    def draw_labels(
+        self, count: int, rng: np.random.RandomState | np.random.Generator | None = None
+    ) -> np.ndarray:
+        """float32 [count, label_dim] of items drawn uniformly, by default with numpy's global generator.
+
+        A RandomState is used up exactly as by `count` single draws of `randint(len(dataset))`.
+        """
+        if isinstance(rng, np.random.Generator):
+            return self.get_labels(rng.integers(len(self), size=count))
+        return self.get_labels((np.random if rng is None else rng).randint(len(self), size=count))
+
+    def get_details(self, index: int) -> ItemDetails:
+        """Which stored image an item is, and its label as stored."""
+        raw_idx = int(self.raw_indices[index])
+        return ItemDetails(raw_idx, bool(self.flips[index]), self.raw_labels()[raw_idx].copy())
+
+    def raw_labels(self) -> np.ndarray:
+        """int64 [N] class indices or float32 [N, c] vectors of all stored images; read once."""
+        if self._labels is None:
+            labels = self._load_raw_labels() if self.use_labels else None
+            self._labels = np.zeros((self.raw_shape[0], 0), dtype=np.float32) if labels is None else labels
+            self._label_shape = _checked_shape(self._labels, self.raw_shape[0], self.name)
+        return self._labels
+
+    def stored_labels(self) -> np.ndarray | None:
+        """The labels that are stored, also when this reader was told not to use them; None if unusable."""
+        if self.use_labels:
+            return self.raw_labels() if self.has_labels else None
+        try:
+            return self._load_raw_labels()
+        except UserError:  # nobody asked for them: then a bad label file is no obstacle
+            return None
+
+    @property
+    def image_shape(self) -> list[int]:
+        """[C, H, W]"""
+        return self.raw_shape[1:]
+
+    @property
+    def num_channels(self) -> int:
+        return self.raw_shape[1]
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square images, in pixels."""
+        _, height, width = self.image_shape
+        if height != width:
+            raise DatasetError(
+                f"the images of {self.name} are {width}x{height}; only square images can be used, "
+                "make them so with dataset_tool.py --transform"
+            )
+        return height
+
+    @property
+    def label_shape(self) -> list[int]:
+        self.raw_labels()
+        return list(self._label_shape)
+
+    @property
+    def label_dim(self) -> int:
+        assert len(self.label_shape) == 1, self.label_shape
+        return self.label_shape[0]
+
+    @property
+    def has_labels(self) -> bool:
+        return any(size != 0 for size in self.label_shape)
+
+    @property
+    def has_onehot_labels(self) -> bool:
+        return self.raw_labels().dtype == np.int64
+
+    # Further facts; readers that know them override these.
+
+    label_names: list[str] | None = None  # of the classes, or of the columns of a label vector
+    groups: dict[str, dict[str, str | None]] | None = None  # image name -> hashes of its study and patient
+    recipe: dict[str, Any] | None = None  # how the images were made; None = unknown
+    path: str | None = None
+
+    def info(self) -> DatasetInfo:
+        """The facts that commands hand on."""
+        channels, height, width = self.image_shape
+        names = tuple(self.label_names) if self.label_names and self.has_labels else None
+        shape = (channels, height, width)
+        return DatasetInfo(self.name, self.path, len(self), shape, self.label_dim, self.has_labels, names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_labels": None}  # workers read them again rather than receive copies
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class ImageFolderDataset(Dataset):
+    """Images of a folder (searched recursively) or a zip, in the order of their names."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        resolution: int | None = None,  # demanded side in pixels; None = whatever the images have
+        *,
+        max_size: int | None = None,
+        use_labels: bool = False,
+        xflip: bool = False,
+        random_seed: int = 0,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._zip: tuple[int, zipfile.ZipFile] | None = None  # (process id, open archive)
+        self._is_zip = _is_zip_name(self.path)
+        self._description: dict[str, Any] | None = None  # dataset.json, once looked at
+        self.image_names = sorted(name for name in self._stored_names() if is_image_name(name))
+        if not self.image_names:
+            raise DatasetError(
+                f"{self.path} holds no images; give a folder or .zip with PNG, JPEG or similar files"
+            )
+        channels, height, width = self._decode(self.image_names[0]).shape
+        shape = (len(self.image_names), channels, height, width)
+        super().__init__(Path(self.path).stem, shape, max_size, use_labels, xflip, random_seed)
+        if resolution is not None and (height, width) != (resolution, resolution):
+            raise DatasetError(
+                f"the images of {self.path} are {width}x{height}, not {resolution}x{resolution}; "
+                "leave the resolution out, or make the data set again with --width and --height"
+            )
+
+    def _load_raw_image(self, raw_idx: int) -> np.ndarray:
+        name = self.image_names[raw_idx]
+        image = self._decode(name)
+        if list(image.shape) != self.image_shape:
+            raise DatasetError(
+                f"{name} in {self.path} is {_size(image.shape)}, "
+                f"but the first image is {_size(self.image_shape)}; all images must be alike"
+            )
+        return image
+
+    def _load_raw_labels(self) -> np.ndarray | None:
+        entries = self._described().get("labels")
+        return None if entries is None else labels_in_order(entries, self.image_names, str(self.path))
+
+    @property
+    def label_names(self) -> list[str] | None:  # type: ignore[override]
+        return self._described().get("label_names")
+
+    @property
+    def groups(self) -> dict[str, dict[str, str | None]] | None:  # type: ignore[override]
+        return self._described().get("groups")
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:  # type: ignore[override]
+        return self._described().get("recipe")
+
+    def read_bytes(self, name: str) -> bytes:
+        """A stored file as it is, by its name with forward slashes."""
+        try:
+            return self._archive().read(name) if self._is_zip else Path(str(self.path), name).read_bytes()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DatasetError(
+                f"{name} in {self.path} cannot be read ({error}); restore or remove it"
+            ) from error
+
+    def content_key(self) -> list[Any]:
+        """Cheap facts that change whenever the stored content does (see data/fingerprint.py)."""
+        if self._is_zip:
+            members = sorted(self._archive().infolist(), key=lambda member: member.filename)
+            return ["zip", *([m.filename, m.file_size, m.CRC] for m in members if self._matters(m.filename))]
+        stats = [
+            (name, os.stat(Path(str(self.path), name)))
+            for name in self._stored_names()
+            if self._matters(name)
+        ]
+        facts = ([name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in sorted(stats))
+        return ["folder", os.path.abspath(str(self.path)), *facts]
+
+    def close(self) -> None:
+        opened, self._zip = getattr(self, "_zip", None), None
+        if opened is not None:
+            opened[1].close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_zip": None}
+
+    def _matters(self, name: str) -> bool:
+        return name == LABELS_FILE or is_image_name(name)
+
+    def _stored_names(self) -> list[str]:
+        if self._is_zip:
+            return [name for name in self._archive().namelist() if not name.endswith("/")]
+        root = Path(str(self.path))
+        if not root.is_dir():
+            problem = "is neither a folder nor a .zip" if root.exists() else "does not exist"
+            raise DatasetError(f"the data set {self.path} {problem}; make one with dataset_tool.py")
+        found = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
+        return [path.relative_to(root).as_posix() for path in found]
+
+    def _archive(self) -> zipfile.ZipFile:
+        # A file handle shared with a forked process would be moved by both: every process opens its own.
+        if self._zip is None or self._zip[0] != os.getpid():
+            if not os.path.isfile(str(self.path)):
+                raise DatasetError(f"the data set {self.path} does not exist; make one with dataset_tool.py")
+            try:
+                self._zip = (os.getpid(), zipfile.ZipFile(str(self.path)))
+            except (zipfile.BadZipFile, OSError) as error:
+                raise DatasetError(
+                    f"{self.path} is not a usable zip ({error}); copy or make it again"
+                ) from error
+        return self._zip[1]
+
+    def _described(self) -> dict[str, Any]:
+        if self._description is None:
+            names = set(self._archive().namelist()) if self._is_zip else None
+            exists = (
+                LABELS_FILE in names if names is not None else Path(str(self.path), LABELS_FILE).is_file()
+            )
+            self._description = (
+                parse_description(self.read_bytes(LABELS_FILE), str(self.path)) if exists else {}
+            )
+        return self._description
+
+    def _decode(self, name: str) -> np.ndarray:  # uint8 [C, H, W]
+        pixels = decode_image(self.read_bytes(name), f"{name} in {self.path}")
+        return pixels[np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _checked_shape(labels: np.ndarray, n: int, name: str) -> list[int]:
+    """The shape of one label, as the networks see it."""
+    if labels.dtype not in (np.int64, np.float32) or labels.ndim != (1 if labels.dtype == np.int64 else 2):
+        raise DatasetError(f"the labels of {name} must be int64 [N] or float32 [N, c], not {labels.dtype}")
+    if len(labels) != n:
+        raise DatasetError(f"{name} has {n} images but {len(labels)} labels")
+    if labels.dtype == np.int64 and labels.min() < 0:
+        raise DatasetError(f"the labels of {name} contain the class {labels.min()}; classes count from 0")
+    return [int(labels.max()) + 1] if labels.dtype == np.int64 else list(labels.shape[1:])
+
+
+def _choose(n: int, max_size: int | None, seed: int) -> np.ndarray:
+    """int64, ascending: which of n stored images to use."""
+    indices = np.arange(n, dtype=np.int64)
+    if max_size is None or max_size >= n:
+        return indices
+    if max_size < 1:
+        raise UserError(f"a data set cannot be cut down to {max_size} images; give at least 1")
+    np.random.RandomState(seed).shuffle(indices)
+    return np.sort(indices[:max_size])
+
+
+def _is_zip_name(path: str | None) -> bool:
+    return str(path).lower().endswith(".zip") and not os.path.isdir(str(path))
+
+
+def _size(shape: Sequence[int]) -> str:
+    channels, height, width = shape
+    return f"{width}x{height} {'grey' if channels == 1 else 'RGB'}"
