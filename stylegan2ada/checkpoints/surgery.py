@@ -58,7 +58,7 @@ def fold_to_grey(networks: dict[str, Any], *, log: Callable[[str], None] = print
             raise UserError(
                 f"{key} has {module.img_channels} channels; only RGB networks can be folded to grey"
             )
-        result[key] = _rebuilt(key, module, {"img_channels": 1}, _fold_d if key == "D" else _fold_g)
+        result[key] = _rebuilt(key, module, lambda _: {"img_channels": 1}, _fold_d if key == "D" else _fold_g)
         what = (
             "sums over the input channels of fromRGB"
             if key == "D"
@@ -99,35 +99,31 @@ def _fold_d(key: str, value: torch.Tensor) -> torch.Tensor:
 
 def with_half_precision(networks: dict[str, Any]) -> dict[str, Any]:
     """The same networks built with float16 in the four highest resolutions and activations clamped to 256."""
+
+    def in_synthesis(old: dict[str, Any]) -> dict[str, Any]:
+        return {"synthesis_kwargs": {**old.get("synthesis_kwargs", {}), **_HALF_PRECISION}}
+
     result = dict(networks)
     for key in ("G", "D", "G_ema"):
-        module = networks.get(key)
-        if module is not None:
-            old = module.init_kwargs
-            changes: dict[str, Any] = dict(_HALF_PRECISION)
-            if key != "D":
-                changes = {"synthesis_kwargs": {**old.get("synthesis_kwargs", {}), **_HALF_PRECISION}}
-            result[key] = _rebuilt(key, module, changes, lambda _, value: value)
+        if networks.get(key) is not None:
+            changes = (lambda _: _HALF_PRECISION) if key == "D" else in_synthesis
+            result[key] = _rebuilt(key, networks[key], changes, lambda _, value: value)
     return result
 
 
 def _rebuilt(
     entry: str,
     module: nn.Module,
-    changes: dict[str, Any],
-    convert: Callable[[str, torch.Tensor], torch.Tensor],
+    changes: Callable[[dict[str, Any]], dict[str, Any]],  # old arguments by name -> new ones
+    convert: Callable[[str, torch.Tensor], torch.Tensor],  # key, old tensor -> new one
 ) -> nn.Module:
-    description = rebuild.describe_module(module)
-    named = dict(zip(rebuild.argument_names(type(module)), description.init_args, strict=False))
+    old = rebuild.describe_module(module)
+    arguments = dict(zip(rebuild.argument_names(type(module)), old.init_args, strict=False)) | old.init_kwargs
+    tensors = {key: convert(key, value) for key, value in old.tensors.items()}
     try:
         return rebuild.build(
             entry,
-            replace(
-                description,
-                init_args=(),
-                init_kwargs={**named, **description.init_kwargs, **changes},
-                tensors={key: convert(key, value) for key, value in description.tensors.items()},
-            ),
+            replace(old, init_args=(), init_kwargs={**arguments, **changes(arguments)}, tensors=tensors),
         )
     except Unreadable as reason:
         raise UserError(f"{entry} cannot be changed: {reason}") from reason
