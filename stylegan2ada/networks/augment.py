@@ -112,20 +112,24 @@ class AugmentPipe(torch.nn.Module):
         if callable(images):  # torch.nn.Module.apply(function) keeps its meaning
             return super().apply(images)
         assert images.ndim == 4, images.shape
+        dtype = images.dtype
+        images = images.to(torch.promote_types(dtype, torch.float32))  # places need more than ten bits
+        params = {name: value.to(images.dtype) for name, value in params.items()}
         if any(name in params for name in GEOMETRY):
             images = self._move(images, params)
         active = COLOUR if images.shape[1] == 1 else COLOUR + CHROMA
         if any(name in params for name in active):
             images = change_colours(images, {name: params[name] for name in active if name in params})
         if "imgfilter" in params:
-            taps = band_gains(params["imgfilter"]) @ self.Hz_fbank.to(params["imgfilter"])
-            images = filter_rows_and_columns(images, taps)
+            images = filter_rows_and_columns(
+                images, band_gains(params["imgfilter"]) @ self.Hz_fbank.to(images)
+            )
         if "noise" in params:
             white = params["noise_image"] if "noise_image" in params else torch.randn_like(images)
-            images = images + (white * params["noise"].reshape(-1, 1, 1, 1)).to(images.dtype)
+            images = images + white * params["noise"].reshape(-1, 1, 1, 1)
         if "cutout" in params:
             images = images * outside_of_square(images, params["cutout"], params["cutout_center"])
-        return images
+        return images.to(dtype)
 
     # --- draws -----------------------------------------------------------------------------------------
 
@@ -188,8 +192,7 @@ class AugmentPipe(torch.nn.Module):
         """Images resampled at twice the resolution, against aliasing; reflected beyond their edges."""
         height, width = images.shape[2:]
         half = self.Hz_geom.shape[0] // 4  # reach of the filter in pixels of the image
-        accurate = torch.promote_types(images.dtype, torch.float32)
-        turn, shift = inverse_map({name: v.to(accurate) for name, v in params.items()}, width, height)
+        turn, shift = inverse_map(params, width, height)
         wanted = needed_margins(turn, shift, width, height, 2 * half)  # left, right, top, bottom
         margins = self._read(wanted)
         if margins is not None:
@@ -205,18 +208,17 @@ class AugmentPipe(torch.nn.Module):
         # The half pixels are those by which doubling moves the centre of a pixel.
         canvas_w, canvas_h = 2 * (width + 2 * half), 2 * (height + 2 * half)
         x, y = (
-            torch.arange(size, device=images.device, dtype=accurate) + (1 - size / 2)
+            torch.arange(size, device=images.device, dtype=images.dtype) + (1 - size / 2)
             for size in (canvas_w, canvas_h)
         )
         y = y.unsqueeze(1)  # [h, 1]
         spots = []
         for axis, (before, after) in enumerate([(left, right), (top, bottom)]):
-            along_x, along_y, moved = (
-                v.reshape(-1, 1, 1) for v in (turn[:, axis, 0], turn[:, axis, 1], shift[:, axis])
-            )
-            spot = along_x * x + along_y * y + (2 * moved + (before - after - 0.5))
+            along_x, along_y = (v.reshape(-1, 1, 1) for v in turn[:, axis].unbind(1))
+            start = 2 * shift[:, axis].reshape(-1, 1, 1) + (before - after - 0.5)
+            spot = along_x * x + along_y * y + start
             spots.append(spot * (2 / big.shape[3 - axis]))
-        grid = torch.stack(spots, dim=3).to(images.dtype)  # [N, h, w, 2]
+        grid = torch.stack(spots, dim=3)  # [N, h, w, 2]
         moved = grid_sample_gradfix.grid_sample(big, grid)
         return upfirdn2d.downsample2d(moved, self.Hz_geom, down=2, padding=-2 * half, flip_filter=True)
 
@@ -379,15 +381,14 @@ def change_colours(images, params):
     n, channels = images.shape[:2]
     if channels not in (1, 3):
         raise ValueError(f"colour augmentation needs 1 or 3 channels, not {channels}; choose --augpipe=bg")
-    accurate = torch.promote_types(images.dtype, torch.float32)
-    value = {name: v.to(accurate).reshape(n, 1, 1) for name, v in params.items()}
-    contrast = value.get("contrast", torch.ones([n, 1, 1], dtype=accurate, device=images.device))
+    value = {name: v.reshape(n, 1, 1) for name, v in params.items()}
+    contrast = value.get("contrast", torch.ones([n, 1, 1], dtype=images.dtype, device=images.device))
     luma = contrast * (1 - 2 * value["lumaflip"]) if "lumaflip" in value else contrast
     offset = luma * value["brightness"] if "brightness" in value else torch.zeros_like(luma)
     if channels == 1:
-        return images * luma.unsqueeze(3).to(images.dtype) + offset.unsqueeze(3).to(images.dtype)
+        return images * luma.unsqueeze(3) + offset.unsqueeze(3)
 
-    identity = torch.eye(3, dtype=accurate, device=images.device)
+    identity = torch.eye(3, dtype=images.dtype, device=images.device)
     grey = torch.full_like(identity, 1 / 3)  # projection on the grey axis
     across = (identity - grey).expand(n, 3, 3)
     if "hue" in value:
@@ -395,8 +396,7 @@ def change_colours(images, params):
         across = torch.cos(value["hue"]) * across + torch.sin(value["hue"]) * cross
     chroma = contrast * value["saturation"] if "saturation" in value else contrast
     matrix = luma * grey + chroma * across  # [N, 3, 3]
-    changed = matrix.to(images.dtype) @ images.flatten(2) + offset.to(images.dtype)
-    return changed.reshape(images.shape)
+    return (matrix @ images.flatten(2) + offset).reshape(images.shape)
 
 
 # --- frequency bands -----------------------------------------------------------------------------------
@@ -436,7 +436,6 @@ def filter_rows_and_columns(images, taps):
             "choose --augpipe=bgc, or larger images"
         )
     padded = reflect(images, reach, reach, reach, reach)
-    taps = taps.to(images.dtype)
     along_y = band_matrix(taps, height).transpose(1, 2).unsqueeze(1)  # [N, 1, H, H + T - 1]
     return along_y @ (padded @ band_matrix(taps, width).unsqueeze(1))
 

@@ -377,14 +377,15 @@ def test_survives_pickle():
     assert pipe.xflip == 1
 
 
-def test_double_pipe_takes_float_images_and_back():
-    x = images(2)
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-4), (torch.bfloat16, 0.05)])
+def test_images_keep_their_type_and_places_their_accuracy(dtype, atol):
+    x = images(2, 3, 64, 64).to(dtype)
     torch.manual_seed(0)
-    single = build(**GEOM, imgfilter=1)
-    drawn = single.sample(2)
-    double = single.apply(x.double(), drawn)
-    assert double.dtype == torch.float64
-    torch.testing.assert_close(single.apply(x, drawn).double(), double, rtol=1e-3, atol=1e-4)
+    pipe = build(**EVERYTHING)
+    drawn = pipe.sample(2, img_shape=x.shape[1:])
+    y = pipe.apply(x, drawn)
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.float(), pipe.apply(x.float(), drawn), rtol=1e-2, atol=atol)
 
 
 @pytest.mark.gpu
