@@ -75,6 +75,10 @@ class Dataset(torch.utils.data.Dataset):
     def close(self) -> None:
         """Give back open files; reading afterwards opens them again."""
 
+    def content_key(self) -> list[Any] | None:
+        """Cheap facts for JSON that change whenever the content does; None: nothing is known, never cache."""
+        return None
+
     # What everybody uses.
 
     def __len__(self) -> int:
@@ -267,7 +271,7 @@ class ImageFolderDataset(Dataset):
             ) from error
 
     def content_key(self) -> list[Any]:
-        """Cheap facts that change whenever the stored content does (see data/fingerprint.py)."""
+        """What the directory of the zip, or the file system, says of every file (see data/fingerprint.py)."""
         if self._is_zip:
             members = sorted(self._archive().infolist(), key=lambda member: member.filename)
             return ["zip", *([m.filename, m.file_size, m.CRC] for m in members if self._matters(m.filename))]
