@@ -15,7 +15,9 @@ from stylegan2ada import processes, stats
 from stylegan2ada.checkpoints import copy_matching, load_network
 from stylegan2ada.checkpoints.cards import derive_card
 from stylegan2ada.config import TrainConfig
+from stylegan2ada.data.batches import Batches
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
+from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.losses.registry import find_loss
@@ -46,6 +48,7 @@ class Run:
     hooks: Hooks
     collector: stats.Collector
     stop: processes.StopRequest
+    fingerprint: str  # of the data set
     card: dict[str, Any] = field(default_factory=dict)  # provenance that travels with every snapshot
     grid_size: tuple[int, int] = (0, 0)
     grid_z: torch.Tensor | None = None  # [cells, z_dim]
@@ -124,6 +127,7 @@ def build(
         hooks=hooks,
         collector=stats.Collector(),
         stop=stop,
+        fingerprint=processes.on_rank0(lambda: fingerprint(dataset)),
         card=card,
     )
 
@@ -221,8 +225,6 @@ def build_phases(config: TrainConfig, G: Generator, D: Discriminator) -> list[Ph
 
 def open_source(config: TrainConfig, dataset: Dataset, device: torch.device) -> DatasetSource:
     """Batches of the data set for this rank."""
-    from stylegan2ada.data.batches import Batches
-
     share = config.batch_size // config.num_gpus
     batches = Batches(
         dataset,

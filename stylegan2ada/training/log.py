@@ -24,8 +24,7 @@ class RunLog:
         self,
         run_dir: Path,
         *,
-        offsets: Mapping[str, int] | None = None,  # of a saved state: cut the files back to these sizes
-        step: int = 0,  # kimg of that state
+        continues_at: int | None = None,  # kimg of the saved state that a run goes on from; None: a new run
     ) -> None:
         self.run_dir = run_dir
         self.is_writer = processes.rank() == 0
@@ -33,10 +32,8 @@ class RunLog:
         self._events: Any = None
         if not self.is_writer:
             return
-        if offsets is not None:
-            cut_back(run_dir, offsets)
-        self._stats = open(run_dir / "stats.jsonl", "w" if offsets is None else "a")  # noqa: SIM115
-        self._events = _event_writer(run_dir, None if offsets is None else step + 1)
+        self._stats = open(run_dir / "stats.jsonl", "w" if continues_at is None else "a")  # noqa: SIM115
+        self._events = _event_writer(run_dir, None if continues_at is None else continues_at + 1)
 
     def write(
         self, statistics: Mapping[str, Mapping[str, float]], *, step_kimg: int, wall_sec: float

@@ -65,7 +65,7 @@ def _train(run: Run, state: dict[str, Any] | None) -> None:
             run.loss.start(run)
         run.hooks.on_start(run)
     snapshots.prepare_grid(run)
-    log = RunLog(run.run_dir, offsets=state["log"] if state else None, step=run.cur_nimg // 1000)
+    log = RunLog(run.run_dir, continues_at=run.cur_nimg // 1000 if state else None)
     try:
         if state is None:
             snapshots.save_reals(run)

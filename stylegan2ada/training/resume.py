@@ -17,7 +17,6 @@ from stylegan2ada.checkpoints.training_state import (
     restore_rng,
     save_state,
 )
-from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 from stylegan2ada.training.build import Run
 from stylegan2ada.training.log import RunLog
@@ -75,7 +74,7 @@ def shared_state(run: Run) -> dict[str, Any]:
         "grid_c": run.grid_c,
         "card": run.card,
         "batch_gpu": run.config.batch_gpu,
-        "fingerprint": fingerprint(run.dataset),
+        "fingerprint": run.fingerprint,
     }
 
 
@@ -156,7 +155,7 @@ def _restore_on_other_ranks(run: Run, ranks: list[dict[str, Any]]) -> None:
 def _check(run: Run, state: dict[str, Any]) -> None:
     if state.get("format") != _FORMAT:
         raise UserError(f"{run.run_dir / STATE_FILE} is of another version; continue with that one")
-    if state["fingerprint"] != fingerprint(run.dataset):
+    if state["fingerprint"] != run.fingerprint:
         raise UserError(
             f"--data={run.dataset.path}: not the same images and labels as this run was started with; give "
             "the place of the same data set, or start a new run with --resume=PKL"

@@ -41,8 +41,7 @@ def prepare_grid(run: Run) -> None:
 def save_reals(run: Run) -> None:
     """reals.png."""
     if processes.rank() == 0:
-        pixels = np.stack([run.dataset[index][0] for index in _indices(run)])
-        _save_grid(run.run_dir / "reals.png", pixels, (0, 255), run.grid_size)
+        _save_grid(run.run_dir / "reals.png", _pixels(run, _indices(run)), (0, 255), run.grid_size)
 
 
 def save_fakes(run: Run, name: str) -> None:
@@ -145,6 +144,12 @@ def _indices(run: Run) -> list[int]:
     return grid_indices(columns, rows, len(run.dataset), labels)
 
 
+def _pixels(run: Run, indices: list[int]) -> np.ndarray:
+    """uint8 [N, C, H, W]; a small data set fills the grid several times but is read once."""
+    found = {index: run.dataset[index][0] for index in set(indices)}
+    return np.stack([found[index] for index in indices])
+
+
 @torch.no_grad()
 def _generate(run: Run, z: torch.Tensor, c: torch.Tensor) -> np.ndarray:
     """float32 [N, C, H, W]: images without random noise, some at a time."""
@@ -164,7 +169,7 @@ def _save_grid(path: Path, pixels: np.ndarray, drange: tuple[float, float], size
 def _warn_of_collapse(run: Run, fakes: np.ndarray) -> None:
     if run.cur_nimg < _COLLAPSE_FROM_KIMG * 1000:
         return
-    reals = np.stack([run.dataset[index][0] for index in _indices(run)[: len(fakes)]])
+    reals = _pixels(run, _indices(run)[: len(fakes)])
     warning = watch.collapse_warning(fakes, reals / 127.5 - 1)
     if warning is not None:
         print(f"Warning: {warning}")

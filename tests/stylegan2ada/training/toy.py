@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stylegan2ada.checkpoints import load_network
 from stylegan2ada.config import TrainConfig, TrainOptions, resolve
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.writer import DatasetWriter
@@ -69,3 +71,44 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
         for index, slots in opt.state_dict()["state"].items():
             found |= {f"{name}_opt.{index}.{key}": torch.as_tensor(value) for key, value in slots.items()}
     return found
+
+
+def compare_runs(one: Run, other: Run) -> None:
+    """Bitwise: everything learned, statistics (time aside), pictures and network files."""
+    mine, theirs = weights(one), weights(other)
+    assert mine.keys() == theirs.keys()
+    differing = [name for name in mine if not torch.equal(mine[name], theirs[name])]
+    assert not differing, differing
+    compare_folders(one.run_dir, other.run_dir)
+
+
+def compare_folders(one: Path, other: Path) -> None:
+    """Bitwise: statistics (time aside), pictures and network files."""
+    assert statistics(one) == statistics(other)
+    names = {p.relative_to(one) for p in one.rglob("*") if p.suffix in (".png", ".pkl")}
+    assert names == {p.relative_to(other) for p in other.rglob("*") if p.suffix in (".png", ".pkl")}
+    for name in names:
+        if name.suffix == ".png":
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+        else:
+            compare_networks(one / name, other / name)
+
+
+def compare_networks(one: Path, other: Path) -> None:
+    mine, theirs = load_network(one), load_network(other)
+    for key in ("G", "D", "G_ema", "augment_pipe"):
+        if mine[key] is None:
+            assert theirs[key] is None
+            continue
+        state, expected = mine[key].state_dict(), theirs[key].state_dict()
+        assert state.keys() == expected.keys()
+        assert all(torch.equal(state[name], expected[name]) for name in state), (one.name, key)
+
+
+def statistics(run_dir: Path) -> list[str]:
+    """The lines of stats.jsonl without time and memory, which no two runs share."""
+    lines = []
+    for text in (run_dir / "stats.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        lines.append(json.dumps({k: v for k, v in line.items() if k.startswith(("Loss/", "Progress/"))}))
+    return lines
