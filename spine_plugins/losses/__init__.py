@@ -1,0 +1,1 @@
+"""Losses and generator terms that radiographs add to the engine."""

@@ -1,0 +1,154 @@
+"""SpineGAN's loss: StyleGAN2's, plus gamma times what a frozen classifier says about the fakes' classes.
+
+For a binary classifier with logit s and wanted class c, the term is gamma * softplus((1 - 2c) s): the binary
+cross-entropy of Schonfeld and Veeravagu (2022), whose printed formula lacks the minus before c log S.
+docs/spine-loss.md says what the term does to the generated density, and what it costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from stylegan2ada import stats
+from stylegan2ada.errors import UserError
+from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
+
+if TYPE_CHECKING:
+    from spine_plugins.classifier import SpineClassifier
+
+AUTHORS = {"weight": 0.1, "reduction": "mean", "mapping": "authors"}  # what the authors' program did
+_NO_CLASSIFIER = (
+    "the spine loss needs a trained classifier; give --classifier=FILE (from `spinegan classify`)"
+)
+
+
+def class_loss(logits: Tensor, c: Tensor, task: str) -> Tensor:
+    """Cross-entropy per sample, [N], of classifier logits [N, k] and wanted labels c."""
+    if task == "binary":  # one logit; c is one-hot [N, 2] with the positive class last
+        wanted = c[:, 1]
+        return functional.softplus((1 - 2 * wanted) * logits[:, 0])
+    if task == "multiclass":  # c is one-hot [N, k]
+        return functional.cross_entropy(logits, c, reduction="none")
+    # Independent findings: the joint surprise is the sum over them.
+    return functional.binary_cross_entropy_with_logits(logits, c, reduction="none").sum(dim=1)
+
+
+def is_as_wanted(logits: Tensor, c: Tensor, task: str) -> Tensor:
+    """1.0 where the classifier sees what was asked for (all findings of a vector), [N]."""
+    if task == "binary":
+        return ((logits[:, 0] > 0) == (c[:, 1] > 0.5)).float()
+    if task == "multiclass":
+        return (logits.argmax(dim=1) == c.argmax(dim=1)).float()
+    return ((logits > 0) == (c > 0.5)).all(dim=1).float()
+
+
+class SpineTerm:
+    """The class term, in Gmain, on fakes; a generator term as `stylegan2ada.losses.terms` describes it."""
+
+    name = "cls"  # reported as Loss/G/cls
+
+    def __init__(
+        self,
+        weight: float = 0.01,  # gamma
+        *,
+        device: torch.device | str = "cpu",
+        classifier: str | SpineClassifier | None = None,  # file or module; frozen, eval, float32
+        reduction: Literal["sum", "mean"] = "sum",  # over the whole batch, whatever its split
+        mapping: Literal["card", "authors"] = "card",  # how images become the classifier's input
+        warmup_kimg: float = 0,  # gamma rises linearly from 0 within so many kimg
+        augment_pipe: Callable[[Tensor], Tensor] | None = None,  # the classifier sees augmented fakes
+    ) -> None:
+        if classifier is None:
+            raise UserError(_NO_CLASSIFIER)
+        if reduction not in ("sum", "mean"):
+            raise UserError(f"--cls-reduction={reduction} is not known; use sum or mean")
+        if isinstance(classifier, str):
+            from spine_plugins.classifier import load_classifier
+
+            classifier = load_classifier(classifier)
+        self.classifier = classifier.to(device)
+        self.classifier.eval().requires_grad_(False)
+        self.reduction, self.mapping = reduction, mapping
+        self.full_weight, self.warmup_kimg = float(weight), float(warmup_kimg)
+        self.augment_pipe = augment_pipe
+        self._progress_nimg: Callable[[], int] = lambda: 0 if warmup_kimg else 1
+
+    def start(self, run: Any) -> None:
+        """The run's progress moves the warm-up."""
+        self._progress_nimg = lambda: run.cur_nimg
+
+    @property
+    def weight(self) -> float:
+        """Gamma now."""
+        if self.warmup_kimg <= 0:
+            return self.full_weight
+        return self.full_weight * min(self._progress_nimg() / (self.warmup_kimg * 1000), 1.0)
+
+    def __call__(self, fake_img: Tensor, gen_c: Tensor, real_img: Tensor) -> Tensor:
+        # With weight 0 nothing may reach G, not even a zero that hides a NaN.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.weight != 0):
+            seen = fake_img if self.augment_pipe is None else self.augment_pipe(fake_img)
+            logits = self.classifier(seen, mapping=self.mapping)  # [N, k]
+            loss = class_loss(logits, gen_c, self.classifier.task)
+        stats.report("Loss/G/cls_accuracy", is_as_wanted(logits.detach(), gen_c, self.classifier.task))
+        return loss
+
+
+class SpineGANLoss(StyleGAN2Loss):
+    """`--loss=spine`: an objective (stylegan2) with its regularisers untouched, plus the class term."""
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        G_mapping: Callable[..., Tensor],
+        G_synthesis: Callable[..., Tensor],
+        D: Callable[..., Tensor],
+        augment_pipe: Callable[..., Tensor] | None = None,
+        style_mixing_prob: float = 0.9,
+        r1_gamma: float = 10,
+        pl_batch_shrink: int = 2,
+        pl_decay: float = 0.01,
+        pl_weight: float = 2,
+        *,
+        classifier: str | SpineClassifier | None = None,  # safetensors file of `spinegan classify train`
+        cls_weight: float = 0.01,  # gamma
+        cls_reduction: str = "sum",
+        cls_warmup: float = 0,  # kimg
+        spine_aug: bool = False,  # the classifier sees what D sees
+        spine_compat: str | None = None,  # "authors": their weight, reduction and input mapping
+        objective: str = "stylegan2",
+        terms: Any = (),
+        draws: Any = None,
+    ) -> None:
+        if spine_compat not in (None, "authors"):
+            raise UserError(f"--spine-compat={spine_compat} is not known; the only choice is authors")
+        chosen: dict[str, Any] = {"weight": cls_weight, "reduction": cls_reduction}
+        if spine_compat == "authors":
+            chosen = dict(AUTHORS)
+        term = SpineTerm(
+            device=device,
+            classifier=classifier,
+            warmup_kimg=cls_warmup,
+            augment_pipe=augment_pipe if spine_aug else None,
+            **chosen,
+        )
+        super().__init__(
+            device,
+            G_mapping,
+            G_synthesis,
+            D,
+            augment_pipe,
+            style_mixing_prob,
+            r1_gamma,
+            pl_batch_shrink,
+            pl_decay,
+            pl_weight,
+            objective=objective,
+            terms=[term, *terms],
+            draws=draws,
+        )
