@@ -168,7 +168,7 @@ def _draw(settings: IngestSettings, radiograph: read.Radiograph, annotation: lab
     shown = window.show(values, sample, radiograph, settings.window, settings.percentiles, settings.polarity)
     if settings.window == "voi" and shown.window != "voi":
         header.warn("no_voi")
-    image = frame.padded(shown.image, settings.resolution)
+    image = frame.padded(shown.image, crop, settings.resolution)
     record.window, record.low, record.high = shown.window, shown.low, shown.high
     record.inverted, record.clipped = shown.is_inverted, shown.clipped
     record.dhash = difference_hash(image)

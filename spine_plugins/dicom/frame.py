@@ -47,13 +47,17 @@ def field_box(pixels: np.ndarray) -> Box:
     A row is border while its values span at most 1 % of the image's span; every fourth pixel is asked.
     """
     height, width = pixels.shape
-    across, down = pixels[:, ::4], pixels[::4, :]
-    span = float(across.max()) - float(across.min())
-    row_spans = across.max(axis=1).astype(np.float64) - across.min(axis=1)
-    column_spans = down.max(axis=0).astype(np.float64) - down.min(axis=0)
-    y0, y1 = _inner_range(row_spans > _UNIFORM * span)
-    x0, x1 = _inner_range(column_spans > _UNIFORM * span)
+    low, high = float(pixels[:, ::4].min()), float(pixels[:, ::4].max())
+    least = _UNIFORM * (high - low)
+    y0, x0, y1, x1 = 0, 0, height, width
+    for _ in range(2):  # blades of different shades uncover each other
+        y0, y1 = _inner_range(_spans(pixels[:, x0:x1:4], 1) > least)
+        x0, x1 = _inner_range(_spans(pixels[y0:y1:4, :], 0) > least)
     return Box(x0, y0, x1, y1)
+
+
+def _spans(pixels: np.ndarray, axis: int) -> np.ndarray:
+    return pixels.max(axis=axis).astype(np.float64) - pixels.min(axis=axis)
 
 
 def _inner_range(is_content: np.ndarray) -> tuple[int, int]:
@@ -130,13 +134,15 @@ def _filtered(pixels: np.ndarray, height: int, width: int, name: str) -> np.ndar
     return np.clip(small, float(pixels.min()), float(pixels.max()))  # Lanczos overshoots at edges
 
 
-def padded(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [h, w] in the middle of a black [size, size]."""
+def padded(image: np.ndarray, crop: Box, size: int) -> np.ndarray:
+    """uint8 [h, w] on a black [size, size], where the crop box says that it lies."""
     height, width = image.shape
     if (height, width) == (size, size):
         return image
     canvas = np.zeros((size, size), dtype=np.uint8)
-    top, left = (size - height) // 2, (size - width) // 2
+    scale = size / crop.width
+    top = min(round(max(0.0, -crop.y0) * scale), size - height)
+    left = min(round(max(0.0, -crop.x0) * scale), size - width)
     canvas[top : top + height, left : left + width] = image
     return canvas
 

@@ -1,17 +1,23 @@
-"""Small DICOM files made for one test each; every value is written here, so that tests know what to expect."""
+"""Small DICOM files made for one test each; every value is written here, so tests know what to expect."""
+# ruff: noqa: E501 - tables of tags
 
 from __future__ import annotations
 
 import csv
 import io
+import tempfile
 import warnings
 from pathlib import Path
 
+import click.testing
 import numpy as np
+import PIL.Image
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from spine_plugins.dicom.sources import Item
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -115,7 +121,7 @@ def encoded(pixels: np.ndarray, made: FileDataset, syntax: str) -> bytes:
             pixels, level=level, codecformat="j2k", reversible=syntax == J2K, bitspersample=bits
         )
     if syntax == HTJ2K:
-        return imagecodecs.htj2k_encode(pixels, codestream=True, reversible=True)
+        return imagecodecs.htj2k_encode(pixels, reversible=True)
     if syntax == BASELINE:
         return imagecodecs.jpeg8_encode(pixels.astype(np.uint8), level=95)
     if syntax == EXTENDED:
@@ -175,3 +181,45 @@ def write_tree(root: Path, n: int = 24, *, size: tuple[int, int] = (160, 192), p
             rows.append(base | {"lesion_type": "No finding", "xmin": "", "ymin": "", "xmax": "", "ymax": ""})
     write_csv(root / "annotations" / "train.csv", rows)
     return root
+
+
+def convert_bytes(data: bytes, name: str = "x.dcm", **settings):
+    """The record of one file given as bytes; defaults fit the small pictures of this module."""
+    from spine_plugins.dicom.convert import convert_batch
+    from spine_plugins.dicom.settings import IngestSettings
+
+    chosen = IngestSettings(**{"resolution": 64, "timeout_sec": 20.0} | settings)
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
+        file.write(data)
+        file.flush()
+        return convert_batch(chosen, b"key", [Item(name, file.name, size=len(data))])[0]
+
+
+def convert_dataset(made: FileDataset, **settings):
+    """The record of one made data set."""
+    return convert_bytes(to_bytes(made), **settings)
+
+
+def image_of(record: dict) -> np.ndarray:
+    """The pixels of a record that is ok."""
+    assert record["reason"] == "", (record["reason"], record["detail"])
+    return np.asarray(PIL.Image.open(io.BytesIO(record["png"])))
+
+
+def run_tool(*arguments) -> click.testing.Result:
+    """The command in this process; the executor is serial unless said."""
+    from spine_plugins.dicom.command import main
+
+    words = [str(word) for word in arguments]
+    if "--executor" not in words and "--demo" not in words:
+        words += ["--executor", "serial"]
+    result = click.testing.CliRunner().invoke(main, words)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def report_rows(dest: Path) -> list[dict[str, str]]:
+    """The rows of X_report.csv."""
+    with open(dest.with_name(dest.stem + "_report.csv"), newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
