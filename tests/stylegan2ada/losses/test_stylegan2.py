@@ -236,6 +236,19 @@ def test_penalty_and_drift_of_wgan_gp_by_hand(monkeypatch):
     torch.testing.assert_close(dict(reports)["Loss/gradient_penalty"], penalty.detach(), rtol=1e-4, atol=1e-6)
 
 
+def test_penalty_runs_in_float32_when_the_critic_does_not():
+    G, D = networks()
+    set_precision(D, "bfloat16")
+    calls = []
+    D.b8.register_forward_hook(
+        lambda m, args, kwargs, out: calls.append((kwargs, out[0].dtype)), with_kwargs=True
+    )
+    loss = StyleGAN2Loss("cpu", G.mapping, G.synthesis, D, objective="wgan-gp")
+    gradients(D, loss, "Dboth", [batch()])
+    low, full = ({}, torch.bfloat16), ({"force_fp32": True}, torch.float32)
+    assert calls == [low, low, full]  # fakes, reals, interpolates
+
+
 def test_penalty_refuses_a_critic_that_mixes_samples():
     G, D = networks(epilogue_kwargs={"mbstd_group_size": 4})
     with pytest.raises(UserError, match="minibatch-stddev.*mbstd_num_channels=0"):

@@ -43,7 +43,7 @@ def test_wgan_gp_reaches_all_modes():
 
 @pytest.mark.slow
 def test_critic_of_strong_penalty_has_unit_slope():
-    """Against a fixed generator, lambda = 10; the optimum lies at 1 + 1 / (2 lambda) = 1.05 where mass moves."""
+    """Against a fixed generator, lambda = 10; the optimum is 1 + 1 / (2 lambda) = 1.05 where mass moves."""
     game = Game("wgan-gp", fixed_generator=True, gp_weight=10, betas=(0.0, 0.9), lr=3e-4)
     means = []
     for iteration in range(1, 801):

@@ -128,3 +128,27 @@ def test_half_precision_survives_huge_styles():
     full = stylegan2.modulated_conv2d(x.float(), w, styles, padding=1)
     assert y.dtype == torch.float16
     torch.testing.assert_close(y.float(), full, rtol=2e-2, atol=2e-2)
+
+
+def test_channels_last_changes_the_layout_and_no_values(pair):
+    G, D, golden = pair
+    G_kwargs = copy.deepcopy(PAIR["G_kwargs"])
+    G_kwargs["synthesis_kwargs"]["fp16_channels_last"] = True
+    G_nhwc = Generator(**G_kwargs).eval()
+    D_nhwc = Discriminator(**PAIR["D_kwargs"], block_kwargs={"fp16_channels_last": True}).eval()
+    G_nhwc.load_state_dict(G.state_dict())
+    D_nhwc.load_state_dict(D.state_dict())
+    for conv, is_half in (
+        (G_nhwc.synthesis.b32.conv1, True),
+        (G_nhwc.synthesis.b8.conv1, False),
+        (D_nhwc.b32.conv1, True),
+    ):
+        assert conv.weight.is_contiguous(memory_format=torch.channels_last) == is_half
+    z = torch.tensor(golden["in/z"])
+    with torch.no_grad():
+        for full in (True, False):
+            images = [net(z, None, noise_mode="const", force_fp32=full) for net in (G, G_nhwc)]
+            logits = [net(images[0], None, force_fp32=full) for net in (D, D_nhwc)]
+            tolerance = 1e-5 if full else 1e-2
+            torch.testing.assert_close(images[1], images[0], rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(logits[1], logits[0], rtol=tolerance, atol=tolerance)
