@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -105,13 +106,15 @@ def _description(entry: str, facts: Any, tensors: dict[str, torch.Tensor]) -> De
 
 
 def _to_json(path: str, value: Any) -> Any:
-    if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
         return value
-    if type(value) is float:
-        return {"float": repr(value)}
-    if type(value) is tuple:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, tuple):
         return {_TUPLE: [_to_json(path, item) for item in value]}
-    if type(value) is list:
+    if isinstance(value, list):
         return [_to_json(path, item) for item in value]
     is_plain = isinstance(value, dict) and all(type(key) is str for key in value)
     if is_plain and value.keys() not in ({_TUPLE}, {"float"}):

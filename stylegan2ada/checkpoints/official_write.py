@@ -6,6 +6,7 @@ object identities leak into the file. Here equal networks give equal bytes.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import pickle
@@ -24,7 +25,7 @@ from stylegan2ada.checkpoints.pickle_machine import Global, Unreadable
 from stylegan2ada.checkpoints.pickle_tensors import write_storage
 
 # Set on modules by the machine that runs them; no part of the network.
-_LEFT_OUT = frozenset({"precision"})
+_LEFT_OUT = frozenset({"precision", "_compiled_call_impl"})
 
 
 def write_official(networks: dict[str, Any], file: BinaryIO) -> None:
@@ -67,10 +68,10 @@ class _Encoder:
             return self._module(path, value)
         if isinstance(value, np.generic):
             value = value.item()  # upstream stores numpy scalars; numpy 1 and 2 cannot read each other's
-        writer = self.writers.get(type(value))
-        if writer is None:
+        kind = next((kind for kind in type(value).__mro__ if kind in self.writers), None)
+        if kind is None:
             raise Unreadable(f"{path} is a {type(value).__name__}, which a network file cannot hold")
-        return writer(path, value)
+        return self.writers[kind](path, value)
 
     def _raw(self, data: bytes) -> None:
         self.write(data)
@@ -173,7 +174,12 @@ def source_text(path: str, cls: type) -> str:
             f"{path} is a {cls.__module__}.{cls.__name__}; "
             f"only classes of {' and '.join(_homes())} travel in files"
         )
-    return inspect.getsource(sys.modules[cls.__module__])
+    return _text_of(cls.__module__)
+
+
+@functools.cache  # a long run whose source is edited meanwhile keeps writing the text that it started with
+def _text_of(module: str) -> str:
+    return inspect.getsource(sys.modules[module])
 
 
 def _homes() -> list[str]:
@@ -186,9 +192,8 @@ def exported_state(module: nn.Module) -> dict[str, Any]:
     for name, value in vars(module).items():
         if name in _LEFT_OUT:
             continue
-        state[name] = OrderedDict() if name.endswith("_hooks") and isinstance(value, dict) else value
-    state["training"] = False
-    return state
+        state[name] = OrderedDict() if "_hooks" in name and isinstance(value, dict) else value
+    return state | {"training": False, "_is_full_backward_hook": None}
 
 
 def _int(value: int) -> bytes:

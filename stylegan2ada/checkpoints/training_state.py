@@ -9,7 +9,6 @@ import hashlib
 import io
 import pickle
 import random
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from stylegan2ada.errors import MissingError, UserError
 
 # The checksum is the comment of torch's zip file, so that torch.load still opens the file itself.
 _COMMENT = b"sha256:"
-_COMMENT_LENGTH = len(_COMMENT) + 64
+_COMMENT_SIZE = len(_COMMENT) + 64
 _BYTES, _NUMPY = "<bytes>", "<numpy>"  # keys of stand-ins: torch's safe loader knows neither type
 
 
@@ -29,12 +28,12 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
     """Write atomically; the file that stood there stays as `<name>.previous`."""
     buffer = io.BytesIO()
     torch.save(_to_tensors("state", state), buffer)
-    data = buffer.getvalue()
-    assert data.endswith(b"\0\0"), "torch's zip file ends with the length of an empty comment"
+    data = buffer.getbuffer()
+    assert data[-2:] == b"\0\0", "torch's zip file ends with the length of an empty comment"
     digest = hashlib.sha256(data).hexdigest().encode()
     with files.atomic_write(path, keep_previous=True) as file:
         file.write(data[:-2])
-        file.write(_COMMENT_LENGTH.to_bytes(2, "little") + _COMMENT + digest)
+        file.write(_COMMENT_SIZE.to_bytes(2, "little") + _COMMENT + digest)
 
 
 def load_state(path: str | Path) -> dict[str, Any]:
@@ -60,18 +59,15 @@ def is_complete(path: str | Path) -> bool:
     return Path(path).is_file() and _checked(Path(path)) is not None
 
 
-def _checked(path: Path) -> bytes | None:
+def _checked(path: Path) -> bytearray | None:
     """The bytes that torch wrote, or None if they are not the ones that the checksum was made of."""
-    stored = path.read_bytes()
-    end = len(stored) - _COMMENT_LENGTH
-    if end < 2 or stored[end : end + len(_COMMENT)] != _COMMENT:
+    data = bytearray(path.read_bytes())
+    end = len(data) - _COMMENT_SIZE
+    size, comment = bytes(data[max(end - 2, 0) : end]), bytes(data[max(end, 0) :])
+    if size != _COMMENT_SIZE.to_bytes(2, "little"):
         return None
-    data = stored[: end - 2] + b"\0\0"
-    is_whole = hashlib.sha256(data).hexdigest().encode() == stored[end + len(_COMMENT) :]
-    is_zip = stored[end - 2 : end] == _COMMENT_LENGTH.to_bytes(2, "little") and zipfile.is_zipfile(
-        io.BytesIO(data)
-    )
-    return data if is_whole and is_zip else None
+    data[end - 2 :] = b"\0\0"  # as it was without a comment; a state may be large, so in place
+    return data if comment == _COMMENT + hashlib.sha256(data).hexdigest().encode() else None
 
 
 def _way_on(path: Path) -> str:
@@ -84,7 +80,8 @@ def _way_on(path: Path) -> str:
 def _to_tensors(path: str, value: Any) -> Any:
     """The same nesting with torch's and plain types only."""
     if isinstance(value, torch.Tensor):
-        return value.detach()
+        is_view = value.untyped_storage().nbytes() != value.nbytes  # torch would save all of what it views
+        return value.detach().clone() if is_view else value.detach()
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, np.generic):

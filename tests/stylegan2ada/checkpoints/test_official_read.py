@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import pickletools
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.checkpoints.official_read import Record, read_records
 from stylegan2ada.images import to_uint8
 from tests.golden_data import golden_arrays, golden_json, golden_path
+from tests.stylegan2ada.checkpoints.conftest import assert_same_module
 
 NAMES = ["cond_rgb_r16", "uncond_gray_r16", "uncond_rgb_r32"]
 
@@ -153,6 +157,45 @@ def test_official_files_are_marked_as_foreign():
     assert card["origin"].endswith("uncond_rgb_r32.pkl")
     assert len(card["sha256"]) == 64
     assert "non-commercial" in card["licence"]
+
+
+@pytest.fixture
+def original_names(monkeypatch):
+    """Modules of the original's names: with them Python's own pickler writes its files in any protocol."""
+    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
+
+    class Held:
+        def __init__(self, meta):
+            self.meta = meta
+
+        def __reduce__(self):
+            return persistence._reconstruct_persistent_obj, (self.meta,)
+
+    def _reconstruct_persistent_obj(meta):
+        return Held(meta)
+
+    for module, thing in [
+        (persistence, _reconstruct_persistent_obj),
+        (util, type("EasyDict", (dict,), {})),
+    ]:
+        thing.__module__ = module.__name__
+        thing.__qualname__ = thing.__name__
+        setattr(module, thing.__name__, thing)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        parent = module.__name__.split(".")[0]
+        monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_protocol_that_python_writes_is_read(protocol, original_names, tmp_path):
+    with open(golden_path("checkpoints/cond_rgb_r16.pkl"), "rb") as file:
+        held = pickle.load(file)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(held, protocol=protocol))
+    assert (tmp_path / "x.pkl").read_bytes()[1] == protocol
+    first, second = recorded("cond_rgb_r16")[0], load_network(tmp_path / "x.pkl")
+    for key in ("G", "D", "G_ema", "augment_pipe"):
+        assert_same_module(first[key], second[key])
+    assert first["training_set_kwargs"] == second["training_set_kwargs"]
 
 
 def matches(record, kwargs):

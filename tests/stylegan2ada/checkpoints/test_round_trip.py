@@ -92,7 +92,10 @@ def test_equal_networks_give_equal_bytes(ending, tmp_path):
     trained = make_networks()
     trained["G"].train().requires_grad_(True)  # the way networks are during training leaves no trace
     stylegan2.set_precision(trained["G"], "bfloat16")
-    trained["G"].register_forward_hook(lambda *_: None)
+    trained["G"].register_forward_hook(lambda *_: None, with_kwargs=True, always_call=True)
+    trained["D"].b8.register_forward_pre_hook(lambda *_: None, with_kwargs=True)
+    trained["D"].register_full_backward_hook(lambda *_: None)
+    trained["D"]._compiled_call_impl = print  # as module.compile() leaves it
     assert digest(trained, "in training") == first
     assert digest(make_networks(seed=1), "other values") != first
 
@@ -107,6 +110,28 @@ def test_official_files_are_modest_pickles(networks, tmp_path):
     # One copy of each of our two source files, however many modules there are.
     assert sum("persistent_class" in text for text in texts) == 2
     assert texts.count("torch_utils.persistence") == 1
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_relatives_of_plain_types_are_written_as_those(ending, tmp_path):
+    class Options(dict):
+        pass
+
+    options = Options(
+        a=np.float64(0.5), b=np.int64(3), c=torch.Size([1, 2]), d=np.str_("x"), e=np.bool_(True)
+    )
+    save_network({"training_set_kwargs": Options(inner=options)}, tmp_path / f"x.{ending}")
+    loaded = load_network(tmp_path / f"x.{ending}")["training_set_kwargs"]
+    assert loaded == {"inner": {"a": 0.5, "b": 3, "c": (1, 2), "d": "x", "e": True}}
+    assert [type(value) for value in loaded["inner"].values()] == [float, int, tuple, str, bool]
+
+
+def test_a_file_is_read_by_path_text_or_url(networks, tmp_path):
+    save_network(networks, tmp_path / "x.pkl")
+    for way in (tmp_path / "x.pkl", str(tmp_path / "x.pkl"), f"file://{tmp_path}/x.pkl"):
+        loaded = load_network(way)
+        assert loaded["card"]["origin"] == str(way)
+        assert_same_module(networks["D"], loaded["D"])
 
 
 def test_two_names_for_one_module_are_written_twice(networks, tmp_path):
