@@ -214,11 +214,14 @@ def build_loss(
 
 
 def build_phases(config: TrainConfig, G: Generator, D: Discriminator) -> list[Phase]:
-    """Gmain, Greg, Dmain, Dreg with their optimisers."""
-    phases = network_phases("G", G, config.G_opt_kwargs, config.G_reg_interval)
-    phases += network_phases("D", D, config.D_opt_kwargs, config.D_reg_interval)
+    """Gmain, Greg, Dmain, Dreg with their optimisers; Gboth, Dboth for an objective without regularisers."""
     objective = OBJECTIVES.get(config.loss_kwargs.get("objective", "stylegan2"))
-    if objective is not None and phases[0].name == "Gmain":
+    # Without regularisers there is nothing lazy that the optimisers' pace would have to be corrected for
+    is_lazy = objective is None or objective.has_regularisers
+    G_interval, D_interval = (config.G_reg_interval, config.D_reg_interval) if is_lazy else (None, None)
+    phases = network_phases("G", G, config.G_opt_kwargs, G_interval)
+    phases += network_phases("D", D, config.D_opt_kwargs, D_interval)
+    if objective is not None and not is_lazy:
         phases[0].every = objective.G_every  # a critic may want several steps per step of G
     return phases
 
