@@ -1,6 +1,6 @@
 """Speed of whole training phases and of generation: a baseline against `fast`, A B A B, parity first.
 
-    python benchmarks/step.py                                     # baseline: this project's reference operations
+    python benchmarks/step.py  # baseline: our reference operations
     python benchmarks/step.py --upstream ~/stylegan2-ada-pytorch  # baseline: an official checkout of yours
     python benchmarks/step.py --sizes 64x8 --precision fp32 --repeats 2 --generation none    # small
 

@@ -161,9 +161,9 @@ def test_definition_size_adjoint_and_batch(call):
 def test_gradgradcheck(name, impl):
     f, kwargs = CASES[name]
     op = partial(upfirdn2d, f=f, impl=impl, **kwargs)
-    x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(op, x)
-    assert gradgradcheck(op, x)
+    x = torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(op, x, fast_mode=True)
+    assert gradgradcheck(op, x, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", CASES)
