@@ -10,6 +10,9 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
+import os
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,17 +136,47 @@ def quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_native_output():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _no_native_output() -> Iterator[None]:
+    """Decoders in C and Rust write what they find, and backtraces, to file descriptor 2."""
+    if threading.current_thread() is not threading.main_thread():  # the descriptor belongs to all threads
+        yield
+        return
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
 @functools.cache
-def silence_native_libraries() -> None:
-    """GDCM writes to the terminal from C++ unless told not to."""
-    with contextlib.suppress(ImportError):
+def load_pydicom() -> None:
+    """Import pydicom and the decoders that come with it, quietly; ImportError if pydicom is not there.
+
+    GDCM's package asks for a module `dl` that Python has not had since version 2, and would take any folder
+    of that name in the working directory for it; while it loads, there is none.
+    """
+    had_dl = "dl" in sys.modules
+    before = sys.modules.get("dl")
+    sys.modules["dl"] = None  # type: ignore[assignment]
+    try:
+        import pydicom.pixels  # noqa: F401
+    finally:
+        del sys.modules["dl"]
+        if had_dl and before is not None:
+            sys.modules["dl"] = before
+    with contextlib.suppress(ImportError):  # GDCM writes to the terminal from C++ unless told not to
         import gdcm
 
         for switch in ("WarningOff", "ErrorOff", "DebugOff"):

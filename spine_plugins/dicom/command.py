@@ -250,8 +250,10 @@ def _class_map(path: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _require_pydicom() -> None:
+    from spine_plugins.dicom.codecs import load_pydicom
+
     try:
-        import pydicom  # noqa: F401
+        load_pydicom()
     except ImportError as error:
         raise MissingError(
             "reading DICOM needs pydicom and its decoders; pip install 'spinegan[dicom]'"

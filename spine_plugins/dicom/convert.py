@@ -65,7 +65,7 @@ class Record:
 
 def convert_batch(settings: IngestSettings, key: bytes, items: list[Item]) -> list[dict[str, Any]]:
     """Plain records of some files, in their order; never raises for what a file contains."""
-    codecs.silence_native_libraries()
+    codecs.load_pydicom()
     with codecs.quiet():
         return [convert_file(settings, key, item).plain() for item in items]
 

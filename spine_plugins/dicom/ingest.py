@@ -18,6 +18,7 @@ from spine_plugins.dicom.annotations import (
     looks_generic,
 )
 from spine_plugins.dicom.journal import Journal, check_unused
+from spine_plugins.dicom.reasons import STATUS
 from spine_plugins.dicom.settings import IngestSettings
 from stylegan2ada.errors import MissingError, NothingToDoError, TooManyFailuresError, UserError
 
@@ -276,8 +277,8 @@ def no_match_error(job: Job, journal: Journal) -> UserError | None:
 
 def raise_if_useless(job: Job, journal: Journal, settings: IngestSettings, counts: report.Report) -> None:
     """Exit codes 4 and 5, each with one sentence that names the most frequent reason."""
-    reasons = counts.counts["reason"].most_common(3)
-    because = ", ".join(f"{name} {n}" for name, n in reasons)
+    reasons = counts.counts["reason"]
+    because = ", ".join(f"{name} {n}" for name, n in reasons.most_common(3))
     if not counts.n_kept:
         if settings.labels != "none" and counts.counts["reason"]["no_label"]:
             error = no_match_error(job, journal)
@@ -288,6 +289,8 @@ def raise_if_useless(job: Job, journal: Journal, settings: IngestSettings, count
         )
     if counts.n_candidates and counts.n_failed > job.fail_over * counts.n_candidates:
         share = counts.n_failed / counts.n_candidates
+        failed = [(name, n) for name, n in reasons.most_common() if STATUS[name] == "failed"]
+        because = ", ".join(f"{name} {n}" for name, n in failed[:3])
         raise TooManyFailuresError(
             f"{counts.n_failed} of {counts.n_candidates} images failed ({because}), more than "
             f"--fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "

@@ -15,6 +15,8 @@ from spine_plugins.dicom.header import Header
 from spine_plugins.dicom.reasons import OutOfTime, Rejected
 from spine_plugins.dicom.settings import IngestSettings
 
+_EXPLICIT = "1.2.840.10008.1.2.1"
+
 
 @dataclass
 class Radiograph:
@@ -57,34 +59,29 @@ def _decode_frame(dataset: Any, settings: IngestSettings, header: Header) -> np.
 
     index = header.frames // 2 if settings.frames == "middle" else 0
     uid = header.transfer_syntax
-    if uid in codecs.NATIVE:
+    is_native = uid in codecs.NATIVE
+    if is_native:
         _check_length(dataset, header)
-        uid = "1.2.840.10008.1.2.1" if uid == sniff.DEFLATED else uid
-        plugins: tuple[str, ...] = ("",)
+        uid = _EXPLICIT if uid == sniff.DEFLATED else uid
     else:
         _check_codestream(dataset, header, index)
-        plugins = codecs.available_plugins(uid)
-    decoder, failure = get_decoder(uid), "no decoder"
+    # Only the best decoder is asked: where it finds damage, a more lenient one would make up pixels.
+    plugin = "" if is_native else codecs.available_plugins(uid)[0]
     # The cells as they are; bits.py looks at what they hold. A view saves a copy of uncompressed pixels.
-    options: dict[str, Any] = {"correct_unused_bits": False, "view_only": uid in codecs.NATIVE}
-    for plugin in plugins:
-        try:
-            array, _ = decoder.as_array(dataset, index=index, raw=True, decoding_plugin=plugin, **options)
-        except (MemoryError, OutOfTime, KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a Rust panic is no Exception, and may not leave this process
-            failure = _failure(error)
-            continue
-        header.plugin = plugin or "native"
-        if array.shape[:2] != (header.rows, header.cols):
-            raise Rejected("geometry_mismatch", f"decoded to {array.shape[1]}x{array.shape[0]}")
-        return array
-    raise Rejected("decode_error", failure)
-
-
-def _failure(error: BaseException) -> str:
-    # Texts of libraries may hold parts of the file; the kind of error is all that we pass on.
-    return f"the decoder gave up ({type(error).__name__})"
+    options: dict[str, Any] = {"correct_unused_bits": False, "view_only": is_native}
+    try:
+        array, _ = get_decoder(uid).as_array(
+            dataset, index=index, raw=True, decoding_plugin=plugin, **options
+        )
+    except (MemoryError, OutOfTime, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a Rust panic is no Exception, and may not leave this process
+        # Texts of libraries may hold parts of the file; the kind of error is all that we pass on.
+        raise Rejected("decode_error", f"the decoder gave up ({type(error).__name__})") from None
+    header.plugin = plugin or "native"
+    if array.shape[:2] != (header.rows, header.cols):
+        raise Rejected("geometry_mismatch", f"decoded to {array.shape[1]}x{array.shape[0]}")
+    return array
 
 
 def _check_length(dataset: Any, header: Header) -> None:

@@ -41,9 +41,9 @@ class Item:
                 return _read_file(self.place, limit)
             with zipfile.ZipFile(self.place) as archive, archive.open(self.member) as file:
                 data = file.read(limit + 1)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-            raise Rejected("unreadable", type(error).__name__) from None
-        except Exception as error:  # zlib.error and its kin in damaged members
+        except (Rejected, MemoryError):
+            raise
+        except Exception as error:  # OSError, BadZipFile, zlib.error, RuntimeError for encrypted members, ...
             raise Rejected("unreadable", type(error).__name__) from None
         if len(data) > limit:
             raise Rejected("too_large", f"more than {limit >> 20} MB")
