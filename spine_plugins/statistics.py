@@ -1,0 +1,267 @@
+"""How good scores are, and how sure that is: pure functions in float64, from labels and scores to numbers.
+
+Labels are 0 or 1, scores any reals that order the images. Where `weights` are taken they count images, [n],
+or, one row per bootstrap resample, [B, n]; the answer then has shape [B].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+Array = NDArray[np.float64]
+_CHUNK_VALUES = 4_000_000  # of a bootstrap at once
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the bounds of its interval and how they were found."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two measures on the same images: first minus second."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float  # two-sided, of no difference
+    method: str
+
+
+# Ranking
+
+
+def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Any:
+    """Share of (positive, negative) pairs in the right order, ties counting half; NaN without such pairs."""
+    positive, negative = _tallies(labels, scores, weights)
+    below = np.cumsum(negative, axis=-1) - negative / 2
+    pairs = positive.sum(axis=-1) * negative.sum(axis=-1)
+    return _ratio((positive * below).sum(axis=-1), pairs)
+
+
+def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Any:
+    """Area under the precision-recall curve as a sum of steps, thresholds at the distinct scores."""
+    positive, negative = (part[..., ::-1] for part in _tallies(labels, scores, weights))
+    hits = np.cumsum(positive, axis=-1)
+    chosen = hits + np.cumsum(negative, axis=-1)
+    precision = np.divide(hits, chosen, out=np.zeros_like(hits), where=chosen > 0)
+    return _ratio((positive * precision).sum(axis=-1), positive.sum(axis=-1))
+
+
+def roc_curve(
+    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[Array, Array, Array]:
+    """(1 - specificity, sensitivity, thresholds) from (0, 0) to (1, 1); positive means score >= threshold."""
+    positive, negative = (part[..., ::-1] for part in _tallies(labels, scores, weights))
+    start = np.zeros((*positive.shape[:-1], 1))
+    thresholds = np.append(np.inf, np.unique(np.asarray(scores, dtype=np.float64))[::-1])
+
+    def curve(part: Array) -> Array:
+        total = part.sum(axis=-1, keepdims=True)
+        return np.concatenate([start, _ratio(np.cumsum(part, axis=-1), total)], axis=-1)
+
+    return curve(negative), curve(positive), thresholds
+
+
+def sensitivity_at_specificity(
+    labels: ArrayLike, scores: ArrayLike, specificity: float = 0.9, weights: ArrayLike | None = None
+) -> Any:
+    """The best sensitivity of all thresholds whose specificity is at least so high (no interpolation)."""
+    false_positive, sensitivity, _ = roc_curve(labels, scores, weights)
+    # The slack is for rounding only: 1 of 10 false positives shall count as a specificity of 0.9.
+    allowed = false_positive <= 1 - specificity + 1e-9
+    best = np.where(allowed, sensitivity, 0).max(axis=-1)
+    best = best + 0 * (false_positive + sensitivity)[..., -1]  # NaN where a class is missing
+    return float(best) if best.ndim == 0 else best
+
+
+# Calibration
+
+
+def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Mean squared error of probabilities [n] to labels [n], or of rows [n, k] to one-hot rows, summed."""
+    error = (np.asarray(probabilities, dtype=np.float64) - np.asarray(labels, dtype=np.float64)) ** 2
+    return float(error.mean() if error.ndim == 1 else error.sum(axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Per bin of predicted probability: how many, what was said, what was true. Empty bins are NaN."""
+
+    count: Array
+    predicted: Array
+    observed: Array
+
+
+def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> Reliability:
+    """Bins of equal width over [0, 1]."""
+    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    place = np.minimum((p * bins).astype(np.int64), bins - 1)
+    count = np.bincount(place, minlength=bins).astype(np.float64)
+    said, true = (np.bincount(place, values, minlength=bins) for values in (p, y))
+    return Reliability(count, _ratio(said, count), _ratio(true, count))
+
+
+def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
+    """Mean distance between what was said and what was true over the bins, weighted by their counts."""
+    found = reliability(labels, probabilities, bins)
+    gap = np.nan_to_num(np.abs(found.predicted - found.observed))
+    return float((found.count * gap).sum() / found.count.sum())
+
+
+# DeLong: the variance of an AUC from placement values (DeLong, DeLong and Clarke-Pearson 1988)
+
+
+def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
+    """Per positive the share of negatives below, per negative the share of positives above; ties half."""
+    y, s = _checked(labels, scores)
+    positive, negative = s[y], s[~y]
+    everywhere = stats.rankdata(s)  # midranks
+    of_positive = (everywhere[y] - stats.rankdata(positive)) / max(len(negative), 1)
+    of_negative = 1 - (everywhere[~y] - stats.rankdata(negative)) / max(len(positive), 1)
+    return of_positive, of_negative
+
+
+def delong_covariance(labels: ArrayLike, *scores: ArrayLike) -> tuple[Array, Array]:
+    """AUC [k] of k scores on the same images, and their covariance [k, k]."""
+    found = [placements(labels, s) for s in scores]
+    positives, negatives = np.stack([p for p, _ in found]), np.stack([n for _, n in found])
+    m, n = positives.shape[1], negatives.shape[1]
+    if m < 2 or n < 2:
+        return positives.mean(axis=1) if m and n else np.full(len(found), np.nan), np.full(
+            (len(found), len(found)), np.nan
+        )
+    return positives.mean(axis=1), np.atleast_2d(np.cov(positives) / m + np.cov(negatives) / n)
+
+
+def delong_interval(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) -> Interval:
+    """AUC with its normal interval, cut at 0 and 1; images count as independent."""
+    values, covariance = delong_covariance(labels, scores)
+    half = _normal_quantile(level) * float(np.sqrt(covariance[0, 0]))
+    value = float(values[0])
+    return Interval(value, max(value - half, 0.0), min(value + half, 1.0), "DeLong")
+
+
+def delong_difference(
+    labels: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = 0.95
+) -> Difference:
+    """AUC of the first minus AUC of the second score, paired on the same images."""
+    values, covariance = delong_covariance(labels, first, second)
+    difference = float(values[0] - values[1])
+    # Rounding can leave a tiny negative variance for scores that order alike.
+    error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
+    if error > 1e-12:
+        p_value = float(2 * stats.norm.sf(abs(difference) / error))
+    else:
+        p_value = 1.0 if abs(difference) < 1e-12 else 0.0
+    half = _normal_quantile(level) * error
+    return Difference(difference, difference - half, difference + half, p_value, "DeLong, paired")
+
+
+# Bootstrap
+
+
+def bootstrap_counts(
+    n: int,
+    groups: Sequence[Any] | None = None,  # which images belong together; None: each alone
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """[resamples, n]: how often each image is drawn when whole groups are drawn with replacement."""
+    member = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
+    assert len(member) == n, (len(member), n)
+    g = int(member.max()) + 1
+    drawn = rng.multinomial(g, np.full(g, 1 / g), size=resamples)
+    return drawn[:, member]
+
+
+def bootstrap_interval(
+    statistic: Callable[[NDArray[Any]], Any],  # weights [B, n] -> [B] (and [n] -> number)
+    n: int,
+    groups: Sequence[Any] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+    unit: str = "study",  # what a group is, for the name of the method
+) -> Interval:
+    """Percentile interval of a weighted statistic; resamples in which it is undefined (NaN) are left out."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_VALUES // n)
+    parts = [
+        np.asarray(
+            statistic(bootstrap_counts(n, groups, resamples=min(rows, resamples - start), rng=rng)),
+            dtype=np.float64,
+        )
+        for start in range(0, resamples, rows)
+    ]
+    values = np.concatenate(parts)
+    values = values[~np.isnan(values)]
+    value = float(statistic(np.ones(n)))
+    tails = (50 * (1 - level), 50 * (1 + level))
+    low, high = np.percentile(values, tails) if len(values) else (np.nan, np.nan)
+    name = "image" if groups is None else unit
+    return Interval(value, float(low), float(high), f"{name} bootstrap, {resamples} resamples, percentile")
+
+
+def holm(p_values: ArrayLike) -> Array:
+    """p-values adjusted for testing all of them (Holm 1979), in the order given."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
+def sigmoid(logits: ArrayLike) -> Array:
+    """Logits to probabilities in float64."""
+    return special.expit(np.asarray(logits, dtype=np.float64))
+
+
+def _normal_quantile(level: float) -> float:
+    return float(stats.norm.ppf((1 + level) / 2))
+
+
+def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Array]:
+    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if y.shape != s.shape or y.ndim != 1:
+        raise ValueError(f"labels {y.shape} and scores {s.shape} must be lists of one length")
+    if not np.isin(y, (0, 1)).all():
+        raise ValueError("labels must be 0 or 1")
+    if not np.isfinite(s).all():
+        raise ValueError("scores must be finite")
+    return y.astype(bool), s
+
+
+def _tallies(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array]:
+    """Weight of positives and of negatives per distinct score, ascending: [..., m] each."""
+    y, s = _checked(labels, scores)
+    w = np.ones(len(s)) if weights is None else np.asarray(weights, dtype=np.float64)
+    order = np.argsort(s, kind="stable")
+    starts = np.flatnonzero(np.diff(s[order], prepend=np.nan) != 0)
+    w, y = w[..., order], y[order]
+    return np.add.reduceat(w * y, starts, axis=-1), np.add.reduceat(w * ~y, starts, axis=-1)
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    """Elementwise, NaN where the denominator is zero; a number for numbers."""
+    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    shape = np.broadcast_shapes(above.shape, below.shape)
+    result = np.divide(above, below, out=np.full(shape, np.nan), where=below != 0)
+    return float(result) if result.ndim == 0 else result
