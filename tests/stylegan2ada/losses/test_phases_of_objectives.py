@@ -1,4 +1,4 @@
-"""Which phases a run gets for an objective: lazy pairs with corrected Adam, or single ones at Adam's own pace."""
+"""Which phases a run gets for an objective: lazy pairs with corrected Adam, or one per network as it is."""
 
 from __future__ import annotations
 
