@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO, TypeVar
 
-from stylegan2ada.stats import format_time
-
 T = TypeVar("T")
 _TERMINAL_SEC = 0.2  # between updates of the moving line
 _LOG_SEC = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0)  # into a file: ever rarer, then every ten minutes
@@ -68,13 +66,9 @@ class Progress:
         rate = self.done / max(elapsed_sec, 1e-9)
         count = f"{self.done}" if self.total is None else f"{self.done}/{self.total} ({self._percent()}%)"
         if self.total is None or self.done >= self.total or not self.done:
-            rest = (
-                f"{format_time(elapsed_sec)} so far"
-                if self.total is None
-                else f"took {format_time(elapsed_sec)}"
-            )
+            rest = f"{_clock(elapsed_sec)} so far" if self.total is None else f"took {_clock(elapsed_sec)}"
         else:
-            rest = f"{format_time((self.total - self.done) / rate)} left"
+            rest = f"{_clock((self.total - self.done) / rate)} left"
         return f"{self.label}: {count}, {rate:.3g}/s, {rest}"
 
     def _percent(self) -> int:
@@ -87,3 +81,10 @@ class Progress:
             file=self._stream,
         )
         self._stream.flush()
+
+
+def _clock(seconds: float) -> str:
+    """Rougher than stats.format_time, which would bring torch along."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

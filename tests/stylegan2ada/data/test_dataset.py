@@ -13,8 +13,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from stylegan2ada.data.dataset import Dataset, DatasetInfo, ImageFolderDataset
+from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from tests.golden_data import golden_json, golden_path
 
@@ -172,6 +176,32 @@ def test_reads_what_was_written(make_dataset, source):
         expected = labels if dataset.label_dim == 2 else np.eye(3)[labels]
         np.testing.assert_array_equal(dataset.get_labels(), expected)
         assert dataset.info().path == str(dataset.path)
+
+
+@given(
+    images=arrays(
+        np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))
+    ),
+    labels=st.none()
+    | st.integers(0, 5)
+    | arrays(np.float32, 3, elements=st.floats(-(2.0**99), 2.0**99, width=32)),
+    is_zip=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_read_inverts_write(tmp_path_factory, images, labels, is_zip):
+    """Any image and label comes back as it was; of a class number, the one-hot vector."""
+    dest = tmp_path_factory.mktemp("any") / ("set.zip" if is_zip else "set")
+    with DatasetWriter(dest) as writer:
+        for image in images:
+            writer.add(image, labels)
+    dataset = ImageFolderDataset(dest, use_labels=True)
+    assert len(dataset) == len(images)
+    expected = (
+        np.eye(6)[labels, : labels + 1] if isinstance(labels, int) else [] if labels is None else labels
+    )
+    for index, image in enumerate(images):
+        np.testing.assert_array_equal(dataset[index][0], image.transpose(2, 0, 1))
+        np.testing.assert_array_equal(dataset[index][1], expected)
 
 
 def test_items_are_copies(make_dataset):

@@ -1,0 +1,220 @@
+"""Turn images into a data set: `python stylegan2ada/dataset_tool.py --source=FOLDER --dest=SET.zip`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file of a bare clone: our rooms must not shadow other packages
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+import numpy as np
+
+from stylegan2ada import files, options
+from stylegan2ada.data import transforms
+from stylegan2ada.data.decode import DatasetError
+from stylegan2ada.data.recipe import make_recipe
+from stylegan2ada.data.source_labels import SourceLabels, class_table, find_labels
+from stylegan2ada.data.sources import Source, SourceError, SourceImage, open_source
+from stylegan2ada.data.writer import DatasetWriter, DestinationError
+from stylegan2ada.errors import NothingToDoError
+from stylegan2ada.progress import Progress
+
+_PATHS = ("source", "dest", "labels")  # not part of the recipe
+_SHOWN = 10  # bad images named on the screen; the list names them all
+
+data_options = options.group(
+    "Data",
+    options.opt(
+        "--source", required=True, metavar="PATH", help="Folder, .zip or download to read, see above"
+    ),
+    options.opt("--dest", required=True, metavar="PATH", help="Empty folder or .zip to write"),
+    options.opt(
+        "--max-images", type=click.IntRange(min=1), metavar="INT", help="Only so many [default: all]"
+    ),
+    options.opt(
+        "--labels", metavar="folders|CSV", help="Where labels are [default: dataset.json of the source]"
+    ),
+    options.opt("--skip-bad", is_flag=True, help="Leave out images that cannot be used, and list them"),
+)
+size_options = options.group(
+    "Size",
+    options.opt("--width", type=click.IntRange(min=1), metavar="INT", help="Width of the result"),
+    options.opt("--height", type=click.IntRange(min=1), metavar="INT", help="Height of the result"),
+    options.opt("--transform", type=click.Choice(transforms.TRANSFORMS), help="Crop [default: none]"),
+    options.opt("--resize-filter", type=click.Choice(list(transforms.FILTERS)), default="lanczos",
+                help="How pixels are mixed [default: lanczos]"),
+)  # fmt: skip
+
+
+@options.command()
+@data_options
+@size_options
+def main(**given: Any) -> None:
+    """Turn images into a data set for training.
+
+    \b
+    --source may be
+      a folder or .zip of images, with a dataset.json if there are labels
+      NAME_lmdb                    LSUN database (needs: pip install lmdb)
+      cifar-10-python.tar.gz       CIFAR-10
+      train-images-idx3-ubyte.gz   MNIST, its labels file beside it
+
+    The result holds square 8-bit grey or RGB images whose side is a power of two. --transform=center-crop
+    cuts the middle out, center-crop-wide keeps the full width between black bars; both need --width and
+    --height.
+
+    --labels=folders takes the folder of each image as its class. --labels=FILE.csv has a column image and
+    one or more columns of labels: a class number or name, several numbers, or a list separated by ";".
+    """
+    if not given["dest"]:
+        raise click.UsageError("--dest is empty; give a folder or a name that ends in .zip")
+    try:
+        _convert(given)
+    except (DatasetError, DestinationError, transforms.TransformError) as error:
+        raise SourceError(str(error)) from error  # the exit code of the original
+
+
+def _convert(given: dict[str, Any]) -> None:
+    transform = transforms.make_transform(
+        given["transform"], given["width"], given["height"], given["resize_filter"]
+    )
+    source = open_source(given["source"], given["max_images"])
+    if Path(given["dest"]).resolve() == Path(given["source"]).resolve():
+        raise SourceError(f"--dest={given['dest']} is the source itself; choose another name")
+    labels = find_labels(source, given["labels"])
+    done = _Done()
+    with DatasetWriter(given["dest"], overwrite=True) as writer:  # upstream: an older zip is replaced
+        _write_images(source, labels, transform, writer, done, skip_bad=given["skip_bad"])
+        if not done.names and done.bad:
+            name, reason = done.bad[0]
+            raise NothingToDoError(f"none of {len(done.bad)} images could be used; the first: {reason}")
+        if not done.names:
+            raise NothingToDoError(
+                f"all {source.total} images are smaller than the wanted size; nothing was written"
+            )
+        _describe(writer, source, labels, done, given)
+    _tell(given["dest"], labels, done)
+    _keep_list(Path(given["dest"]), done.bad)
+
+
+@dataclass
+class _Done:
+    """What became of the images."""
+
+    names: dict[str, str] = field(default_factory=dict)  # in the source -> in the data set
+    labels: list[Any] = field(default_factory=list)
+    dropped: int = 0  # by the transform
+    bad: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+
+
+def _write_images(
+    source: Source,
+    labels: SourceLabels,
+    transform: transforms.Transform,
+    writer: DatasetWriter,
+    done: _Done,
+    *,
+    skip_bad: bool,
+) -> None:
+    """A bad or dropped image uses up its number, so that names tell the place in the source."""
+    first: tuple[str, np.ndarray] | None = None
+    number = -1
+    for image in Progress(source.total, "converting").over(source.images()):
+        number += 1
+        try:
+            pixels = transform(image.read())
+            if pixels is None:
+                done.dropped += 1
+                continue
+            _check_image(image, pixels, first)
+        except (SourceError, DatasetError) as error:
+            is_unreadable = isinstance(error, DatasetError)
+            if not skip_bad and not (is_unreadable and source.skips_unreadable):
+                raise
+            number -= is_unreadable and source.skips_unreadable
+            done.bad.append((image.name, str(error)))
+            continue
+        first = first or (image.name, pixels)
+        label = labels.of.get(image.name, image.label)
+        done.names[image.name] = writer.add(pixels, label, number)
+        done.labels.append(label)
+
+
+def _check_image(image: SourceImage, pixels: np.ndarray, first: tuple[str, np.ndarray] | None) -> None:
+    height, width = pixels.shape[:2]
+    if first is not None and pixels.shape != first[1].shape:
+        raise SourceError(
+            f"{image.name} is {_kind(pixels)}, but {first[0]} is {_kind(first[1])}; all images must be alike "
+            "(--width and --height set one size, --skip-bad leaves out what differs)"
+        )
+    if width != height:
+        raise SourceError(
+            f"{image.name} is {width}x{height}; images must be square: give --transform=center-crop, "
+            "or equal --width and --height"
+        )
+    if width & (width - 1):
+        below = 1 << (width.bit_length() - 1)
+        raise SourceError(
+            f"{image.name} is {width}x{width}; the side must be a power of two: give for example "
+            f"--width={below} --height={below}"
+        )
+
+
+def _kind(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]} {'grey' if pixels.ndim == 2 else 'RGB'}"
+
+
+def _describe(
+    writer: DatasetWriter, source: Source, labels: SourceLabels, done: _Done, given: dict[str, Any]
+) -> None:
+    """The further keys of dataset.json."""
+    if labels.names and all(label is not None for label in done.labels):
+        writer.extra["label_names"] = labels.names
+    groups = source.description.get("groups")
+    if isinstance(groups, dict):  # who belongs together stays known under the new names
+        writer.extra["groups"] = {new: groups[old] for old, new in done.names.items() if old in groups}
+    flags = {name: value for name, value in given.items() if name not in _PATHS}
+    flags["labels"] = given["labels"] if given["labels"] in (None, "folders") else "csv"
+    writer.extra["recipe"] = make_recipe("dataset_tool", flags, resize_filter=given["resize_filter"])
+    if source.description.get("recipe"):
+        writer.extra["recipe"]["made_from"] = source.description["recipe"]
+
+
+def _tell(dest: str, labels: SourceLabels, done: _Done) -> None:
+    click.echo(f"{dest}: {len(done.names)} images")
+    if all(label is not None for label in done.labels):
+        for line in class_table(done.labels, labels.names):
+            click.echo(f"  {line}")
+    else:
+        click.echo("  no labels")
+    for note in labels.notes:
+        click.echo(f"Note: {note}", err=True)
+    if done.dropped:
+        click.echo(f"{done.dropped} images were too small for the transform and left out", err=True)
+
+
+def _keep_list(dest: Path, bad: list[tuple[str, str]]) -> None:
+    """The images that were left out: on the screen and as a table beside the data set."""
+    path = dest.with_name(f"{dest.stem if dest.suffix.lower() == '.zip' else dest.name}_skipped.csv")
+    if not bad and not path.exists():  # an older list must not speak of the new data set
+        return
+    with io.StringIO(newline="") as text:
+        table = csv.writer(text)
+        table.writerows([("image", "reason"), *bad])
+        with files.atomic_write(path) as file:
+            file.write(text.getvalue().encode())
+    if bad:
+        click.echo(f"{len(bad)} bad images were left out; {path} names them all:", err=True)
+    for _, reason in bad[:_SHOWN]:
+        click.echo(f"  {reason}", err=True)
+
+
+if __name__ == "__main__":
+    main()
