@@ -48,8 +48,8 @@ def _both(network, scalar, inputs, monkeypatch):
     return single, double
 
 
-# In groups of two, minibatch-stddev is |a - b| / 2, without curvature: the biases' true second-order gradients
-# are then a small rest, and their relative error says how well large terms cancel.
+# In groups of two, minibatch-stddev is |a - b| / 2, without curvature: the biases' true second-order
+# gradients are then a small rest, and their relative error says how well large terms cancel.
 @pytest.mark.parametrize(("which", "tolerance"), [("r1", 1e-4), ("r1_pairs", 1e-3), ("path_length", 1e-4)])
 def test_against_float64(which, tolerance, monkeypatch):
     errors, worst = [], []
