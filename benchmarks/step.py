@@ -170,7 +170,11 @@ def nothing_random(sides: tuple[Side, ...]) -> Iterator[None]:
         each.loss.style_mixing_prob, each.loss.augment_pipe = 0, None
     try:
         with (
-            mock.patch.object(torch, "randn", lambda shape, **options: drawn(shape, **options)),
+            mock.patch.object(
+                torch,
+                "randn",
+                lambda *shape, **options: drawn(shape if isinstance(shape[0], int) else shape[0], **options),
+            ),
             mock.patch.object(torch, "randn_like", lambda x: drawn(x.shape, x)),
         ):
             yield

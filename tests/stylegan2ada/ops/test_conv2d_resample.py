@@ -46,7 +46,7 @@ def test_recorded_values_and_gradients(impl):
             assert_near(value, want[name], 3e-6, (case, name))
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     size=st.tuples(st.integers(3, 8), st.integers(3, 8)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),

@@ -128,7 +128,7 @@ def sizes_after(call):
     return out, min(out) > 0 and left_over > 0
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(calls())
 def test_definition_size_adjoint_and_batch(call):
     size, possible = sizes_after(call)
