@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Job:
 def run(job: Job) -> dict[str, Any]:
     """Convert; returns the summary. A UserError with its exit code says why nothing came of it."""
     _check_places(job)
-    work = job.side_file(".parts")
+    work = Path(tempfile.mkdtemp()) if job.dry_run else job.side_file(".parts")
     key_path = Path(job.key_file) if job.key_file else job.side_file(".key")
     # A look at the headers leaves nothing behind, so its key is thrown away.
     key = b"dry run" if job.dry_run else deidentify.load_or_create_key(key_path)
@@ -88,7 +89,7 @@ def run(job: Job) -> dict[str, Any]:
         is_done = True
         raise
     finally:
-        journal.close(remove=is_done or job.dry_run)
+        journal.close(remove=is_done or job.dry_run or journal.is_empty())
 
 
 def _check_places(job: Job) -> None:
@@ -97,16 +98,18 @@ def _check_places(job: Job) -> None:
             raise UserError(
                 f"--source={source} does not exist; give a folder, a zip file, a DICOM file or a list"
             )
+    if job.dry_run:
+        return
     work = job.side_file(".parts")
     check_unused(work, may_resume=job.resume, may_overwrite=job.overwrite)
     for target in job.targets().values():
-        if target.is_dir() and target.suffix.lower() != ".zip" and not job.dry_run:
+        if target.is_dir() and target.suffix.lower() != ".zip":
             _remove_leftovers(target, ".partial.*")
             if any(target.iterdir()):
                 raise UserError(f"--dest: {target} is not an empty folder; empty it or choose another name")
         _remove_leftovers(target.parent, f".{target.name}.*.tmp")
         is_there = target.exists() and (target.is_file() or any(target.iterdir()))
-        if is_there and not job.overwrite and not job.dry_run and not (job.resume and work.exists()):
+        if is_there and not job.overwrite and not (job.resume and work.exists()):
             raise UserError(f"--dest: {target} exists; choose another name or add --overwrite")
 
 

@@ -58,6 +58,10 @@ class Journal:
                 f"{folder} is damaged ({error}); run again with --overwrite to start anew"
             ) from error
 
+    def is_empty(self) -> bool:
+        """True while no result is worth keeping."""
+        return self.db.execute("select 1 from results limit 1").fetchone() is None
+
     def close(self, *, remove: bool = False) -> None:
         self.db.close()
         if remove:

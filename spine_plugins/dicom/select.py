@@ -157,6 +157,8 @@ def _near_duplicate(journal: Journal, text: str, position: int) -> str:
 
     Of three bands at least one is then equal (pigeonhole), so only images with an equal band are compared.
     """
+    if not text:  # headers only
+        return ""
     bands = [f"{i}{band}" for i, band in enumerate((text[:5], text[5:10], text[10:]))]
     value, found = int(text, 16), ""
     for band in bands:
