@@ -93,8 +93,8 @@ def _convert(given: dict[str, Any]) -> None:
     with DatasetWriter(given["dest"], overwrite=True) as writer:  # upstream: an older zip is replaced
         _write_images(source, labels, transform, writer, done, skip_bad=given["skip_bad"])
         if not done.names and done.bad:
-            name, reason = done.bad[0]
-            raise NothingToDoError(f"none of {len(done.bad)} images could be used; the first: {reason}")
+            _keep_list(Path(given["dest"]), done.bad)
+            raise NothingToDoError(f"none of {len(done.bad)} images could be used; nothing was written")
         if not done.names:
             raise NothingToDoError(
                 f"all {source.total} images are smaller than the wanted size; nothing was written"

@@ -39,6 +39,8 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
                 mode = "I;16"  # Pillow would cut 16-bit RGB to 8 bits without a word
             if mode in ("L", "RGB"):
                 return np.array(picture)
+    except PIL.UnidentifiedImageError as error:
+        raise DatasetError(f"{name} cannot be decoded (it is not an image); restore or remove it") from error
     except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise DatasetError(f"{name} cannot be decoded ({error}); restore or remove it") from error
     raise DatasetError(f"{name} is {_KINDS.get(mode, f'of mode {mode}')}; convert it to 8-bit grey or RGB")

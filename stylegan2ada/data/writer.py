@@ -66,7 +66,7 @@ class DatasetWriter:
         self._check_destination(overwrite)
 
     def __enter__(self) -> DatasetWriter:
-        with contextlib.ExitStack() as stack:
+        with self._saying_where(), contextlib.ExitStack() as stack:
             stack.callback(self._remove_empty, _make_folders(self.dest.parent))
             self._put = self._open_zip(stack) if self._is_zip else self._open_folder(stack)
             self._stack = stack.pop_all()
@@ -86,7 +86,8 @@ class DatasetWriter:
             )
         self._check_alike(name, png_bytes)
         plain = _plain_label(label, name)
-        self._put(name, png_bytes)
+        with self._saying_where():
+            self._put(name, png_bytes)
         self._labels[name] = plain
         return name
 
@@ -99,7 +100,7 @@ class DatasetWriter:
         if kind is not None:
             self._stack.__exit__(kind, error, trace)  # removes what was written
             return
-        with self._stack:
+        with self._saying_where(), self._stack:
             if not self._labels:
                 raise NothingToDoError(f"no image was found for {self.dest}; nothing was written")
             assert self._put is not None
@@ -159,6 +160,18 @@ class DatasetWriter:
             path.write_bytes(content)
 
         return put
+
+    @contextlib.contextmanager
+    def _saying_where(self) -> Iterator[None]:
+        """Turns a full disk or a missing permission into a sentence about the destination."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, UserError):
+                raise
+            raise DestinationError(
+                f"{self.dest} cannot be written ({error}); choose another place"
+            ) from error
 
     @staticmethod
     def _remove_empty(folders: list[Path]) -> None:

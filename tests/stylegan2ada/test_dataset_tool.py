@@ -461,6 +461,8 @@ def test_only_bad_images(tmp_path):
     result = run("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--skip-bad")
     assert result.exit_code == 4
     assert "none of 1 images could be used" in result.stderr
+    assert "RGBA" in result.stderr
+    assert "RGBA" in (tmp_path / "x_skipped.csv").read_text()
 
 
 WRONG = {

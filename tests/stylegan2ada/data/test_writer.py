@@ -175,6 +175,29 @@ def test_useless_destinations(tmp_path, monkeypatch, dest):
         DatasetWriter(dest)
 
 
+@pytest.mark.parametrize("name", ["file/set.zip", "file/set", "file/deeper/set.zip"])
+def test_places_that_cannot_be_written(tmp_path, name):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DestinationError, match="cannot be written"), DatasetWriter(tmp_path / name):
+        pass
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("name", ["set.zip", "set"])
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch, name):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    with DatasetWriter(tmp_path / name) as writer:
+        writer.add(_images()[0])
+        with monkeypatch.context() as patch:
+            patch.setattr(zipfile.ZipFile, "writestr", full)
+            patch.setattr(Path, "write_bytes", full)
+            with pytest.raises(DestinationError, match="No space left"):
+                writer.add(_images()[1])
+        assert len(writer) == 1
+
+
 def test_images_must_be_alike_and_numbers_unique(tmp_path):
     with DatasetWriter(tmp_path / "set.zip") as writer:
         writer.add(_images()[0], index=3)
