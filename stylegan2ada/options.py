@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from stylegan2ada.config import augmentation_presets
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import StoppedOnRequest, UserError
 
 HELP_COLUMNS = 100
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -53,6 +53,13 @@ class _Refused(click.ClickException):
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))
         self.exit_code = error.exit_code
+        self.is_failure = not isinstance(error, StoppedOnRequest)
+
+    def show(self, file: Any = None) -> None:
+        if self.is_failure:
+            super().show(file)
+        else:
+            click.echo(self.format_message(), file=file, err=file is None)
 
 
 class Option(click.Option):

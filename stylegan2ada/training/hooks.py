@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from stylegan2ada.errors import UserError
 
 if TYPE_CHECKING:
     from stylegan2ada.training.loop import Run
@@ -56,11 +58,16 @@ class Hooks(list[Hook]):
         for hook in self:
             hook.on_snapshot(run, path)
 
-    def state_dict(self) -> list[Any]:
-        """One entry per hook, None for hooks without a state."""
-        return [hook.state_dict() if hasattr(hook, "state_dict") else None for hook in self]
+    def state_dict(self) -> dict[str, Any]:
+        """States by class name, of the hooks that have one."""
+        return {type(hook).__name__: hook.state_dict() for hook in self if hasattr(hook, "state_dict")}
 
-    def load_state_dict(self, states: Iterable[Any]) -> None:
-        for hook, state in zip(self, states, strict=True):
-            if state is not None:
-                hook.load_state_dict(state)  # type: ignore[attr-defined]
+    def load_state_dict(self, states: Mapping[str, Any]) -> None:
+        """A hook that was there must be there again: its count of steps, say, may be a promise."""
+        here = {type(hook).__name__: hook for hook in self if hasattr(hook, "load_state_dict")}
+        for name, state in states.items():
+            if name not in here:
+                raise UserError(
+                    f"this run was started with the hook {name}; continue it with the same command"
+                )
+            here[name].load_state_dict(state)

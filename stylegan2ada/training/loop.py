@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from stylegan2ada.config import TrainConfig
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.training import ema, resume, snapshots, watch
-from stylegan2ada.training.build import Run, build
+from stylegan2ada.training.build import Run, build, fit_memory
 from stylegan2ada.training.hooks import Hooks
 from stylegan2ada.training.log import RunLog, console_copy, cut_back
 from stylegan2ada.training.phases import due, rounds
-from stylegan2ada.training.run_dir import REQUEUE_FILE, STATE_FILE, update_extra
+from stylegan2ada.training.run_dir import REQUEUE_FILE, STATE_FILE, update_extra, update_record
 from stylegan2ada.training.source import Source
 from stylegan2ada.training.timing import Clock, PhaseTimer, memory_gb
 
@@ -64,6 +65,8 @@ def _train(run: Run, state: dict[str, Any] | None) -> None:
         if hasattr(run.loss, "start"):
             run.loss.start(run)
         run.hooks.on_start(run)
+    if state is None and run.device.type == "cuda":
+        _split_to_fit(run)
     snapshots.prepare_grid(run)
     log = RunLog(run.run_dir, continues_at=run.cur_nimg // 1000 if state else None)
     try:
@@ -163,6 +166,15 @@ def save_state(run: Run, log: RunLog, clock: Clock) -> None:
     _guard(run, {})
     resume.save(run, log, clock.total_sec())
     clock.saved()
+
+
+def _split_to_fit(run: Run) -> None:
+    """Fewer images at once if the device's memory asks for it; accumulation makes up for the rest."""
+    batch_gpu = fit_memory(run)
+    if batch_gpu < run.config.batch_gpu:
+        processes.print0(f"Out of memory with {run.config.batch_gpu} images at once; now {batch_gpu}")
+        run.config = replace(run.config, batch_gpu=batch_gpu)
+        processes.on_rank0(lambda: update_record(run.run_dir, batch_gpu=batch_gpu))
 
 
 def announce_cost(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def restore(run: Run, state: dict[str, Any]) -> None:
     run.card = state["card"]
     ranks = state["ranks"]
     if len(ranks) == processes.world_size():
+        run.config = replace(run.config, batch_gpu=state["batch_gpu"])  # it may have been split to fit
         _restore_rank(run, ranks[processes.rank()])
     else:
         _restore_on_other_ranks(run, ranks)

@@ -68,8 +68,12 @@ def upstream_record(config: TrainConfig, run_dir: Path | str) -> dict[str, Any]:
 
 def update_extra(run_dir: Path, **values: Any) -> None:
     """Add keys to our part of the options file."""
-    record = read_record(run_dir)
-    record[_OURS] |= values
+    update_record(run_dir, **{_OURS: read_record(run_dir)[_OURS] | values})
+
+
+def update_record(run_dir: Path, **values: Any) -> None:
+    """Change upstream's keys of the options file."""
+    record = read_record(run_dir) | values
     with atomic_write(run_dir / OPTIONS_FILE) as file:
         file.write(json.dumps(record, indent=2).encode())
 

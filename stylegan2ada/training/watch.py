@@ -20,6 +20,8 @@ ABSURD_SCORE = 1e6  # a logit of a working discriminator stays below 1e3
 class Diverged(UserError):
     """The run cannot recover by itself."""
 
+    exit_code = 1
+
 
 def check_numbers(
     statistics: Mapping[str, Mapping[str, float]], modules: Mapping[str, torch.nn.Module]

@@ -86,6 +86,7 @@ def test_a_crash_between_saves_repeats_what_was_lost(whole, tmp_path: Path) -> N
             if self.run.iteration == 9:
                 raise RuntimeError("power cut")
 
+    Crash.__name__ = StopAfter.__name__  # whose state the continued run takes over
     run_dir = toy_run_dir(tmp_path / "run", config)
     with pytest.raises(RuntimeError, match="power cut"):
         train(config, run_dir, device=CPU, hooks=Hooks([Crash(None)]))
