@@ -277,5 +277,8 @@ def _demo_flags(flags: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{folder} exists; choose another --dest or add --overwrite")
     if not flags["resume"]:
         click.echo(f"drawing phantom radiographs into {folder}")
-        phantom.write_dicom_tree(folder, n=96, seed=0)
+        phantom.write_dicom_tree(
+            folder, 96, codecs=True, with_masks=False, workers=flags["workers"] or os.cpu_count() or 1,
+            overwrite=flags["overwrite"],
+        )  # fmt: skip
     return flags | {"dest": str(dest), "source": (str(folder),)}

@@ -104,7 +104,7 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
             "drop table if exists outcomes; drop table if exists seen; drop table if exists near;"
             "create table outcomes (name blob primary key, reason text, near text);"
             "create table seen (key text primary key) without rowid;"
-            "create table near (band text, hash integer, position integer);"
+            "create table near (band text, hash text, position integer);"
             "create index by_band on near (band);"
         )
         for key in dedupe if has_labels else ():
