@@ -25,7 +25,7 @@ def tilted_density(p: np.ndarray, s: np.ndarray, gamma: float) -> np.ndarray:
 
 
 def binormal_positives(auc: float, points: int = 4001) -> tuple[np.ndarray, np.ndarray]:
-    """Positives of a calibrated classifier of this AUC on a grid, hardest first: probabilities, S(positive|x).
+    """Positives of a calibrated classifier, hardest first: probabilities and S(positive|x) on a grid.
 
     Score x is N(0, 1) for negatives and N(d, 1) for positives; Bayes' rule gives logit S = d x - d^2 / 2.
     """

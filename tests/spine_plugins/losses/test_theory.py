@@ -1,4 +1,4 @@
-"""A free generator that follows the real loss terms ends where the formula says: p * max(0, K S^gamma - 1)."""
+"""A free generator that follows the real loss terms ends where theory says: p * max(0, K S^gamma - 1)."""
 
 from __future__ import annotations
 
