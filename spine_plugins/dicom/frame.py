@@ -44,15 +44,18 @@ def crop_box(pixels: np.ndarray, crop: str, lesions: Sequence[Box] = ()) -> Box:
 def field_box(pixels: np.ndarray) -> Box:
     """The image without uniform border rows and columns: collimator blades, film edge, padding.
 
-    A row is border while its values span at most 1 % of the image's span; every fourth pixel is asked.
+    A row is border while its values span at most 1 % of the image's span. Columns are asked on every fourth row.
     """
     height, width = pixels.shape
-    low, high = float(pixels[:, ::4].min()), float(pixels[:, ::4].max())
-    least = _UNIFORM * (high - low)
     y0, x0, y1, x1 = 0, 0, height, width
+    least = _UNIFORM * (float(pixels.max()) - float(pixels.min()))
     for _ in range(2):  # blades of different shades uncover each other
-        y0, y1 = _inner_range(_spans(pixels[:, x0:x1:4], 1) > least)
+        before = Box(x0, y0, x1, y1)
+        # Whole rows lie together in memory, so all of them are read faster than a part of each.
+        y0, y1 = _inner_range(_spans(pixels[:, x0:x1], 1) > least)
         x0, x1 = _inner_range(_spans(pixels[y0:y1:4, :], 0) > least)
+        if before == (x0, y0, x1, y1):
+            break
     return Box(x0, y0, x1, y1)
 
 

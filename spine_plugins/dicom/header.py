@@ -6,6 +6,7 @@ The gates stand in one fixed order, which is also the order of reasons in the re
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -55,7 +56,9 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
         meta = sniff.file_meta(data)
         header.transfer_syntax = plain_uid(meta.transfer_syntax)
         if meta.transfer_syntax == sniff.DEFLATED:
+            start = time.process_time()
             data = sniff.inflated(data, meta, settings.max_inflate_bytes)
+            header.ms_decode = 1000 * (time.process_time() - start)
     try:
         dataset = pydicom.dcmread(
             BytesIO(data), force=is_headerless, stop_before_pixels=settings.headers_only

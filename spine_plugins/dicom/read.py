@@ -33,7 +33,7 @@ def decode(dataset: Any, settings: IngestSettings, header: Header) -> Radiograph
     """Decode, find the true values, apply the modality LUT (PS3.3 C.11.1); no display yet."""
     start = time.process_time()
     raw = _decode_frame(dataset, settings, header)
-    header.ms_decode = 1000 * (time.process_time() - start)
+    header.ms_decode += 1000 * (time.process_time() - start)
     if raw.ndim == 3:
         raw = _luma(raw, header)
     stored = bits.true_values(raw, header, _overlay_bits(dataset))

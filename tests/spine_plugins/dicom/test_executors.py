@@ -27,7 +27,9 @@ def big_tree(tmp_path_factory) -> Path:
 
 
 def arguments(tree: Path, dest: Path, key_file: Path) -> list[str]:
-    return [str(word) for word in ("--source", tree, "--dest", dest, "--resolution", 64, "--key-file", key_file)]
+    return [
+        str(word) for word in ("--source", tree, "--dest", dest, "--resolution", 64, "--key-file", key_file)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,9 @@ def same(dest: Path, other: Path) -> bool:
     """Data set, boxes and pictures to the byte, the report but for its times."""
     rows = [[{**row, "ms_decode": ""} for row in report_rows(path)] for path in (dest, other)]
     endings = ("_boxes.json", "_contact.png", "_hist.png")
-    pairs = [(dest, other)] + [(dest.with_name(dest.stem + end), other.with_name(other.stem + end)) for end in endings]
+    pairs = [(dest, other)] + [
+        (dest.with_name(dest.stem + end), other.with_name(other.stem + end)) for end in endings
+    ]
     return rows[0] == rows[1] and all(sha256_file(a) == sha256_file(b) for a, b in pairs)
 
 
@@ -154,7 +158,10 @@ def test_dying_and_hanging_workers_cost_one_file_each(tmp_path):
 
 def test_records_are_plain_values(tree):
     """Nothing of pydicom crosses between processes: only numbers, text, bytes and containers of them."""
-    items = [Item(path.name, str(path), size=path.stat().st_size) for path in sorted((tree / "train_images").iterdir())]
+    items = [
+        Item(path.name, str(path), size=path.stat().st_size)
+        for path in sorted((tree / "train_images").iterdir())
+    ]
 
     def check(value):
         if isinstance(value, dict):
@@ -190,13 +197,17 @@ def test_a_dask_cluster_gives_the_same_bytes(big_tree, serial, key_file, tmp_pat
     try:
         address = cluster.stdout.readline().strip()
         assert address.startswith("tcp://")
-        done = run_apart(*arguments(big_tree, tmp_path / "x.zip", key_file), "--executor", f"dask:{address}", timeout=180)
+        done = run_apart(
+            *arguments(big_tree, tmp_path / "x.zip", key_file), "--executor", f"dask:{address}", timeout=180
+        )
         assert done.returncode == 0, done.stderr
         assert same(serial, tmp_path / "x.zip")
     finally:
         cluster.stdin.close()
         cluster.wait(timeout=60)
         cluster.stdout.close()
-    unreachable = run_apart(*arguments(big_tree, tmp_path / "y.zip", key_file), "--executor", "dask:tcp://127.0.0.1:9")
+    unreachable = run_apart(
+        *arguments(big_tree, tmp_path / "y.zip", key_file), "--executor", "dask:tcp://127.0.0.1:9"
+    )
     assert unreachable.returncode == 2
     assert "cannot be reached" in unreachable.stderr

@@ -34,7 +34,16 @@ def test_every_bad_file_gets_the_expected_status_and_reason(tmp_path):
     lie = next(row for row in report_rows(tmp_path / "x.zip") if row["path"] == "bad/bits_stored_lie.dicom")
     assert "bits_mismatch" in lie["warnings"]
     small = run_tool(
-        "--source", tmp_path / "in", "--dest", tmp_path / "y.zip", "--fail-over", 1, "--labels", "binary", "--max-inflate", 32
+        "--source",
+        tmp_path / "in",
+        "--dest",
+        tmp_path / "y.zip",
+        "--fail-over",
+        1,
+        "--labels",
+        "binary",
+        "--max-inflate",
+        32,
     )
     assert small.exit_code == 0
     bomb = next(row for row in report_rows(tmp_path / "y.zip") if "bomb" in row["path"])
@@ -43,7 +52,9 @@ def test_every_bad_file_gets_the_expected_status_and_reason(tmp_path):
 
 def test_labels_and_boxes_are_those_that_were_drawn(tmp_path):
     factors = phantom.write_dicom_tree(tmp_path / "in", 10, seed=3, size=(320, 256))
-    result = run_tool("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--labels", "multi13", "--resolution", 128)
+    result = run_tool(
+        "--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--labels", "multi13", "--resolution", 128
+    )
     assert result.exit_code == 0, result.output
     rows = [row for row in report_rows(tmp_path / "x.zip") if row["status"] == "ok"]
     assert len(rows) == len(factors) == 10
@@ -61,7 +72,9 @@ def test_labels_and_boxes_are_those_that_were_drawn(tmp_path):
 def test_polarity_bits_and_syntax_leave_no_trace(tmp_path):
     """The phantoms of one study differ in how they are stored; bones are bright in all of them."""
     phantom.write_dicom_tree(tmp_path / "in", 12, seed=1, size=(320, 256), codecs=True)
-    run_tool("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--resolution", 64, "--labels", "none")
+    run_tool(
+        "--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--resolution", 64, "--labels", "none"
+    )
     rows = [row for row in report_rows(tmp_path / "x.zip") if row["status"] == "ok"]
     assert {row["pi"] for row in rows} == {"MONOCHROME1", "MONOCHROME2"}
     assert len({row["bits_stored"] for row in rows}) >= 4
@@ -77,12 +90,22 @@ def test_polarity_bits_and_syntax_leave_no_trace(tmp_path):
 def test_demo_is_quick(tmp_path):
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, str(TOOL), "--demo", "--dest", "demo.zip"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, str(TOOL), "--demo", "--dest", "demo.zip"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     seconds = time.monotonic() - start
     assert done.returncode == 0, done.stderr
     assert "kept 96 of" in done.stdout
-    for name in ("demo.zip", "demo_contact.png", "demo_hist.png", "demo_report.csv", "demo_summary.json", "demo_boxes.json"):
+    for name in (
+        "demo.zip",
+        "demo_contact.png",
+        "demo_hist.png",
+        "demo_report.csv",
+        "demo_summary.json",
+        "demo_boxes.json",
+    ):
         assert (tmp_path / name).stat().st_size > 0
     print(f"demo: {seconds:.0f} s", file=sys.stderr)
     assert seconds < 120  # 20 s on two idle cores; tests share theirs
