@@ -76,14 +76,14 @@ class Architecture:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dropout: float
-    takes_any_size: bool
-    has_imagenet_weights: bool
+    epochs: int
+    lr: float  # of Adam
 
 
 # fmt: off
 ARCHITECTURES = {
-    "densenet121": Architecture(DenseNet121, 224, 3, IMAGENET_MEAN, IMAGENET_STD, 0.1, True, True),
-    "cnn13k":      Architecture(Cnn13k, 64, 1, (0.5,), (0.5,), 0.1, False, False),
+    "densenet121": Architecture(DenseNet121, 224, 3, IMAGENET_MEAN, IMAGENET_STD, 0.1, 30, 1e-4),
+    "cnn13k":      Architecture(Cnn13k, 64, 1, (0.5,), (0.5,), 0.1, 20, 1e-3),
 }
 # fmt: on
 

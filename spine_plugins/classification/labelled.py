@@ -1,0 +1,209 @@
+"""Labelled images for a classifier: what task their labels state, who belongs together, a fair split."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from stylegan2ada.data.cache import cached_images
+from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.data.fingerprint import fingerprint
+from stylegan2ada.errors import UserError
+
+_LABEL_THEM = "make the data set again with labels (dataset_tool_dicom.py --labels=binary, or a dataset.json)"
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A data set, or a part of one, with targets in its order."""
+
+    dataset: ImageFolderDataset  # its raw_indices are the images of this part
+    task: str | None  # None: no labels are needed
+    class_names: list[str]
+    targets: np.ndarray | None  # float32 [n, k]; k = 1 for a binary task
+    groups: list[str] | None  # per image: its patient, or else its study; None: nobody knows
+    unit: str  # what a group is: "patient", "study", or "image"
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def names(self) -> list[str]:
+        return [self.dataset.image_names[i] for i in self.dataset.raw_indices]
+
+    def part(self, indices: np.ndarray) -> LabelledImages:
+        """Only these images; its fingerprint differs from the whole's."""
+        dataset = copy.copy(self.dataset)
+        dataset.raw_indices = self.dataset.raw_indices[indices]
+        dataset.flips = self.dataset.flips[indices]
+        return LabelledImages(
+            dataset,
+            self.task,
+            self.class_names,
+            None if self.targets is None else self.targets[indices],
+            None if self.groups is None else [self.groups[i] for i in indices],
+            self.unit,
+        )
+
+    def class_counts(self) -> dict[str, int]:
+        """Images per class name; with independent findings an image counts for each it has."""
+        assert self.targets is not None
+        counts = self.targets.sum(axis=0).astype(int).tolist()
+        if self.task == "binary":
+            counts = [len(self) - counts[0], counts[0]]
+        return dict(zip(self.class_names, counts, strict=True))
+
+    def facts(self) -> dict[str, Any]:
+        """For the card: which data, without a path that could tell names."""
+        return {
+            "fingerprint": fingerprint(self.dataset),
+            "path_name": os.path.basename(str(self.dataset.path).rstrip("/")),
+            "n": len(self),
+            "of": self.dataset.raw_shape[0],
+            "groups_hashed": self.groups is not None,
+            "unit": self.unit,
+            "n_groups": None if self.groups is None else len(set(self.groups)),
+            "class_counts": None if self.targets is None else self.class_counts(),
+        }
+
+
+class Pixels:
+    """uint8 images by position, from the decoded cache where there is one."""
+
+    def __init__(self, data: LabelledImages) -> None:
+        self._dataset = data.dataset
+        self._cached = cached_images(data.dataset)
+
+    def __call__(self, positions: Sequence[int] | np.ndarray) -> torch.Tensor:  # uint8 [B, C, H, W]
+        raw = self._dataset.raw_indices[np.asarray(positions)]
+        if self._cached is not None:
+            return torch.from_numpy(np.array(self._cached[raw]))
+        return torch.from_numpy(np.stack([self._dataset.raw_image(int(i)) for i in raw]))
+
+
+def open_labelled(
+    path: str,
+    task: str = "auto",  # or binary, multiclass, multilabel
+    class_names: list[str] | None = None,  # of a classifier that exists: the labels must fit it
+) -> LabelledImages:
+    """The data set with targets for the task that its labels state; a UserError if they fit none."""
+    dataset = ImageFolderDataset(path, use_labels=True)
+    raw = dataset.raw_labels()
+    if not dataset.has_labels:
+        raise UserError(f"{path} has no labels, so a classifier has nothing to learn from; {_LABEL_THEM}")
+    labels = _one_hot(raw, max(len(dataset.label_names or ()), len(class_names or ())))
+    names = list(dataset.label_names or [])
+    if len(names) != labels.shape[1]:
+        names = list(class_names or map(str, range(labels.shape[1])))
+    if not np.isin(labels, (0, 1)).all():
+        raise UserError(f"the labels of {path} are not 0 or 1; a classifier needs classes or findings")
+    found = _task_of(labels, raw.dtype == np.int64) if task == "auto" else task
+    _check_task(path, labels, found)
+    if class_names is not None and names != class_names:
+        raise UserError(
+            f"{path} has the classes {_listed(names)}, the classifier knows {_listed(class_names)}; "
+            "use data that was labelled in the same way"
+        )
+    targets = labels[:, 1:] if found == "binary" else labels
+    groups, unit = _groups_of(dataset)
+    return LabelledImages(dataset, found, names, targets, groups, unit)
+
+
+def open_images(path: str) -> LabelledImages:
+    """The images alone, for predictions."""
+    dataset = ImageFolderDataset(path)
+    groups, unit = _groups_of(dataset)
+    return LabelledImages(dataset, None, [], None, groups, unit)
+
+
+def check_both_classes(data: LabelledImages, role: str) -> None:
+    """A UserError if a class that the task needs has no image; findings may be absent."""
+    counts = data.class_counts()
+    empty = [name for name, count in counts.items() if not count]
+    if data.task == "multilabel":
+        empty = [] if any(0 < count < len(data) for count in counts.values()) else list(counts)
+    elif role != "training" and data.task == "multiclass" and len(counts) - len(empty) > 1:
+        empty = []  # an AUC over the classes that occur can still be measured
+    if empty:
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise UserError(
+            f"the {role} data {data.dataset.path} cannot tell classes apart ({listed}); "
+            f"add images of {', '.join(empty)}"
+        )
+
+
+def shared_groups(first: LabelledImages, second: LabelledImages) -> set[str]:
+    """Patients or studies with images in both; empty also where nobody knows."""
+    return set(first.groups or ()) & set(second.groups or ())
+
+
+def split(data: LabelledImages, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (rest, held out): whole groups, every class in about the same share."""
+    assert data.targets is not None
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(data.groups or map(str, range(len(data)))):
+        members.setdefault(group, []).append(i)
+    order = np.random.default_rng(seed).permutation(len(members))
+    groups = list(members.values())
+    # A class for "none of these", so that normal images are spread as well.
+    columns = np.column_stack([data.targets, data.targets.sum(axis=1) == 0]).astype(np.float64)
+    wanted = columns.sum(axis=0) * share
+    scale = 1 / np.maximum(wanted, 1)
+    held: list[int] = []
+    have = np.zeros_like(wanted)
+    # Large groups first: the small ones then even out what is missing.
+    for g in sorted(order, key=lambda g: -len(groups[g])):
+        with_it = have + columns[groups[g]].sum(axis=0)
+        if (((with_it - wanted) * scale) ** 2).sum() < (((have - wanted) * scale) ** 2).sum():
+            held += groups[g]
+            have = with_it
+    held_out = np.sort(np.array(held, dtype=np.int64))
+    return np.setdiff1d(np.arange(len(data)), held_out), held_out
+
+
+def _one_hot(raw: np.ndarray, at_least: int) -> np.ndarray:  # float32 [N, k]
+    if raw.dtype != np.int64:
+        # One column of 0 and 1 is a binary label; its first class is "not that".
+        return np.column_stack([1 - raw[:, 0], raw[:, 0]]) if raw.shape[1] == 1 else raw
+    return np.eye(max(int(raw.max()) + 1, at_least, 2), dtype=np.float32)[raw]
+
+
+def _task_of(labels: np.ndarray, is_class_index: bool) -> str:
+    if not is_class_index and not (labels.sum(axis=1) == 1).all():
+        return "multilabel"
+    return "binary" if labels.shape[1] == 2 else "multiclass"
+
+
+def _check_task(path: str, labels: np.ndarray, task: str) -> None:
+    k = labels.shape[1]
+    if task == "binary" and k != 2:
+        raise UserError(f"--task=binary needs two classes, but {path} has {k}; use --task=auto")
+    if task in ("binary", "multiclass") and not (labels.sum(axis=1) == 1).all():
+        raise UserError(
+            f"--task={task} needs one class per image, but images of {path} have several or none; "
+            "use --task=multilabel"
+        )
+
+
+def _groups_of(dataset: ImageFolderDataset) -> tuple[list[str] | None, str]:
+    """Per image the patient or else the study; a study counts to the patient that any image names."""
+    table = dataset.groups
+    if not table:
+        return None, "image"
+    entries = [table.get(dataset.image_names[i]) or {} for i in dataset.raw_indices]
+    patient_of = {e["study"]: e["patient"] for e in entries if e.get("study") and e.get("patient")}
+    found = [
+        e.get("patient") or patient_of.get(e.get("study")) or e.get("study") or f"alone: {name}"
+        for e, name in zip(entries, [dataset.image_names[i] for i in dataset.raw_indices], strict=True)
+    ]
+    return [str(group) for group in found], "patient" if patient_of else "study"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:7])}, ... ({len(names)})"
