@@ -68,6 +68,6 @@ class Hooks(list[Hook]):
         for name, state in states.items():
             if name not in here:
                 raise UserError(
-                    f"this run was started with the hook {name}; continue it with the same command"
+                    f"this run was started with hook {name}; continue it with the same command"
                 )
             here[name].load_state_dict(state)

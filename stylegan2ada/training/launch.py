@@ -46,9 +46,7 @@ def start(job: Job) -> None:
 
 def run_process(job: Job) -> None:
     """One process of the group: find the run folder, train there."""
-    from stylegan2ada.training.loop import (
-        train,
-    )  # after the options are known to be right: it is the heavy part
+    from stylegan2ada.training.loop import train  # the heavy part, once the options are known to be right
 
     device = processes.pick_device(job.config.device)
     processes.init(device)

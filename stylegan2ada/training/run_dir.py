@@ -56,6 +56,12 @@ def write_options(
 ) -> None:
     """training_options.json: upstream's keys first and in its order, then ours."""
     record = upstream_record(config, run_dir)
+    before = _our_part(run_dir)  # of a run that goes on: who made its first part stays known
+    history = [*before.get("earlier", []), *([before["provenance"]] if "provenance" in before else [])]
+    if history:
+        extra = {**(extra or {}), "earlier": history}
+    if "card" in before:
+        extra = {"card": before["card"], **(extra or {})}
     record[_OURS] = {"desc": config.desc, **config.ours(), "flags": options.given(), **(extra or {})}
     with atomic_write(run_dir / OPTIONS_FILE) as file:
         file.write(json.dumps(record, indent=2).encode())
@@ -113,17 +119,24 @@ def runs_in(outdir: str | Path) -> list[Path]:
 
 def latest(outdir: str | Path) -> Path | None:
     """The newest run that this program started there, or None."""
-    ours = [path for path in runs_in(outdir) if _OURS in json.loads((path / OPTIONS_FILE).read_text())]
+    ours = [path for path in runs_in(outdir) if _our_part(path)]
     return ours[-1] if ours else None
 
 
 def started_by(outdir: str | Path, launch_id: str) -> Path | None:
     """The run that this launcher has started before, or None."""
     for path in reversed(runs_in(outdir)):
-        ours = json.loads((path / OPTIONS_FILE).read_text()).get(_OURS, {})
-        if ours.get("launch_id") == launch_id:
+        if _our_part(path).get("launch_id") == launch_id:
             return path
     return None
+
+
+def _our_part(path: Path) -> dict[str, Any]:
+    """Our keys of an options file; nothing if it is foreign or unreadable."""
+    try:
+        return json.loads((path / OPTIONS_FILE).read_text()).get(_OURS, {})
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def provenance() -> dict[str, Any]:

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from stylegan2ada import options
 from stylegan2ada.config import TrainOptions, continue_with, resolve
-from stylegan2ada.errors import UserError
-from stylegan2ada.train import main
+from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.train import as_options, main, run
 from stylegan2ada.training import run_dir as folders
+from stylegan2ada.training.hooks import Hook
 from tests.golden_data import golden_json
 from tests.stylegan2ada.test_config import LABELLED, R64
 from tests.stylegan2ada.training.toy import toy_dataset
@@ -109,8 +110,22 @@ def test_options_survive_the_run_folder(tmp_path: Path) -> None:
     assert ours["launch_id"] == "abc"
     assert ours["note"] == 1
     assert folders.latest(tmp_path) == run_dir
+    for name, content in (("00001-foreign", "{}"), ("00002-damaged", "{"), ("00003-list", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / folders.OPTIONS_FILE).write_text(content)
+    assert folders.latest(tmp_path) == run_dir
     assert folders.started_by(tmp_path, "abc") == run_dir
     assert folders.started_by(tmp_path, "abd") is None
+
+
+def test_who_made_the_first_part_of_a_run_stays_known(tmp_path: Path) -> None:
+    config = resolve(TrainOptions(), R64)
+    for version in ("1", "2", "3"):
+        folders.write_options(tmp_path, config, TrainOptions(), {"provenance": {"version": version}})
+        folders.update_extra(tmp_path, card={"licence": "theirs"})
+    ours = folders.read_record(tmp_path)["spinegan"]
+    assert [entry["version"] for entry in [*ours["earlier"], ours["provenance"]]] == ["1", "2", "3"]
+    assert ours["card"] == {"licence": "theirs"}
 
 
 BEFORE = TrainOptions(data="a.zip", cond=True, batch=8, gamma=1.0, gpus=1, kimg=10)
@@ -169,3 +184,49 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / folders.OPTIONS_FILE).write_text(json.dumps(resolve(TrainOptions(), R64).to_upstream()))
     result = CliRunner().invoke(main, [f"--continue={tmp_path}"])
     assert (result.exit_code, "--resume" in result.output) == (2, True)
+
+
+# The whole command.
+
+
+def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
+    data, outdir = toy_dataset(tmp_path / "toy.zip", resolution=8), tmp_path / "out"
+    tiny = ["--cbase=64", "--cmax=8", "--batch=8", "--tick=0.008", "--kimg=1", "--device=cpu", "--workers=1"]
+    flags = [f"--data={data}", f"--outdir={outdir}", "--cond=1", "--snap=2", *tiny]
+    stopper = _StopAfter(2)
+    values = main.make_context("train", [*flags, "--metrics=fid1k_tiny,fid50k_full"]).params
+    with pytest.raises(StoppedOnRequest):
+        run(as_options(values), hooks=[stopper])
+    (run_dir,) = outdir.iterdir()
+    assert run_dir.name == "00000-toy-cond-auto1-kimg1-batch8"
+    log = (run_dir / "log.txt").read_text()
+    assert "Warning: fid50k_full is skipped" in log  # there is no detector here, and the run goes on
+    (metric,) = (run_dir / "metric-fid1k_tiny.jsonl").read_text().splitlines()
+    assert json.loads(metric)["results"]["fid1k_tiny"] > 0
+    assert json.loads(metric)["snapshot_pkl"] == "network-snapshot-000000.pkl"
+    assert (run_dir / folders.REQUEUE_FILE).exists()
+
+    refused = CliRunner().invoke(main, [*flags, "--continue=latest", "--gamma=3"])
+    assert (refused.exit_code, "--gamma=3" in refused.output) == (2, True)
+    values = main.make_context("train", [f"--continue={run_dir}", "--metrics=none"]).params
+    with pytest.raises(StoppedOnRequest):
+        run(as_options(values), hooks=[_StopAfter(4)])
+    lines = [json.loads(line) for line in (run_dir / "stats.jsonl").read_text().splitlines()]
+    assert [line["Progress/tick"]["mean"] for line in lines] == [0, 1, 2, 3]
+    assert list(outdir.iterdir()) == [run_dir]
+    record = folders.read_record(run_dir)
+    assert record["metrics"] == []
+    assert record["spinegan"]["flags"]["cond"] is True
+    assert len(record["spinegan"]["earlier"]) == 1
+
+
+class _StopAfter(Hook):
+    def __init__(self, iterations: int) -> None:
+        self.iterations = iterations
+
+    def on_start(self, run) -> None:
+        self.run = run
+
+    def after_step(self, phase) -> None:
+        if self.run.iteration + 1 == self.iterations:
+            self.run.stop.request("test")

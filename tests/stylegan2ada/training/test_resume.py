@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +200,12 @@ def test_a_folder_without_rights_is_named(stopped) -> None:
         run_dir.chmod(stat.S_IRWXU)
 
 
+def test_a_hook_with_a_state_must_be_there_again(stopped) -> None:
+    config, run_dir = stopped
+    with pytest.raises(UserError, match="hook StopAfter"):
+        train(config, run_dir, device=CPU, is_continued=True)
+
+
 def test_a_state_that_shrank_logs_is_refused(stopped) -> None:
     config, run_dir = stopped
     (run_dir / "stats.jsonl").write_text("")
@@ -238,3 +245,29 @@ def test_what_it_takes_with_another_number_of_ranks(stopped) -> None:
     assert line["Loss/signs/real"]["num"] > 0
     assert processes.world_size() == 1
     assert weights(run)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_really_full_disk(stopped, tmp_path: Path) -> None:
+    """The state does not fit beside the two that are there: the newest complete one still continues."""
+    config, whole_dir = stopped
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    used = sum(path.stat().st_size for path in whole_dir.rglob("*") if path.is_file())
+    room = used + (whole_dir / STATE_FILE).stat().st_size // 2
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this place does not allow mounts")
+    try:
+        run_dir = shutil.copytree(whole_dir, disk / "run")
+        longer = replace(config, total_kimg=0.2)
+        with pytest.raises(UserError, match="No space left.*--continue"):
+            train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(11)]), is_continued=True)
+        subprocess.run(["mount", "-o", f"remount,size={4 * room}", str(disk)], check=True)
+        run = train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(12)]), is_continued=True)
+    except StoppedOnRequest:
+        assert load_state(disk / "run" / STATE_FILE)["counters"]["iteration"] == 12
+    else:
+        pytest.fail(f"ran until {run.iteration}")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
