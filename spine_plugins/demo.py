@@ -1,0 +1,163 @@
+"""`spinegan demo`: phantom DICOM to report through the real commands; interrupt it, run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from stylegan2ada import options
+from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.stats import format_time
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SPINEGAN = ("-m", "spine_plugins")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One real command; done when its stamp lies in the folder."""
+
+    name: str
+    what: str
+    command: tuple[str, ...]  # after `python`; {out} stands for the demo's folder
+    expected_sec: int  # on 2 cores
+    fresh: tuple[str, ...] = ()  # what an interrupted try may have left, below {out}; removed before the next
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.name}-{hashlib.sha256(repr(self.command).encode()).hexdigest()[:8]}"
+
+
+def steps(kimg: int) -> list[Step]:
+    """The whole way, from files of a hospital's kind to a page about synthetic images."""
+    train = (
+        "train_spine.py", "--outdir={out}/runs", "--continue=latest", "--data={out}/spine-train.zip",
+        "--cond=1", "--loss=spine", "--classifier={out}/classifier.safetensors", "--aug=noaug",
+        "--cbase=1024", "--cmax=64", "--batch=16", "--gamma=0.05", f"--kimg={kimg}", "--tick=1", "--snap=4",
+        "--metrics=none", "--state-minutes=0.5",
+    )  # fmt: skip
+    return [
+        Step("phantoms", "draw synthetic spine radiographs as DICOM files",
+             (*_SPINEGAN, "phantom", "--out={out}/dicom", "--n=480", "--size=160x144", "--seed=1"),
+             45, ("dicom",)),
+        Step("dataset", "convert DICOM to a data set, split by patient, a reason for every file left out",
+             ("dataset_tool_dicom.py", "--source={out}/dicom/train_images",
+              "--source={out}/dicom/test_images",
+              "--annotations={out}/dicom/annotations", "--dest={out}/spine.zip", "--resolution=32",
+              "--split=0.8/0.1/0.1", "--overwrite"), 25),
+        Step("classifier", "train a small classifier: normal or abnormal",
+             (*_SPINEGAN, "classify", "train", "--data={out}/spine-train.zip", "--val={out}/spine-val.zip",
+              "--test={out}/spine-test.zip", "--out={out}/classifier.safetensors", "--arch=cnn13k",
+              "--epochs=12"), 15, ("classifier.safetensors", "classifier.json")),
+        Step("train", "train SpineGAN: StyleGAN2-ADA with the classifier in the loss", train, 17 * kimg),
+        Step("metrics", "measure the last network with the built-in detector (comparable with nothing else)",
+             ("stylegan2ada/calc_metrics.py", "--network={last}", "--metrics=fid1k_tiny,pr1k3_tiny"), 30),
+        Step("generate", "draw a labelled synthetic data set",
+             ("stylegan2ada/generate.py", "--network={last}", "--per-class=200",
+              "--outdir={out}/synthetic.zip"), 15),
+        Step("report", "write the page about it",
+             (*_SPINEGAN, "report", "{run}", "--out={out}/report.html"), 5),
+    ]  # fmt: skip
+
+
+@click.command(cls=options.Command)
+@click.option("--out", metavar="DIR", default="demo", help="Folder for everything [default: demo]")
+@click.option(
+    "--kimg", type=int, default=20, help="Length of the training, thousands of images [default: 20]"
+)
+def demo(out: str, kimg: int) -> None:
+    """From phantom DICOM files to a report, through the same commands that real data take.
+
+    Interrupt it at any point; the same command goes on where it stopped.
+    """
+    if kimg < 1:
+        raise UserError(f"--kimg={kimg} trains nothing; give at least 1")
+    folder = Path(out)
+    (folder / "done").mkdir(parents=True, exist_ok=True)
+    plan = steps(kimg)
+    started = time.monotonic()
+    for number, step in enumerate(plan, start=1):
+        left_sec = sum(s.expected_sec for s in plan[number - 1 :] if not _is_done(folder, s))
+        if _is_done(folder, step):
+            click.echo(f"[{number}/{len(plan)}] {step.what}: done before")
+            continue
+        click.secho(f"[{number}/{len(plan)}] {step.what}", bold=True)
+        click.echo(f"      about {format_time(step.expected_sec)}, {format_time(left_sec)} in all from here")
+        run_step(step, folder)
+    click.echo(f"\nDone in {format_time(time.monotonic() - started)}.")
+    click.echo(summary(folder))
+
+
+def run_step(step: Step, folder: Path) -> None:
+    """Run one command to its end and stamp it; StoppedOnRequest if the user stopped it."""
+    for name in step.fresh:
+        place = folder / name
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+    command = [sys.executable, *_filled(step.command, folder)]
+    click.echo(f"      $ {shlex.join(['python', *command[1:]])}")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+    child = subprocess.Popen(command, env=environment)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:  # Ctrl-C reached the child too; let it save and leave
+        child.wait()
+        raise StoppedOnRequest("stopped; the same command goes on from here") from None
+    if code in (StoppedOnRequest.exit_code, -2, -15):
+        raise StoppedOnRequest("stopped; the same command goes on from here")
+    if code:
+        failed = UserError(f"the step {step.name!r} ended with exit code {code}; what it said stands above")
+        failed.exit_code = code if 0 < code < 126 else 1
+        raise failed
+    (folder / "done" / step.stamp).touch()
+
+
+def _is_done(folder: Path, step: Step) -> bool:
+    return (folder / "done" / step.stamp).exists()
+
+
+def _filled(command: tuple[str, ...], folder: Path) -> list[str]:
+    """The command with its places put in; scripts are named by their place in this checkout."""
+    runs = sorted((folder / "runs").glob("[0-9]*")) if (folder / "runs").is_dir() else []
+    run = runs[-1] if runs else folder / "runs"
+    snapshots = sorted(run.glob("network-snapshot-*.pkl"))
+    places = {"out": str(folder), "run": str(run), "last": str(snapshots[-1]) if snapshots else ""}
+    filled = [part.format(**places) for part in command]
+    if filled[0].endswith(".py"):
+        filled[0] = str(_ROOT / filled[0])
+    return filled
+
+
+def summary(folder: Path) -> str:
+    """What was made, where, and how to do the same with real data."""
+    return f"""
+What was made, in {folder}/:
+  report.html             open it in a browser: curves, images by training time, data, commands
+  spine-train.zip, ...    data set, split by patient; spine_report.csv says what became of every file
+  spine_contact.png       the images, for a human to check
+  classifier.safetensors  the classifier of the loss, and its card (.json)
+  runs/                   the training run: log, image grids, networks
+  synthetic.zip           the synthetic data set, and its card (synthetic_card.json)
+
+The same with your own radiographs:
+  python dataset_tool_dicom.py --source=DICOM_FOLDER --dest=spine.zip --split=0.8/0.1/0.1
+  spinegan classify train --data=spine-train.zip --val=spine-val.zip --out=s.safetensors --weights=imagenet
+  python train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
+  python stylegan2ada/generate.py --network=runs/00000-X/NETWORK.pkl --per-class=5000 --outdir=fakes.zip
+  spinegan report runs/00000-X
+"""
+
+
+if __name__ == "__main__":
+    demo()
