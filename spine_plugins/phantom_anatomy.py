@@ -40,6 +40,7 @@ class Level:
     cy: float
     angle: float
     half_width: float
+    half_height: float  # as grown; lesions move the endplates, not what hangs on the arch
     top: float  # distance from the centre to the upper endplate
     bottom: float
     gap: float  # disc height below
@@ -78,15 +79,15 @@ def draw_patient(rng: np.random.Generator) -> Patient:
     """Random but plausible proportions."""
     return Patient(
         scale=rng.uniform(0.92, 1.10),
-        bone=rng.uniform(0.7, 1.25),
-        girth=rng.uniform(0.75, 1.3),
+        bone=rng.uniform(0.8, 1.2),
+        girth=rng.uniform(0.8, 1.25),
         lordosis=rng.uniform(0.5, 1.3),
-        curve=rng.normal(0, 0.012),
+        curve=rng.normal(0, 0.009),
         curve_phase=rng.uniform(0, 2 * math.pi),
         disc=rng.uniform(0.85, 1.15),
         concave=rng.uniform(0.2, 1.0),
         slimness=rng.uniform(0.92, 1.08),
-        front=-1 if rng.random() < 0.8 else 1,
+        front=-1 if rng.random() < 0.9 else 1,
     )
 
 
@@ -95,8 +96,8 @@ def place_spine(patient: Patient, view: str, rng: np.random.Generator) -> Spine:
     scale = patient.scale * rng.uniform(0.97, 1.03)
     lateral = view == "lateral"
     front = patient.front if lateral else 0
-    x = (0.03 * -front if lateral else 0.0) + rng.normal(0, 0.018)
-    y = 0.745 + rng.normal(0, 0.015)
+    x = (0.03 * -front if lateral else 0.0) + rng.normal(0, 0.012)
+    y = 0.745 + rng.normal(0, 0.01)
     lean = rng.normal(0, 0.03)
     sacrum_angle = lean + front * math.radians(38 * patient.lordosis) if lateral else lean
     spine = Spine(view, front, scale, [], (x, y, sacrum_angle))
@@ -116,7 +117,9 @@ def place_spine(patient: Patient, view: str, rng: np.random.Generator) -> Spine:
         step = gap + height / 2
         x, y = x + step * math.sin(angle), y - step * math.cos(angle)
         concave = 0.010 * scale * patient.concave * max(0.2, 1 + 0.3 * e)
-        level = Level(name, x, y, angle, width, height / 2, height / 2, gap, concave, 0.12, patient.bone)
+        level = Level(
+            name, x, y, angle, width, height / 2, height / 2, height / 2, gap, concave, 0.12, patient.bone
+        )
         spine.levels.append(level)
         x, y = x + height / 2 * math.sin(angle), y - height / 2 * math.cos(angle)
     return spine

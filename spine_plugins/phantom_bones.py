@@ -73,7 +73,7 @@ def draw_bones(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Ge
     mask = np.zeros(canvas.sum.shape, bool)
     for index, level in enumerate(spine.levels):
         patch, above_upper, below_lower = body_patch(canvas, level, spine.front)
-        compaction = 1 + 1.2 * level.crush / level.top
+        compaction = 1 + 1.9 * level.crush / level.half_height
         cover = canvas.cover(patch)
         canvas.sum[patch.window] += cover * (0.6 * level.density * compaction) * (1 + grain[patch.window])
         canvas.rim(patch, 0.28 * level.density, 0.0045, inset=0.003)
@@ -89,7 +89,7 @@ def draw_bones(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Ge
 def _draw_arch_front(canvas: Canvas, spine: Spine, index: int) -> None:
     """Pedicles (the 'eyes'), transverse processes and the spinous drop, seen from the front."""
     level = spine.levels[index]
-    w, h, d = level.half_width, level.top, level.density
+    w, h, d = level.half_width, level.half_height, level.density
     for side in (-1, 1):
         eye = canvas.ellipse(
             *level.at(side * 0.62 * w, -0.28 * h), 0.15 * w, 0.3 * h, level.angle + side * 0.15
@@ -113,7 +113,7 @@ def _draw_arch_front(canvas: Canvas, spine: Spine, index: int) -> None:
 def _draw_arch_lateral(canvas: Canvas, spine: Spine, index: int) -> None:
     """Pedicle, articular pillar, spinous process and the dark foramen below the pedicle, seen from the side."""
     level = spine.levels[index]
-    w, h, d, back = level.half_width, level.top, level.density, -spine.front
+    w, h, d, back = level.half_width, level.half_height, level.density, -spine.front
     canvas.fill(
         canvas.capsule(level.at(back * 0.9 * w, -0.42 * h), level.at(back * 1.5 * w, -0.4 * h), 0.3 * h),
         0.34 * d,
@@ -134,7 +134,7 @@ def _draw_arch_lateral(canvas: Canvas, spine: Spine, index: int) -> None:
 def foramen_patch(canvas: Canvas, spine: Spine, index: int, left: float = 1.0):
     """The opening behind the disc under `levels[index]`, shrunk to the share that is left."""
     level = spine.levels[index]
-    cx, cy = level.at(-spine.front * 1.27 * level.half_width, level.bottom * 0.62)
+    cx, cy = level.at(-spine.front * 1.27 * level.half_width, level.half_height * 0.62)
     rx, ry = 0.024 * spine.scale, 0.042 * spine.scale
     return canvas.ellipse(cx, cy, rx * (0.35 + 0.65 * left), ry * left, level.angle)
 
@@ -157,7 +157,7 @@ def _draw_ribs(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Ge
             continue
         length = 0.26 if level.name == "T12" else 0.5
         for side in (-1, 1) if not spine.front else (spine.front, -spine.front * 0.4):
-            x0, y0 = level.at(side * level.half_width, -0.4 * level.top)
+            x0, y0 = level.at(side * level.half_width, -0.4 * level.half_height)
             points = np.stack([x0 + side * length * t, y0 + sag * t + 0.16 * t**2 * length], 1)
             rib = canvas.path(points, 0.013)
             canvas.fill(rib, 0.13 * patient.bone, 0.006)

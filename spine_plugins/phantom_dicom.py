@@ -299,25 +299,20 @@ class _StudyWriter:
         if self.with_masks:
             save_png(series.pack_masks(sheet.phantom.masks), Path(self.out, "masks", f"{image_id}.png"))
         meta = {
-
-                "patient_id": sheet.patient,
-                "image_id": image_id,
-                "series_id": series_id,
-                "study_id": sheet.study
-            ,
-
-                "image_type": "DERIVED",
-                "image_height": ds.Rows,
-                "image_width": ds.Columns,
-                "body_part": "LSPINE"
-            ,
-
-                "patient_sex": "O",
-                "patient_age": "",
-                "modality": "DX" if traits.has_modality else "",
-                "protocol": ""
-            ,
-            "station_name": "", "file_size": path.stat().st_size,
+            "patient_id": sheet.patient,
+            "image_id": image_id,
+            "series_id": series_id,
+            "study_id": sheet.study,
+            "image_type": "DERIVED",
+            "image_height": ds.Rows,
+            "image_width": ds.Columns,
+            "body_part": "LSPINE",
+            "patient_sex": "O",
+            "patient_age": "",
+            "modality": "DX" if traits.has_modality else "",
+            "protocol": "",
+            "station_name": "",
+            "file_size": path.stat().st_size,
         }
         return {
             "split": sheet.split,

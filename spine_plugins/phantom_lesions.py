@@ -27,6 +27,7 @@ KINDS = (
 # A lesion is reported from this severity on; below it stands for wear and tear that readers pass over.
 THRESHOLDS = dict(zip(KINDS, (0.35, 0.35, 0.35, 0.30, 0.20, 0.30, 0.30)))
 _SHARE = dict(zip(KINDS, (0.20, 0.10, 0.27, 0.12, 0.10, 0.11, 0.10)))
+_MOST = dict(zip(KINDS, (3, 3, 4, 1, 1, 2, 2)))  # lesions of one kind in one image
 _SILENT_KINDS = (
     "Osteophytes",
     "Disc space narrowing",
@@ -51,9 +52,9 @@ class Lesion:
 def plan_lesions(rng: np.random.Generator, abnormal: bool, *, allow_several: bool = True) -> list[Lesion]:
     """The findings of one patient: none above its threshold if normal, else one kind or (30 %) several."""
     plan: list[Lesion] = []
-    for _ in range(rng.choice(3, p=(0.4, 0.35, 0.25))):  # wear and tear, in anyone
+    for _ in range(rng.choice(3, p=(0.45, 0.35, 0.2))):  # wear and tear, in anyone
         kind = _SILENT_KINDS[rng.integers(len(_SILENT_KINDS))]
-        plan.append(_draw_lesion(rng, kind, THRESHOLDS[kind] * rng.beta(1.3, 1.6)))
+        plan.append(_draw_lesion(rng, kind, THRESHOLDS[kind] * rng.beta(1.3, 2.2)))
     if not abnormal:
         return plan
     several = allow_several and rng.random() < 0.3
@@ -65,14 +66,11 @@ def plan_lesions(rng: np.random.Generator, abnormal: bool, *, allow_several: boo
 
 
 def draw_reported(rng: np.random.Generator, kind: str, severity: float | None = None) -> list[Lesion]:
-    """One to three lesions of a kind at different levels; the worst has the given severity or one above the threshold."""
+    """Lesions of a kind at different levels; the worst has the given severity, or one above the threshold."""
     worst = (
-        severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(1.2, 1.4)
+        severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(1.8, 1.2)
     )
-    extra = {"Osteophytes": 2, "Disc space narrowing": 1, "Foraminal stenosis": 1, "Other lesions": 1}.get(
-        kind, 0
-    )
-    names = rng.permutation(LUMBAR)[: 1 + rng.integers(extra + 1)]
+    names = rng.permutation(LUMBAR)[: rng.integers(1, _MOST[kind] + 1)]
     shares = [1.0] + [rng.uniform(0.5, 1.0) for _ in names[1:]]
     return [_draw_lesion(rng, kind, float(worst * share), str(name)) for name, share in zip(names, shares)]
 
@@ -126,20 +124,20 @@ def deform(spine: Spine, lesion: Lesion, strength: float) -> None:
         level.crush = max(level.crush, 0.62 * strength * (level.top + level.bottom))
         level.wedge = 0.75 if spine.front else 0.0
     elif lesion.kind == "Spondylolysthesis":
-        shift = 0.62 * strength * level.half_width * (spine.front or lesion.side)
-        for moved, share in (
-            (level, 1.0),
-            (spine.levels[index + 1] if index + 1 < len(spine.levels) else None, 0.4),
-        ):
-            if moved is not None:
-                moved.cx, moved.cy = moved.at(shift * share, 0.0)
+        shift = 0.8 * strength * level.half_width * (spine.front or lesion.side)
+        level.cx, level.cy = level.at(shift, 0.0)
+        above = spine.levels[index + 1] if index + 1 < len(spine.levels) else level
+        if (
+            above is not level and above.name in LUMBAR
+        ):  # it follows; a thoracic one would take its ribs along
+            above.cx, above.cy = above.at(0.4 * shift, 0.0)
     elif lesion.kind == "Foraminal stenosis" and spine.front:
         left = 1 - min(0.8 * strength, 0.85)
         spine.foramen_size[level.name] = min(spine.foramen_size.get(level.name, 1.0), left)
 
 
 def _add_sclerosis(plates: dict[str, float], name: str, strength: float) -> None:
-    plates[name] = max(plates.get(name, 0.0), 0.6 * strength)
+    plates[name] = max(plates.get(name, 0.0), strength)
 
 
 # After drawing: lesions that add something, and the masks of all of them.
@@ -177,11 +175,11 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
         corners.append((below, side, -below.top, -1))
     if lesion.shape[1] < 0.35 * strength:
         corners.append((level, -side, level.bottom - level.concave * 0.1, 1))
-    reach = (0.006 + 0.034 * strength) * spine.scale
+    reach = (0.006 + 0.044 * strength) * spine.scale
     patches = []
     for bone, at_side, v, towards in corners:
         u = at_side * bone.half_width * 0.93
-        root, thick = bone.at(u, v - towards * 0.010), 0.007 + 0.006 * strength
+        root, thick = bone.at(u, v - towards * 0.010), 0.007 + 0.009 * strength
         knee = bone.at(u + at_side * reach * (0.75 + 0.3 * lesion.shape[2]), v + towards * 0.002)
         tip = bone.at(u + at_side * reach * (0.95 + 0.3 * lesion.shape[2]), v + towards * 0.45 * reach)
         for start, end, r0, r1 in (
@@ -189,7 +187,7 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
             (knee, tip, thick * 0.75, thick * 0.35),
         ):
             patch = canvas.capsule(start, end, r0, r1)
-            canvas.fill(patch, (0.25 + 0.3 * strength) * bony)
+            canvas.fill(patch, (0.2 + 0.75 * strength) * bony)
             canvas.rim(patch, 0.16 * bony * strength, 0.003)
             patches.append(patch)
     return patches
@@ -197,15 +195,15 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
 
 def _draw_implant(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -> list[Patch]:
     """Rods with pedicle screws over up to four levels; when slight, a single screw or clip."""
-    levels = max(1, min(4, round(0.6 + 3.4 * strength)))
+    levels = max(1, min(4, round(0.8 + 3.6 * strength)))
     start = min(spine.index(lesion.level), len(spine.levels) - levels, 5 - levels)
     bones = spine.levels[max(start, 0) : max(start, 0) + levels]
-    thick = (0.0045 + 0.004 * strength) * spine.scale
+    thick = (0.005 + 0.007 * strength) * spine.scale
     strokes = []
     for side in (spine.front,) if spine.front else (-1, 1) if strength > 0.4 else (lesion.side,):
         heads = []
         for bone in bones:
-            w, h = bone.half_width, bone.top
+            w, h = bone.half_width, bone.half_height
             if spine.front:
                 heads.append(bone.at(-side * 1.75 * w, -0.45 * h))
                 strokes.append(
@@ -230,17 +228,17 @@ def _draw_dense_spot(canvas: Canvas, spine: Spine, lesion: Lesion, strength: flo
     """Round sclerosis inside a vertebral body."""
     level = spine[lesion.level]
     a, b, c, d = lesion.shape
-    cx, cy = level.at((a - 0.5) * 1.1 * level.half_width, (b - 0.5) * 0.9 * level.top)
-    radius = (0.010 + 0.020 * strength) * spine.scale
+    cx, cy = level.at((a - 0.5) * 1.1 * level.half_width, (b - 0.5) * 0.9 * level.half_height)
+    radius = (0.012 + 0.026 * strength) * spine.scale
     patch = canvas.ellipse(cx, cy, radius * (0.8 + 0.5 * c), radius * (0.8 + 0.3 * d), a * math.pi)
-    canvas.fill(patch, (0.25 + 0.65 * strength) * level.density, 0.012)
+    canvas.fill(patch, (0.25 + 1.0 * strength) * level.density, 0.012)
     return [patch]
 
 
 def _draw_crack(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -> list[Patch]:
     """A dark jagged fracture line across a vertebral body, with a denser lip."""
     level = spine[lesion.level]
-    w, h = level.half_width, level.top
+    w, h = level.half_width, level.half_height
     slope = (lesion.shape[1] - 0.5) * 0.9 * h
     reach = 0.5 + 0.5 * strength
     u = np.linspace(-0.95, -0.95 + 1.9 * reach, 6) * lesion.side
@@ -248,7 +246,7 @@ def _draw_crack(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
     line = np.array(
         [level.at(a * w, slope * a + z + (lesion.shape[0] - 0.5) * 0.6 * h) for a, z in zip(u, zigzag)]
     )
-    patch = canvas.path(line, 0.0035 + 0.0035 * strength)
+    patch = canvas.path(line, 0.0035 + 0.006 * strength)
     canvas.fill(patch, -(0.2 + 0.5 * strength) * level.density, 0.003)
     canvas.rim(patch, (0.1 + 0.3 * strength) * level.density, 0.004, inset=-0.005)
     return [patch]
@@ -259,9 +257,10 @@ def _draw_foreign_body(canvas: Canvas, spine: Spine, lesion: Lesion, strength: f
     level = spine[lesion.level]
     beside = 1.5 + 1.1 * lesion.shape[0]
     cx, cy = level.at(
-        (spine.front or lesion.side) * beside * level.half_width, (lesion.shape[1] - 0.5) * 2 * level.top
+        (spine.front or lesion.side) * beside * level.half_width,
+        (lesion.shape[1] - 0.5) * 2 * level.half_height,
     )
-    radius = (0.006 + 0.014 * strength) * spine.scale
+    radius = (0.007 + 0.018 * strength) * spine.scale
     patch = canvas.ellipse(cx, cy, radius, radius * (0.5 + 0.5 * lesion.shape[2]), lesion.shape[3] * math.pi)
     cover = canvas.cover(patch, 0.002)
     canvas.sum[patch.window] += (0.5 + 1.6 * strength) * cover

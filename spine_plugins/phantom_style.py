@@ -50,7 +50,7 @@ def draw_factors(rng: np.random.Generator, style: int, abnormal: bool, confound:
     has_marker = abnormal if tied[0] else marker
     return Factors(
         style=style,
-        exposure=rng.normal(0, 0.08),
+        exposure=rng.normal(0, 0.05),
         tilt=(rng.normal(0, 0.07), rng.normal(0, 0.07)),
         marker=("L" if rng.random() < 0.5 else "R") if has_marker else "none",
         marker_place=(rng.random(), rng.random(), rng.uniform(0.8, 1.3)),
