@@ -131,10 +131,11 @@ def run(recipe: Recipe, log: Callable[[str], None] = print, *, dry_run: bool = F
 def open_parts(recipe: Recipe) -> Parts:
     """Open what is given, hold out a part for validation, and see that nobody is on two sides."""
     data = open_labelled(recipe.data, recipe.task)
-    like = {"task": str(data.task), "class_names": data.class_names}
-    test = None if recipe.test is None else open_labelled(recipe.test, **like)
+    check_both_classes(data, "training")
+    like = (str(data.task), data.class_names)
+    test = None if recipe.test is None else open_labelled(recipe.test, *like)
     if recipe.val is not None:
-        train, val = data, open_labelled(recipe.val, **like)
+        train, val = data, open_labelled(recipe.val, *like)
     elif recipe.val_share > 0:
         rest, held_out = split(data, recipe.val_share, recipe.split_seed)
         if not len(rest) or not len(held_out):
