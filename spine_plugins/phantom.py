@@ -55,10 +55,10 @@ def draw(
 ) -> Phantom:
     """One phantom of `size` (height, width).
 
-    kinds: None draws a finding by chance; {"Osteophytes": 0.8} sets the severity; ["Osteophytes"] draws one above
-    the threshold; {} gives a spine without any lesion. The same seed with other kinds is the same patient, exposed
-    in the same way: a counterfactual twin. "Foraminal stenosis" shows from the side only; the front view shows
-    the narrow disc that comes with it.
+    kinds: None draws a finding by chance; {"Osteophytes": 0.8} sets the severity; ["Osteophytes"] draws one
+    above the threshold; {} gives a spine without any lesion. The same seed with other kinds is the same
+    patient, exposed in the same way: a counterfactual twin. "Foraminal stenosis" shows from the side only;
+    the front view shows the narrow disc that comes with it.
     difficulty: lesions look `severity / difficulty` strong, labels stay. confound: 0..1, see SeriesOptions.
     """
     SeriesOptions(size=size, difficulty=difficulty, confound=confound).checked()

@@ -1,4 +1,4 @@
-"""The lumbar spine as numbers: who the patient is, where each vertebra lies, and how one vertebra is outlined."""
+"""The lumbar spine as numbers: the patient, the place of each vertebra, and the outline of one."""
 
 from __future__ import annotations
 

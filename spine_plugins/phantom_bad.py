@@ -1,7 +1,8 @@
-"""One unusable file per way in which a DICOM file can be unusable, and the table of what a reader should say.
+"""One file per way in which a DICOM file can be unusable, and the table of what a reader should say.
 
-Left out are reasons that lie in the computer or in flags, not in a file: unreadable, decoder_missing, timeout,
-memory, worker_crash, checksum_mismatch, body_part_rejected, multi_label (eight classes only), forbidden_group.
+Left out are reasons that lie in the computer or in flags, not in a file: unreadable, decoder_missing,
+timeout, memory, worker_crash, checksum_mismatch, body_part_rejected, forbidden_group, inflate_limit (see
+below), not_in_subset, over_max_images, and multi_label, which only eight classes know.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from spine_plugins.phantom_codecs import PLAIN_SYNTAXES, RLE
 from spine_plugins.phantom_dicom import (
-    PLAIN_SYNTAXES,
-    RLE,
     Traits,
     annotation_rows,
     import_pydicom,
@@ -40,9 +40,9 @@ _BOMB_BYTES = 64 << 20
 def write_bad_files(out: Path, seed: int) -> None:
     """Fill `out/bad`, append the rows that these files need to train.csv, and write expected.csv.
 
-    expected.csv lists every file below `out`, for the tool's default limits and binary labels. The deflate bomb
-    grows to 64 MB, which is below the default --max-inflate of 512 MB: what stops it then is the image size that it
-    claims (20000x20000 is above --max-pixels). With --max-inflate=32 it is `inflate_limit`.
+    expected.csv lists every file below `out`, for the tool's default limits and binary labels. The deflate
+    bomb grows to 64 MB, which is below the default --max-inflate of 512 MB: what stops it then is the image
+    size that it claims (20000x20000 is above --max-pixels). With --max-inflate=32 it is `inflate_limit`.
     """
     folder = out / "bad"
     folder.mkdir()
@@ -252,7 +252,8 @@ _FILES: dict[str, tuple[Callable[[_Maker, str], bytes], str, str]] = {
     "corrupt_rle.dicom": (_with_frame(RLE, _rle_beyond_the_end), "failed", "decode_error"),
     "deflate_bomb.dicom": (_bomb, "excluded", "too_large"),
     "duplicate_pixels.dicom": (
-        lambda maker, name: _saved(maker.sound(name, pixels_of="a_original.dicom")), "excluded", "duplicate_pixels"
+        lambda maker, name: _saved(maker.sound(name, pixels_of="a_original.dicom")),
+        "excluded", "duplicate_pixels",
     ),
     "duplicate_sop.dicom": (_same_sop, "excluded", "duplicate_sop"),
     "geometry.dicom": (_with_frame(_JPEG, _jpeg_of_other_size), "failed", "geometry_mismatch"),

@@ -48,11 +48,11 @@ def _draw_organs(canvas: Canvas, spine: Spine, rng: np.random.Generator) -> None
 
 
 def _draw_gas(canvas: Canvas, spine: Spine, rng: np.random.Generator) -> None:
-    """Loops of bowel filled with gas: chains of soft lobes, joined by their maximum so that no overlap shows."""
+    """Loops of gas-filled bowel: chains of soft lobes, joined by their maximum so that no overlap shows."""
     for _ in range(rng.integers(2, 7)):
         cx = rng.uniform(-0.40, 0.40) if not spine.front else spine.front * rng.uniform(0.08, 0.38)
         cy = rng.uniform(0.12, 0.9)
-        heading, depth = rng.uniform(0, 2 * math.pi), rng.uniform(0.12, 0.42)
+        heading, depth = rng.uniform(0, 2 * math.pi), rng.uniform(0.08, 0.32)
         loop = np.zeros(canvas.sum.shape, np.float32)
         for _ in range(rng.integers(2, 9)):
             radius = rng.uniform(0.016, 0.036)
@@ -73,13 +73,13 @@ def draw_bones(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Ge
     mask = np.zeros(canvas.sum.shape, bool)
     for index, level in enumerate(spine.levels):
         patch, above_upper, below_lower = body_patch(canvas, level, spine.front)
-        compaction = 1 + 1.9 * level.crush / level.half_height
+        compaction = 1 + 2.4 * level.crush / level.half_height
         cover = canvas.cover(patch)
         canvas.sum[patch.window] += cover * (0.6 * level.density * compaction) * (1 + grain[patch.window])
         canvas.rim(patch, 0.28 * level.density, 0.0045, inset=0.003)
         for edge, name in ((above_upper, "upper"), (below_lower, "lower")):
-            thick = math.hypot(0.005 + 0.012 * level.sclerosis.get(name, 0), 0.6 * canvas.px)
-            amount = (0.2 + 0.5 * level.sclerosis.get(name, 0)) * level.density * 0.005 / min(thick, 0.01)
+            thick = math.hypot(0.005 + 0.018 * level.sclerosis.get(name, 0), 0.6 * canvas.px)
+            amount = (0.2 + 0.8 * level.sclerosis.get(name, 0)) * level.density * 0.005 / min(thick, 0.01)
             canvas.sum[patch.window] += amount * cover * np.exp(-((edge / thick) ** 2))
         mask[patch.window] |= patch.distance <= 0
         (_draw_arch_lateral if spine.front else _draw_arch_front)(canvas, spine, index)
@@ -111,7 +111,7 @@ def _draw_arch_front(canvas: Canvas, spine: Spine, index: int) -> None:
 
 
 def _draw_arch_lateral(canvas: Canvas, spine: Spine, index: int) -> None:
-    """Pedicle, articular pillar, spinous process and the dark foramen below the pedicle, seen from the side."""
+    """From the side: pedicle, articular pillar, spinous process and the dark foramen below the pedicle."""
     level = spine.levels[index]
     w, h, d, back = level.half_width, level.half_height, level.density, -spine.front
     canvas.fill(
@@ -146,7 +146,7 @@ def draw_foramen(canvas: Canvas, spine: Spine, index: int) -> None:
     canvas.fill(opening, -0.34 * d, 0.006)
     canvas.rim(opening, 0.14 * d, 0.004, inset=-0.003)
     if left < 1:  # bone grows into what was open
-        canvas.fill(foramen_patch(canvas, spine, index), 0.3 * d * (1 - left), 0.01)
+        canvas.fill(foramen_patch(canvas, spine, index), 0.55 * d * (1 - left), 0.01)
 
 
 def _draw_ribs(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Generator) -> None:

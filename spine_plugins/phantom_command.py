@@ -1,4 +1,4 @@
-"""`spinegan phantom`: draw synthetic spine radiographs as DICOM, as a training set, or as one contact sheet."""
+"""`spinegan phantom`: synthetic spine radiographs as DICOM, as a training set, or as one contact sheet."""
 
 from __future__ import annotations
 
@@ -44,8 +44,25 @@ from stylegan2ada.errors import UserError
 @click.option("--outlines", is_flag=True, help="Draw the outlines of the lesions into --sheet")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes  [default: all cores]")
 @click.option("--overwrite", is_flag=True, help="Replace an older result")
-def phantom(out, zip_path, sheet, n, seed, size, resolution, classes, difficulty, label_noise, confound, codecs,
-            with_bad, masks, outlines, workers, overwrite):  # fmt: skip
+def phantom(
+    out,
+    zip_path,
+    sheet,
+    n,
+    seed,
+    size,
+    resolution,
+    classes,
+    difficulty,
+    label_noise,
+    confound,
+    codecs,
+    with_bad,
+    masks,
+    outlines,
+    workers,
+    overwrite,
+) -> None:
     """Draw synthetic spine radiographs with known truth: labels, boxes, masks and factors.
 
     \b
@@ -58,21 +75,24 @@ def phantom(out, zip_path, sheet, n, seed, size, resolution, classes, difficulty
             raise UserError(
                 "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
             )
-        look = {"difficulty": difficulty, "confound": confound}
+        look = {"difficulty": difficulty, "confound": confound, "label_noise": label_noise}
+        look |= {"workers": workers, "overwrite": overwrite}
         if out is not None:
-            _write_tree(out, n, seed, _parse_size(size), codecs, with_bad, workers,
-                        label_noise=label_noise, with_masks=masks is not False, overwrite=overwrite, **look)  # fmt: skip
+            _write_tree(
+                out, n, seed, _parse_size(size), codecs, with_bad, with_masks=masks is not False, **look
+            )
         if zip_path is not None:
             from spine_plugins.phantom_dataset import side_file, write_dataset_zip
 
-            rows = write_dataset_zip(zip_path, n, seed, resolution, classes, label_noise=label_noise,
-                                     with_masks=bool(masks), workers=workers, overwrite=overwrite, **look)  # fmt: skip
+            rows = write_dataset_zip(zip_path, n, seed, resolution, classes, with_masks=bool(masks), **look)
             click.echo(f"{len(rows)} images of {resolution}x{resolution} in {zip_path}, {_balance(rows)}")
             click.echo(f"factors in {side_file(zip_path, 'factors.csv')}")
         if sheet is not None:
             from spine_plugins.phantom_dataset import contact_sheet
 
-            contact_sheet(seed, _parse_size(size), outlines=outlines, **look).save(sheet, format="PNG")
+            contact_sheet(
+                seed, _parse_size(size), outlines=outlines, difficulty=difficulty, confound=confound
+            ).save(sheet, format="PNG")
             click.echo(f"contact sheet in {sheet}")
     except UserError as error:
         failure = click.ClickException(str(error))
@@ -80,12 +100,13 @@ def phantom(out, zip_path, sheet, n, seed, size, resolution, classes, difficulty
         raise failure from error
 
 
-def _write_tree(out, n, seed, size, codecs, with_bad, workers, **options) -> None:
-    from spine_plugins.phantom_dicom import missing_codecs, write_dicom_tree
+def _write_tree(out, n, seed, size, codecs, with_bad, **options) -> None:
+    from spine_plugins.phantom_codecs import missing_codecs
+    from spine_plugins.phantom_dicom import write_dicom_tree
 
     for line in missing_codecs() if codecs else []:
         click.echo(line)
-    rows = write_dicom_tree(out, n, seed, size, codecs, with_bad, workers=workers, **options)
+    rows = write_dicom_tree(out, n, seed, size, codecs, with_bad, **options)
     click.echo(f"{len(rows)} DICOM files in {out}, {_balance(rows)}")
     if with_bad:
         click.echo(

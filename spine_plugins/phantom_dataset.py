@@ -55,7 +55,7 @@ def write_dataset_zip(
     workers: int | None = 1,
     overwrite: bool = False,
 ) -> list[dict[str, object]]:
-    """Write `n` square grey images with labels, groups and recipe; returns the rows of `X_factors.csv` beside it.
+    """Write `n` square grey images with labels and groups; returns the rows of `X_factors.csv` beside it.
 
     classes "spine8" draws at most one reported kind per image, as the eight-class labels demand.
     with_masks adds `X_masks.zip`: under the same names, one bit per structure (see pack_masks).

@@ -1,4 +1,4 @@
-"""Phantoms as a folder of DICOM files laid out like VinDr-SpineXR, with the variety that real archives have."""
+"""Phantoms as DICOM files laid out like VinDr-SpineXR, with the variety that real archives have."""
 
 from __future__ import annotations
 
@@ -12,21 +12,12 @@ from typing import Any
 import numpy as np
 
 from spine_plugins import phantom_series as series
+from spine_plugins.phantom_codecs import JPEG_EXTENDED, put_pixels, syntaxes
 from spine_plugins.phantom_series import NORMAL, SeriesOptions, Sheet
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import save_png
 from stylegan2ada.progress import Progress
 
-PLAIN_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
-RLE = "1.2.840.10008.1.2.5"
-JPEG_EXTENDED, JPEG_LOSSLESS, HTJ2K = (
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.201",
-)
-JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
-_ENCODERS = {RLE: "pydicom", JPEG_LS: "pyjpegls", JPEG_2000: "pylibjpeg"}  # pydicom's name of the encoder
-BIG_ENDIAN = PLAIN_SYNTAXES[2]
 ANNOTATION_COLUMNS = (
     "study_id",
     "series_id",
@@ -120,8 +111,9 @@ def write_dicom_tree(
 ) -> list[dict[str, object]]:
     """Write `n` phantoms below `out`: train_images/, test_images/, annotations/, masks/, factors.csv.
 
-    codecs adds compressed syntaxes (those that the installed packages can write), with_bad a folder of unusable
-    files and expected.csv: path, status and reason of every file below `out`, for the tool's default limits.
+    codecs adds compressed syntaxes (those that the installed packages can write), with_bad a folder of
+    unusable files and expected.csv: path, status and reason of every file below `out`, for the tool's
+    default limits.
     Returns the rows of factors.csv.
     """
     import_pydicom()
@@ -158,45 +150,6 @@ def import_pydicom() -> Any:
     except ImportError as error:
         raise MissingError("writing DICOM phantoms needs pydicom; pip install 'spinegan[dicom]'") from error
     return pydicom
-
-
-def syntaxes(codecs: bool) -> tuple[str, ...]:
-    """The transfer syntaxes that can be written here."""
-    if not codecs:
-        return (*PLAIN_SYNTAXES, RLE)
-    return (*PLAIN_SYNTAXES, RLE, *(uid for uid in COMPRESSED if can_write(uid)))
-
-
-COMPRESSED = {
-    JPEG_2000: ("JPEG 2000 lossless", "pylibjpeg-openjpeg"),
-    JPEG_LS: ("JPEG-LS lossless", "pyjpegls"),
-    JPEG_LOSSLESS: ("JPEG lossless", "imagecodecs"),
-    HTJ2K: ("HTJ2K lossless", "imagecodecs"),
-    JPEG_EXTENDED: ("JPEG extended 12 bit", "imagecodecs"),
-}
-
-
-def can_write(uid: str) -> bool:
-    """True if the package that encodes this syntax is installed."""
-    if uid in _ENCODERS:
-        from pydicom.pixels import get_encoder
-
-        return _ENCODERS[uid] in get_encoder(uid).available_plugins
-    try:
-        import imagecodecs
-    except ImportError:
-        return False
-    codec = {JPEG_LOSSLESS: "LJPEG", HTJ2K: "HTJ2K", JPEG_EXTENDED: "JPEG8"}[uid]
-    return bool(getattr(imagecodecs, codec).available)
-
-
-def missing_codecs() -> list[str]:
-    """One line per syntax that --codecs has to leave out here."""
-    return [
-        f"{name} left out; pip install {package}"
-        for uid, (name, package) in COMPRESSED.items()
-        if not can_write(uid)
-    ]
 
 
 def make_file(pixels: np.ndarray, traits: Traits, ids: dict[str, str], view: str = "AP") -> Any:
@@ -239,37 +192,6 @@ def make_file(pixels: np.ndarray, traits: Traits, ids: dict[str, str], view: str
     return ds
 
 
-def put_pixels(ds: Any, pixels: np.ndarray) -> None:
-    """Set the pixel data as the file's transfer syntax wants them."""
-    uid = str(ds.file_meta.TransferSyntaxUID)
-    if uid in PLAIN_SYNTAXES:
-        data = (pixels.astype(">u2") if uid == BIG_ENDIAN and pixels.itemsize == 2 else pixels).tobytes()
-        ds.PixelData = data + b"\0" * (len(data) % 2)
-        ds["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
-        return
-    if uid in _ENCODERS:
-        ds.compress(
-            uid, np.ascontiguousarray(pixels), encoding_plugin=_ENCODERS[uid], generate_instance_uid=False
-        )
-        return
-    from pydicom.encaps import encapsulate
-
-    ds.PixelData = encapsulate([_encode(uid, pixels)])
-    ds["PixelData"].VR = "OB"
-    if uid == JPEG_EXTENDED:
-        ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
-
-
-def _encode(uid: str, pixels: np.ndarray) -> bytes:
-    import imagecodecs
-
-    if uid == JPEG_LOSSLESS:
-        return imagecodecs.ljpeg_encode(pixels)
-    if uid == HTJ2K:
-        return imagecodecs.htj2k_encode(pixels, reversible=True)
-    return imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=12)
-
-
 @dataclass(frozen=True)
 class _StudyWriter:
     """Writes the files of one study; plain values in and out, so that any process can do it."""
@@ -298,22 +220,20 @@ class _StudyWriter:
         ds.save_as(path, enforce_file_format=True)
         if self.with_masks:
             save_png(series.pack_masks(sheet.phantom.masks), Path(self.out, "masks", f"{image_id}.png"))
-        meta = {
+        who = {
             "patient_id": sheet.patient,
             "image_id": image_id,
             "series_id": series_id,
             "study_id": sheet.study,
+        }
+        meta = dict.fromkeys(META_COLUMNS, "") | who
+        meta |= {
             "image_type": "DERIVED",
             "image_height": ds.Rows,
             "image_width": ds.Columns,
             "body_part": "LSPINE",
-            "patient_sex": "O",
-            "patient_age": "",
-            "modality": "DX" if traits.has_modality else "",
-            "protocol": "",
-            "station_name": "",
-            "file_size": path.stat().st_size,
         }
+        meta |= {"patient_sex": "O", "modality": ds.get("Modality", ""), "file_size": path.stat().st_size}
         return {
             "split": sheet.split,
             "factors": sheet.row(name),

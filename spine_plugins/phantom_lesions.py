@@ -68,7 +68,7 @@ def plan_lesions(rng: np.random.Generator, abnormal: bool, *, allow_several: boo
 def draw_reported(rng: np.random.Generator, kind: str, severity: float | None = None) -> list[Lesion]:
     """Lesions of a kind at different levels; the worst has the given severity, or one above the threshold."""
     worst = (
-        severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(1.8, 1.2)
+        severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(2.2, 1.1)
     )
     names = rng.permutation(LUMBAR)[: rng.integers(1, _MOST[kind] + 1)]
     shares = [1.0] + [rng.uniform(0.5, 1.0) for _ in names[1:]]
@@ -82,7 +82,7 @@ def _draw_lesion(rng: np.random.Generator, kind: str, severity: float, level: st
 
 
 def seen_from(lesions: list[Lesion], view: str) -> list[Lesion]:
-    """The lesions as one view shows them: a narrow foramen is invisible from the front, its narrow disc is not."""
+    """The lesions as one view shows them: from the front, a narrow foramen is seen as its narrow disc."""
     if view == "lateral":
         return list(lesions)
     swapped = []
@@ -113,7 +113,7 @@ def deform(spine: Spine, lesion: Lesion, strength: float) -> None:
     index = spine.index(lesion.level)
     level = spine.levels[index]
     if lesion.kind == "Disc space narrowing":
-        loss = level.gap * min(0.85 * strength, 0.9)
+        loss = level.gap * min(0.95 * strength, 0.92)
         level.bottom += loss / 2 if index else loss  # the sacrum stays, so L5 takes all of it
         _add_sclerosis(level.sclerosis, "lower", strength)
         if index:
@@ -121,10 +121,10 @@ def deform(spine: Spine, lesion: Lesion, strength: float) -> None:
             below.top += loss / 2
             _add_sclerosis(below.sclerosis, "upper", strength)
     elif lesion.kind == "Vertebral collapse":
-        level.crush = max(level.crush, 0.62 * strength * (level.top + level.bottom))
+        level.crush = max(level.crush, 0.68 * strength * (level.top + level.bottom))
         level.wedge = 0.75 if spine.front else 0.0
     elif lesion.kind == "Spondylolysthesis":
-        shift = 0.8 * strength * level.half_width * (spine.front or lesion.side)
+        shift = 0.9 * strength * level.half_width * (spine.front or lesion.side)
         level.cx, level.cy = level.at(shift, 0.0)
         above = spine.levels[index + 1] if index + 1 < len(spine.levels) else level
         if (
@@ -175,11 +175,11 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
         corners.append((below, side, -below.top, -1))
     if lesion.shape[1] < 0.35 * strength:
         corners.append((level, -side, level.bottom - level.concave * 0.1, 1))
-    reach = (0.006 + 0.044 * strength) * spine.scale
+    reach = (0.006 + 0.05 * strength) * spine.scale
     patches = []
     for bone, at_side, v, towards in corners:
         u = at_side * bone.half_width * 0.93
-        root, thick = bone.at(u, v - towards * 0.010), 0.007 + 0.009 * strength
+        root, thick = bone.at(u, v - towards * 0.010), 0.007 + 0.012 * strength
         knee = bone.at(u + at_side * reach * (0.75 + 0.3 * lesion.shape[2]), v + towards * 0.002)
         tip = bone.at(u + at_side * reach * (0.95 + 0.3 * lesion.shape[2]), v + towards * 0.45 * reach)
         for start, end, r0, r1 in (
@@ -187,7 +187,7 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
             (knee, tip, thick * 0.75, thick * 0.35),
         ):
             patch = canvas.capsule(start, end, r0, r1)
-            canvas.fill(patch, (0.2 + 0.75 * strength) * bony)
+            canvas.fill(patch, (0.3 + 1.0 * strength) * bony)
             canvas.rim(patch, 0.16 * bony * strength, 0.003)
             patches.append(patch)
     return patches
@@ -231,7 +231,7 @@ def _draw_dense_spot(canvas: Canvas, spine: Spine, lesion: Lesion, strength: flo
     cx, cy = level.at((a - 0.5) * 1.1 * level.half_width, (b - 0.5) * 0.9 * level.half_height)
     radius = (0.012 + 0.026 * strength) * spine.scale
     patch = canvas.ellipse(cx, cy, radius * (0.8 + 0.5 * c), radius * (0.8 + 0.3 * d), a * math.pi)
-    canvas.fill(patch, (0.25 + 1.0 * strength) * level.density, 0.012)
+    canvas.fill(patch, (0.3 + 1.3 * strength) * level.density, 0.012)
     return [patch]
 
 
@@ -247,7 +247,7 @@ def _draw_crack(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
         [level.at(a * w, slope * a + z + (lesion.shape[0] - 0.5) * 0.6 * h) for a, z in zip(u, zigzag)]
     )
     patch = canvas.path(line, 0.0035 + 0.006 * strength)
-    canvas.fill(patch, -(0.2 + 0.5 * strength) * level.density, 0.003)
+    canvas.fill(patch, -(0.2 + 0.7 * strength) * level.density, 0.003)
     canvas.rim(patch, (0.1 + 0.3 * strength) * level.density, 0.004, inset=-0.005)
     return [patch]
 
@@ -260,8 +260,8 @@ def _draw_foreign_body(canvas: Canvas, spine: Spine, lesion: Lesion, strength: f
         (spine.front or lesion.side) * beside * level.half_width,
         (lesion.shape[1] - 0.5) * 2 * level.half_height,
     )
-    radius = (0.007 + 0.018 * strength) * spine.scale
+    radius = (0.008 + 0.022 * strength) * spine.scale
     patch = canvas.ellipse(cx, cy, radius, radius * (0.5 + 0.5 * lesion.shape[2]), lesion.shape[3] * math.pi)
     cover = canvas.cover(patch, 0.002)
-    canvas.sum[patch.window] += (0.5 + 1.6 * strength) * cover
+    canvas.sum[patch.window] += (0.6 + 2.0 * strength) * cover
     return [patch]

@@ -106,8 +106,8 @@ def check_size(size: tuple[int, int]) -> None:
     height, width = size
     if height < 32 or not 0.6 * height <= width <= 1.5 * height:
         raise UserError(
-            f"a phantom of {height}x{width} (height x width) cannot be drawn; give at least 32 rows and a width "
-            "between 0.6 and 1.5 of the height"
+            f"a phantom of {height}x{width} (height x width) cannot be drawn; give at least 32 rows "
+            "and a width between 0.6 and 1.5 of the height"
         )
 
 
@@ -136,10 +136,10 @@ def sheets_of_study(options: SeriesOptions, number: int, first: int, count: int)
 def run_over_studies(
     work: Callable[[SeriesOptions, int, int, int], T], options: SeriesOptions, n: int, workers: int | None
 ) -> Iterator[tuple[int, T]]:
-    """work(options, study, first index, count) for enough studies to give n images, results in order with their counts.
+    """(count, work(options, study, first index, count)) for as many studies as give n images, in order.
 
-    `workers` > 1 starts fresh processes (a script that asks for them needs the usual `if __name__ == "__main__"`);
-    None takes every core. The results do not depend on it.
+    `workers` > 1 starts fresh processes (a script that asks for them needs the usual
+    `if __name__ == "__main__"`); None takes every core. The results do not depend on it.
     """
     if n < 1:
         raise UserError(f"{n} phantoms were asked for; give at least 1")

@@ -1,4 +1,4 @@
-"""Analytic shapes with soft edges on a small canvas: every size is in image heights, so 64 px and 512 px look alike."""
+"""Analytic shapes with soft edges; every size is in image heights, so that 64 px and 512 px look alike."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Canvas:
         return cover
 
     def rim(self, patch: Patch, amount: float, thickness: float, *, inset: float = 0.0) -> None:
-        """Add a bright line along the outline; a line thinner than a pixel gets fainter, not wider than needed."""
+        """Add a bright line along the outline; one thinner than a pixel gets fainter instead of thinner."""
         spread = math.hypot(thickness, 0.6 * self.px)
         profile = np.exp(-(((patch.distance + inset) / spread) ** 2))
         self.sum[patch.window] += (amount * thickness / spread) * profile
@@ -132,7 +132,7 @@ class Canvas:
 
 
 def texture(canvas: Canvas, coarse: np.ndarray) -> np.ndarray:
-    """Smooth field [H, W] from coarse noise [k, k] by cubic B-splines; pixels too large for a cell average it."""
+    """Smooth field [H, W] from coarse noise [k, k] by cubic B-splines."""
     across = _spline_basis(canvas.width, 1.5 * canvas.height, coarse.shape[1])
     down = _spline_basis(canvas.height, canvas.height, coarse.shape[0])
     return (down @ coarse.astype(np.float32)) @ across.T

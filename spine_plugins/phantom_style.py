@@ -1,4 +1,4 @@
-"""From attenuation to a film: exposure, scatter, noise, the vendor's processing, collimation and the side marker."""
+"""From attenuation to a film: exposure, scatter, noise, the vendor's look, collimation, side marker."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def draw_factors(rng: np.random.Generator, style: int, abnormal: bool, confound:
     has_marker = abnormal if tied[0] else marker
     return Factors(
         style=style,
-        exposure=rng.normal(0, 0.05),
-        tilt=(rng.normal(0, 0.07), rng.normal(0, 0.07)),
+        exposure=rng.normal(0, 0.04),
+        tilt=(rng.normal(0, 0.05), rng.normal(0, 0.05)),
         marker=("L" if rng.random() < 0.5 else "R") if has_marker else "none",
         marker_place=(rng.random(), rng.random(), rng.uniform(0.8, 1.3)),
         collimation=bool(abnormal if tied[1] else collimation),
@@ -60,7 +60,7 @@ def draw_factors(rng: np.random.Generator, style: int, abnormal: bool, confound:
 
 
 def draw_style(rng: np.random.Generator, abnormal: bool, confound: float) -> int:
-    """Vendor of a study; a confound sends abnormal studies to the first two vendors, normal ones to the others."""
+    """Vendor of a study; a confound sends abnormal studies to the first two vendors, others elsewhere."""
     tied, index = rng.random() < confound, int(rng.integers(4))
     return index % 2 + (0 if abnormal else 2) if tied else index
 
@@ -76,7 +76,7 @@ def expose(canvas: Canvas, factors: Factors, rng: np.random.Generator) -> np.nda
     light += (
         0.10 * _wide_blur(light) + 0.004
     )  # scatter veils the dense parts; a dark current keeps the log finite
-    # Fewer photons reach a smaller pixel, so the grain grows with the resolution and area averaging undoes it.
+    # Fewer photons reach a smaller pixel: the grain grows with the resolution, area averaging undoes it.
     grain = vendor.noise * (height / 256) * rng.standard_normal(light.shape, dtype=np.float32)
     light *= np.clip(1 + grain * np.sqrt(0.12 / (light + 0.012)), 0.2, 3)
     if vendor.blur * height > 0.25:

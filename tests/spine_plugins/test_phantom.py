@@ -1,4 +1,4 @@
-"""The phantom draws what it says: the same thing twice, labels from severities, lesions where their masks are."""
+"""The phantom draws what it says: labels from severities, lesions where their masks are."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_sizes_look_alike():
 
 
 def test_masks_survive_packing():
-    drawn = phantom.draw(8, SIZE, "lateral", {kind: 0.9 for kind in phantom.KINDS})
+    drawn = phantom.draw(8, SIZE, "lateral", dict.fromkeys(phantom.KINDS, 0.9))
     back = phantom.unpack_masks(phantom.pack_masks(drawn.masks))
     assert set(back) == {"vertebrae", *phantom.KINDS}
     assert all(np.array_equal(back[name], drawn.masks[name]) for name in back)

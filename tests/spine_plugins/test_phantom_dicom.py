@@ -1,4 +1,4 @@
-"""The DICOM tree: every file holds the pixels that were drawn, in many storage forms, beside true annotations."""
+"""The DICOM tree: the pixels that were drawn, in many storage forms, beside true annotations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.pixels import pixel_array
 
-from spine_plugins import phantom, phantom_dicom
+from spine_plugins import phantom, phantom_codecs, phantom_dicom
 from spine_plugins.phantom_series import SeriesOptions, hashed, sheets_of_study
 from stylegan2ada.errors import UserError
 
@@ -46,7 +46,7 @@ def tree(tmp_path_factory):
 def test_every_file_reads_back_as_drawn(tree):
     seen = {"syntax": set(), "bits": set(), "pi": set(), "slope": set()}
     for sheet in _drawn(30):
-        traits = phantom_dicom.traits_of(sheet.index, phantom_dicom.syntaxes(False))
+        traits = phantom_dicom.traits_of(sheet.index, phantom_codecs.syntaxes(False))
         name = hashed(f"phantom image 0 {sheet.index}")
         path = next(tree.glob(f"*_images/{name}.dicom"))
         ds = pydicom.dcmread(path)
@@ -56,7 +56,7 @@ def test_every_file_reads_back_as_drawn(tree):
         seen["bits"].add(ds.BitsStored)
         seen["pi"].add(ds.PhotometricInterpretation)
         seen["slope"].add(float(ds.RescaleSlope))
-    assert seen["syntax"] == {*phantom_dicom.PLAIN_SYNTAXES, phantom_dicom.RLE}
+    assert seen["syntax"] == {*phantom_codecs.PLAIN_SYNTAXES, phantom_codecs.RLE}
     assert seen["bits"] == {8, 10, 12, 14, 16}
     assert seen["pi"] == {"MONOCHROME1", "MONOCHROME2"}
     assert len(seen["slope"]) == 3
@@ -64,7 +64,7 @@ def test_every_file_reads_back_as_drawn(tree):
 
 def test_inverted_files_are_the_negative():
     image = phantom.draw(3, SIZE).image
-    traits = phantom_dicom.traits_of(0, phantom_dicom.PLAIN_SYNTAXES)
+    traits = phantom_dicom.traits_of(0, phantom_codecs.PLAIN_SYNTAXES)
     from dataclasses import replace
 
     plain, inverted = (
@@ -116,15 +116,15 @@ def test_same_seed_same_bytes(tree, tmp_path):
 def test_compressed_syntaxes_read_back(tmp_path):
     """All but 12-bit JPEG are lossless; that one is read only where a decoder is registered."""
     image = phantom.draw(4, SIZE).image
-    syntaxes = phantom_dicom.syntaxes(True)
-    assert len(syntaxes) == 5 + len(phantom_dicom.COMPRESSED) - len(phantom_dicom.missing_codecs())
+    syntaxes = phantom_codecs.syntaxes(True)
+    assert len(syntaxes) == 5 + len(phantom_codecs.COMPRESSED) - len(phantom_codecs.missing_codecs())
     for index, uid in enumerate(syntaxes):
         traits = phantom_dicom.traits_of(index, syntaxes)
         pixels = phantom_dicom.stored_pixels(image, traits)
         ids = {"image": uid, "study": "s", "series": "r", "patient": "p", "name": "Phantom^1"}
         phantom_dicom.make_file(pixels, traits, ids).save_as(tmp_path / "x.dicom", enforce_file_format=True)
         ds = pydicom.dcmread(tmp_path / "x.dicom")
-        if uid == phantom_dicom.JPEG_EXTENDED:
+        if uid == phantom_codecs.JPEG_EXTENDED:
             imagecodecs = pytest.importorskip("imagecodecs")
             frame = next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
             assert np.abs(imagecodecs.jpeg8_decode(frame).astype(int) - pixels).max() < 80  # lossy, of 4095
@@ -133,7 +133,7 @@ def test_compressed_syntaxes_read_back(tmp_path):
 
 
 def test_bad_files_are_what_expected_says(tmp_path):
-    """Every file below the folder has its line; the converter's own test compares the lines with its report."""
+    """Every file below the folder has its line; a slow test compares them with the converter."""
     out = tmp_path / "raw"
     phantom.write_dicom_tree(out, 3, size=SIZE, with_bad=True)
     rows = _table(out / "expected.csv")

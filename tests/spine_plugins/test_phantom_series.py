@@ -1,4 +1,4 @@
-"""Series of phantoms: the training set, its factors, reader noise and confounds, whatever the number of workers."""
+"""Series of phantoms: the training set, its factors, reader noise and confounds, by any number of workers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_workers_do_not_change_a_byte(tmp_path):
 
 
 def test_mix_of_findings():
-    """Half of the plans are normal, about 15 % have two or more kinds; an oracle of severities tells them apart."""
+    """Half are normal, about 15 % have two or more kinds; an oracle of severities tells the classes apart."""
     worst, labels, counts = [], [], []
     for number in range(1500):
         rng = np.random.default_rng(study_seed(0, number))
@@ -108,7 +108,7 @@ def test_mix_of_findings():
     ("confound", "low", "high"), [(0.0, -0.1, 0.1), (0.5, 0.4, 0.6), (1.0, 0.999, 1.001)]
 )
 def test_confound_is_the_correlation_of_nuisance_and_class(confound, low, high):
-    """A fair coin replaced by the class with probability c correlates by about c; a rarer coin somewhat less."""
+    """A coin that is replaced by the class with probability c correlates with the class by about c."""
     labels, early_vendor, marker, collimation = [], [], [], []
     for number in range(1000):
         study = make_study(study_seed(7, number), confound=confound)
