@@ -87,8 +87,8 @@ class TrainConfig:
     """Everything that a run needs to know; the first block has upstream's names, defaults and meaning."""
 
     num_gpus: int
-    image_snapshot_ticks: int
-    network_snapshot_ticks: int
+    image_snapshot_ticks: int | None  # None: no pictures
+    network_snapshot_ticks: int | None  # None: no networks
     metrics: list[str]
     random_seed: int
     training_set_kwargs: dict[str, Any]

@@ -52,7 +52,7 @@ class _Refused(click.ClickException):
 
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code
+        self.exit_code = error.exit_code  # type: ignore[misc]
         self.is_failure = not isinstance(error, StoppedOnRequest)
 
     def show(self, file: Any = None) -> None:

@@ -243,7 +243,13 @@ def open_source(config: TrainConfig, dataset: Dataset, device: torch.device) -> 
     )
     seed = (config.random_seed * config.num_gpus + processes.rank()) % 2**32
     return DatasetSource(
-        dataset, batches, batch_size=share, z_dim=config.G_kwargs["z_dim"], device=device, seed=seed
+        dataset,
+        batches,
+        batch_size=share,
+        z_dim=config.G_kwargs["z_dim"],
+        device=device,
+        seed=seed,
+        is_balanced=config.sampler == "balanced",
     )
 
 

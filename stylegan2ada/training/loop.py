@@ -71,8 +71,9 @@ def _train(run: Run, state: dict[str, Any] | None) -> None:
     log = RunLog(run.run_dir, continues_at=run.cur_nimg // 1000 if state else None)
     try:
         if state is None:
-            snapshots.save_reals(run)
-            snapshots.save_fakes(run, "fakes_init")
+            if run.config.image_snapshot_ticks is not None:
+                snapshots.save_reals(run)
+                snapshots.save_fakes(run, "fakes_init")
             announce_cost(run)
             processes.on_rank0(lambda: update_extra(run.run_dir, card=run.card))
         if run.is_done:
@@ -90,12 +91,9 @@ def _run_ticks(run: Run, log: RunLog, clock: Clock) -> None:
     state_sec = None if run.config.state_minutes is None else run.config.state_minutes * 60
     while not run.is_done:
         step(run, timer)
+        tick_end_nimg = run.tick_start_nimg + run.config.kimg_per_tick * 1000
         has_saved = False
-        if (
-            run.is_done
-            or run.tick == 0
-            or run.cur_nimg >= run.tick_start_nimg + run.config.kimg_per_tick * 1000
-        ):
+        if run.is_done or run.tick == 0 or run.cur_nimg >= tick_end_nimg:
             has_saved = finish_tick(run, log, clock, timer)
         # Ranks agree on what comes next, or one would wait for the others for ever.
         is_late = state_sec is not None and clock.since_save_sec() >= state_sec

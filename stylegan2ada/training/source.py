@@ -43,6 +43,7 @@ class DatasetSource:
         z_dim: int,
         device: torch.device,
         seed: int,  # of the labels that fakes are made for
+        is_balanced: bool = False,  # classes of fakes as even as a balanced sampler makes those of images
     ) -> None:
         self.dataset = dataset
         self.batches = batches
@@ -51,6 +52,8 @@ class DatasetSource:
         self.device = device
         self.wait_sec = 0.0
         self._labels = np.random.RandomState(seed)
+        # D compares images and fakes given a label; both must have the same share of each class.
+        self._classes = np.unique(dataset.get_labels(), axis=0) if is_balanced else None
 
     def reals(self) -> tuple[torch.Tensor, torch.Tensor]:
         begin = time.perf_counter()
@@ -60,8 +63,11 @@ class DatasetSource:
 
     def latents(self, phase: str) -> tuple[torch.Tensor, torch.Tensor]:
         z = torch.randn([self.batch_size, self.z_dim], device=self.device)
-        labels = torch.from_numpy(self.dataset.draw_labels(self.batch_size, self._labels))
-        return z, labels.to(self.device, non_blocking=True)
+        if self._classes is None:
+            labels = self.dataset.draw_labels(self.batch_size, self._labels)
+        else:
+            labels = self._classes[self._labels.randint(len(self._classes), size=self.batch_size)]
+        return z, torch.from_numpy(labels).to(self.device, non_blocking=True)
 
     def state_dict(self) -> dict[str, Any]:
         _, keys, spot, *_ = self._labels.get_state()

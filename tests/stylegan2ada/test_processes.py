@@ -174,7 +174,7 @@ class StartFrom(Hook):
 def comparable_config(data: Path, num_gpus: int) -> TrainConfig:
     """Nothing that looks at a share of the batch as the whole: no minibatch-stddev, no path length."""
     config = toy_config(
-        data, total_kimg=0.08, kimg_per_tick=0.04, image_snapshot_ticks=None, augment_kwargs=None
+        data, total_kimg=0.08, kimg_per_tick=0.04, augment_kwargs=None
     )
     return replace(
         config,

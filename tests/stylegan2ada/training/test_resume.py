@@ -56,7 +56,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory):
     """A run that nobody interrupts: ADA moves, style mixing and random noise on, both kinds of snapshots."""
-    config = toy_config(data, ada_kimg=0.1, ada_target=-1.0, total_kimg=0.08, kimg_per_tick=0.024)
+    config = toy_config(
+        data, ada_kimg=0.1, ada_target=-1.0, total_kimg=0.08, kimg_per_tick=0.024, image_snapshot_ticks=2
+    )
     run_dir = toy_run_dir(tmp_path_factory.mktemp("whole") / "run", config)
     hook = StopAfter(None)
     return config, run_dir, train(config, run_dir, device=CPU, hooks=Hooks([hook])), hook

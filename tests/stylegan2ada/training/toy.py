@@ -36,7 +36,7 @@ def toy_config(data: Path, **changes: Any) -> TrainConfig:
         data=str(data),
         cond=cond,
         batch=8,
-        batch_gpu=4,
+        batch_gpu=8,
         cbase=64,
         cmax=8,
         metrics=(),
@@ -46,10 +46,12 @@ def toy_config(data: Path, **changes: Any) -> TrainConfig:
     )
     config = resolve(options, ImageFolderDataset(data, use_labels=cond).info())
     small = {
-        "G_kwargs": config.G_kwargs | {"z_dim": 8, "w_dim": 8},
+        "G_kwargs": config.G_kwargs | {"z_dim": 8, "w_dim": 8, "mapping_kwargs": {"num_layers": 1}},
+        "D_kwargs": config.D_kwargs | {"mapping_kwargs": {"num_layers": 1}},
+        "augment_kwargs": {"xflip": 1, "scale": 1, "brightness": 1, "noise": 1},
         "total_kimg": 0.16,
         "kimg_per_tick": 0.04,
-        "image_snapshot_ticks": 2,
+        "image_snapshot_ticks": None,
         "network_snapshot_ticks": 2,
     }
     return replace(config, **(small | changes))
