@@ -1,0 +1,124 @@
+"""calc_metrics through its command line: networks, whole runs, pairs of image sets, and what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from stylegan2ada import calc_metrics
+from stylegan2ada.checkpoints import save_network
+from stylegan2ada.metrics import registry
+from stylegan2ada.metrics.precision_recall import precision_recall
+from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+from tests.stylegan2ada.metrics.conftest import write_images
+
+WIDTHS = {"channel_base": 64, "channel_max": 4}
+
+
+@pytest.fixture(autouse=True)
+def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("SPINEGAN_DETECTORS", raising=False)
+    small = {
+        "fid1k_tiny": registry._fid(None, 24),
+        "pr1k3_tiny": registry._neighbours(None, 24, 3, precision_recall),
+    }
+    for name, compute in small.items():
+        monkeypatch.setitem(
+            registry.METRICS, name, dataclasses.replace(registry.METRICS[name], compute=compute)
+        )
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A run folder with two snapshots that know what they were trained on."""
+    data = write_images(tmp_path / "real.zip", 30, seed=1)
+    folder = tmp_path / "00000-run"
+    folder.mkdir()
+    (folder / "training_options.json").write_text("{}")
+    for kimg in (0, 4):
+        torch.manual_seed(kimg)
+        G = Generator(z_dim=4, c_dim=2, w_dim=4, img_resolution=16, img_channels=1, synthesis_kwargs=WIDTHS)
+        D = Discriminator(c_dim=2, img_resolution=16, img_channels=1, **WIDTHS)
+        kwargs = {
+            "class_name": "training.dataset.ImageFolderDataset",
+            "path": str(data),
+            "use_labels": True,
+            "max_size": 30,
+            "xflip": False,
+            "resolution": 16,
+        }
+        networks = {"training_set_kwargs": kwargs, "G": G, "D": D, "G_ema": G, "augment_pipe": None}
+        save_network(networks, folder / f"network-snapshot-{kimg:06d}.pkl")
+    return folder
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(calc_metrics.main, [str(arg) for arg in args])
+
+
+def records(output: str) -> list[dict]:
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def test_a_snapshot_is_measured_on_its_own_data_and_noted_in_its_run(run_dir: Path) -> None:
+    result = run(f"--network={run_dir}/network-snapshot-000004.pkl", "--metrics=fid1k_tiny,pr1k3_tiny")
+    assert result.exit_code == 0, result.output
+    (fid, pr) = records(result.output)
+    assert fid["snapshot_pkl"] == "network-snapshot-000004.pkl"
+    assert set(pr["results"]) == {"pr1k3_tiny_precision", "pr1k3_tiny_recall"}
+    assert (fid["num_real"], fid["num_fake"]) == (30, 24)
+    kept = json.loads((run_dir / "metric-fid1k_tiny.jsonl").read_text())
+    assert kept["results"] == fid["results"]
+    assert "compare it with nothing else" in result.output
+
+
+def test_a_whole_run_is_measured_in_order(run_dir: Path) -> None:
+    result = run(f"--network={run_dir}", "--metrics=fid1k_tiny", "--verbose=false")
+    assert [record["snapshot_pkl"] for record in records(result.output)] == [
+        "network-snapshot-000000.pkl",
+        "network-snapshot-000004.pkl",
+    ]
+    values = [record["results"]["fid1k_tiny"] for record in records(result.output)]
+    assert values[0] != values[1]
+
+
+def test_two_sets_of_images(tmp_path: Path, run_dir: Path) -> None:
+    fakes = write_images(tmp_path / "fake.zip", 24, seed=2)
+    result = run(f"--fakes={fakes}", f"--data={tmp_path}/real.zip", "--metrics=fid1k_tiny")
+    (record,) = records(result.output)
+    assert record["fake_fingerprint"] != record["real_fingerprint"]
+    assert record["snapshot_pkl"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "words", "code"),
+    [
+        (["--metrics=fid10k"], "fid10k is not known; choose from fid50k_full", 2),
+        (["--metrics=fid50k_full"], "spinegan detectors fetch inception", 3),
+        (["--metrics=fid50k_full", "--detector", "inception=nowhere.pt"], "there is no such file", 3),
+        (["--gpus=0"], "give at least 1", 2),
+        (["--metrics=fid1k_tiny", "--data=nowhere.zip"], "nowhere.zip does not exist", 2),
+        (["--fakes=x.zip"], "either --network or --fakes", 2),
+    ],
+)
+def test_what_cannot_work_says_why(flags: list[str], words: str, code: int, run_dir: Path) -> None:
+    result = run(f"--network={run_dir}", *flags)
+    assert result.exit_code == code, result.output
+    assert words in result.output.replace("\n", " ")
+
+
+def test_a_network_without_memory_of_its_data_asks_for_it(tmp_path: Path) -> None:
+    G = Generator(z_dim=4, c_dim=0, w_dim=4, img_resolution=16, img_channels=1, synthesis_kwargs=WIDTHS)
+    D = Discriminator(c_dim=0, img_resolution=16, img_channels=1, **WIDTHS)
+    networks = {"training_set_kwargs": None, "G": G, "D": D, "G_ema": G, "augment_pipe": None}
+    save_network(networks, tmp_path / "net.pkl")
+    result = run(f"--network={tmp_path}/net.pkl", "--metrics=fid1k_tiny")
+    assert result.exit_code == 2
+    assert "give the real images with --data" in result.output
+    assert run(f"--network={tmp_path}/none.pkl").exit_code == 2
