@@ -53,10 +53,10 @@ def test_the_network_is_left_as_it_was_and_its_own_image_is_found(G) -> None:
     (img,) = synthesis.images_from_z(G, synthesis.seed_latents([4], G.z_dim), torch.zeros(1, 0), psi=0.7)
     distances: list[float] = []
     projection.project(
-        G, (img[0] + 1) * 127.5, features=pooled, num_steps=120, w_avg_samples=200,
+        G, (img[0] + 1) * 127.5, features=pooled, num_steps=60, w_avg_samples=200,
         on_step=lambda step, dist, _: distances.append(dist),
     )  # fmt: skip
-    assert distances[-1] < 0.25 * distances[0]
+    assert distances[-1] < 0.6 * distances[0]
     for key, value in G.state_dict().items():
         assert torch.equal(value, before[key]), key
 
