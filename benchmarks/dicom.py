@@ -1,4 +1,4 @@
-"""Speed and memory of the DICOM tool: CPU time per image split into decoding and the rest, workers, many files.
+"""Speed and memory of the DICOM tool: CPU time per image (decoding, the rest), workers, many files.
 
     python benchmarks/dicom.py                      # per syntax on 3000x2500, then 2 workers against 1
     python benchmarks/dicom.py --repeats 1 --files 0            # quick
@@ -36,7 +36,8 @@ from tests.spine_plugins.dicom import making  # noqa: E402
 SYNTAXES = {
     "explicit": making.EXPLICIT, "implicit": making.IMPLICIT, "big-endian": making.BIG_ENDIAN,
     "deflated": making.DEFLATED, "rle": making.RLE, "baseline": making.BASELINE, "extended": making.EXTENDED,
-    "jpeg-lossless": making.JPEG_LOSSLESS_SV1, "jpeg-ls": making.JPEG_LS, "j2k": making.J2K, "htj2k": making.HTJ2K,
+    "jpeg-lossless": making.JPEG_LOSSLESS_SV1, "jpeg-ls": making.JPEG_LS, "j2k": making.J2K,
+    "htj2k": making.HTJ2K,
 }  # fmt: skip
 _SIZE = (3000, 2500)
 _REST_LIMIT_MS = 50
@@ -105,7 +106,8 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:], prog_name="tool")
     except SystemExit as stop:
-        own, workers = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        both = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+        own, workers = (resource.getrusage(who).ru_maxrss / 1024 for who in both)
         print(json.dumps({"exit": stop.code, "parent_mb": round(own, 1), "worker_mb": round(workers, 1)}))
 """
 

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from spine_plugins.dicom.settings import PRESETS, IngestSettings
-from stylegan2ada.errors import MissingError, UserError
+from stylegan2ada.errors import MissingError, StoppedOnRequest, UserError
 
 _GROUPS = {
     "Input and output": "source dest annotations subset_list max_images overwrite resume dry_run demo",
@@ -44,7 +47,7 @@ class GroupedCommand(click.Command):
             context.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("Stopped. What is done is kept; run again with --resume to go on.", err=True)
-            context.exit(130)
+            context.exit(StoppedOnRequest.exit_code)
 
 
 def _choice(*values: str) -> click.Choice:
@@ -144,7 +147,21 @@ def main(**flags: Any) -> None:
         )
     from spine_plugins.dicom.ingest import Job, run
 
-    run(_job(flags, Job))
+    with _stops_on_request():
+        run(_job(flags, Job))
+
+
+@contextlib.contextmanager
+def _stops_on_request() -> Iterator[None]:
+    """SIGTERM, which schedulers send, ends the run like Ctrl-C: what is done stays in the journal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _job(flags: dict[str, Any], make_job: Callable) -> Any:

@@ -43,9 +43,9 @@ def modality(dataset: Any, stored: np.ndarray, header: Header) -> tuple[np.ndarr
             index = np.clip(stored.astype(np.int64) - lut.first, 0, len(lut.table) - 1)
             return lut.table[index], 1.0, 0.0
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    if slope == 0:
+    if slope is not None and not 1e-9 <= abs(slope) <= 1e9 or abs(intercept or 0) > 1e12:
         header.warn("rescale_invalid")
-        slope = None
+        slope = intercept = None
     return stored, 1.0 if slope is None else slope, intercept or 0.0
 
 

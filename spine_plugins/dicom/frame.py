@@ -44,7 +44,8 @@ def crop_box(pixels: np.ndarray, crop: str, lesions: Sequence[Box] = ()) -> Box:
 def field_box(pixels: np.ndarray) -> Box:
     """The image without uniform border rows and columns: collimator blades, film edge, padding.
 
-    A row is border while its values span at most 1 % of the image's span. Columns are asked on every fourth row.
+    A row is border while its values span at most 1 % of the image's span. Columns are asked on every
+    fourth row.
     """
     height, width = pixels.shape
     y0, x0, y1, x1 = 0, 0, height, width

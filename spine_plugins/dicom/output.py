@@ -22,7 +22,7 @@ def write_outputs(job: ingest.Job, journal: Journal, settings: IngestSettings, g
     gallery, counts = _write_report(job, journal, settings, groups, names)
     more: dict[str, Any] = {"config_hash": config, "key_id": key_id, "label_names": names}
     if settings.annotations:
-        more |= _unmatched(journal, settings)
+        more |= _unmatched(journal, settings, with_ids=job.report_paths == "relative")
     summary = counts.summary(**more)
     job.log(counts.table())
     if job.dry_run:
@@ -130,8 +130,8 @@ def _write_data_sets(job: ingest.Job, journal: Journal, settings: IngestSettings
     return {split: len(writer) for split, writer in writers.items()}
 
 
-def _unmatched(journal: Journal, settings: IngestSettings) -> dict[str, Any]:
-    """Image ids of the annotations without a file, and the number of files that no row speaks of."""
+def _unmatched(journal: Journal, settings: IngestSettings, *, with_ids: bool) -> dict[str, Any]:
+    """Image ids of the annotations without a file (or how many), and how many files no row speaks of."""
     db = journal.db
     db.execute("attach database ? as given", (Path(settings.annotations).as_posix(),))
     try:
@@ -145,4 +145,4 @@ def _unmatched(journal: Journal, settings: IngestSettings) -> dict[str, Any]:
     finally:
         db.commit()
         db.execute("detach database given")
-    return {"annotated_without_file": lonely, "files_without_annotation": silent}
+    return {"annotated_without_file": lonely if with_ids else len(lonely), "files_without_annotation": silent}

@@ -15,6 +15,11 @@ def tree(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_tree(tmp_path_factory) -> Path:
+    return write_tree(tmp_path_factory.mktemp("small"), 6)
+
+
+@pytest.fixture(scope="session")
 def key_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("key") / "shared.key"
     path.write_text("00112233445566778899aabbccddeeff" * 2)

@@ -1,4 +1,5 @@
 """Seeded damage to DICOM files, and a run of the tool over it that also tells how much memory its workers took."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

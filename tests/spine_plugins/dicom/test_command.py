@@ -1,4 +1,5 @@
 """The command line: one clear sentence for each mistake, exit codes, help."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

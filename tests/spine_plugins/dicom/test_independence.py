@@ -1,4 +1,5 @@
 """Nothing of another licence is needed, and nothing in the working folder gets in the way."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Labels: spellings, rules, presets; annotation tables in the forms in which they come."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

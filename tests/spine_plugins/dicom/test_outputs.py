@@ -1,4 +1,5 @@
 """What a conversion leaves behind: data set, boxes, report, summary, pictures; and what it must not."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def as_the_original_loader(path) -> tuple[np.ndarray, list]:
         names = sorted(name for name in archive.namelist() if name.lower().endswith(".png"))
         images = [np.array(PIL.Image.open(io.BytesIO(archive.read(name)))) for name in names]
         labels = json.loads(archive.read("dataset.json"))["labels"]
-    found = None if labels is None else [dict((k, v) for k, v in labels)[name] for name in names]
+    found = None if labels is None else [dict(map(tuple, labels))[name] for name in names]
     return np.stack(images), found
 
 
@@ -193,11 +194,18 @@ def test_free_text_cannot_pass_as_a_code(tmp_path):
     assert report_rows(tmp_path / "x.zip")[0]["body_part"] == "other"
 
 
-def test_paths_in_the_report(tree, tmp_path):
+def test_paths_in_the_report(small_tree, tmp_path):
     shown = {}
     for form in ("relative", "hash", "none"):
         run_tool(
-            "--source", tree, "--dest", tmp_path / f"{form}.zip", "--resolution", 64, "--report-paths", form
+            "--source",
+            small_tree,
+            "--dest",
+            tmp_path / f"{form}.zip",
+            "--resolution",
+            64,
+            "--report-paths",
+            form,
         )
         shown[form] = [row["path"] for row in report_rows(tmp_path / f"{form}.zip")]
     assert shown["relative"][1].startswith("train_images/")
@@ -205,10 +213,12 @@ def test_paths_in_the_report(tree, tmp_path):
     assert set(shown["none"]) == {""}
 
 
-def test_the_key_is_made_once_and_kept_private(tree, tmp_path):
+def test_the_key_is_made_once_and_kept_private(small_tree, tmp_path):
     hashes = []
     for name in ("x", "x", "y"):
-        run_tool("--source", tree, "--dest", tmp_path / f"{name}.zip", "--resolution", 64, "--overwrite")
+        run_tool(
+            "--source", small_tree, "--dest", tmp_path / f"{name}.zip", "--resolution", 64, "--overwrite"
+        )
         hashes.append(report_rows(tmp_path / f"{name}.zip")[1]["study"])
     assert hashes[0] == hashes[1] != hashes[2]
     assert stat.S_IMODE((tmp_path / "x.key").stat().st_mode) == 0o600
@@ -216,15 +226,17 @@ def test_the_key_is_made_once_and_kept_private(tree, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         assert key.encode() not in archive.read("dataset.json")
     (tmp_path / "bad.key").write_text("no key")
-    result = run_tool("--source", tree, "--dest", tmp_path / "z.zip", "--key-file", tmp_path / "bad.key")
+    result = run_tool(
+        "--source", small_tree, "--dest", tmp_path / "z.zip", "--key-file", tmp_path / "bad.key"
+    )
     assert result.exit_code == 2
     assert "does not hold a key" in result.output
 
 
-def test_paper_preset_and_folder_output(tree, tmp_path):
+def test_paper_preset_and_folder_output(small_tree, tmp_path):
     result = run_tool(
         "--source",
-        tree,
+        small_tree,
         "--dest",
         tmp_path / "out",
         "--resolution",

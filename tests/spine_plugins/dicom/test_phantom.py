@@ -1,4 +1,5 @@
 """Phantom folders through the whole tool: every unusable file gets the expected reason; lesions keep their boxes."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Reader: syntaxes, polarity, bits and signs; twins of one picture must give the same bytes."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
@@ -94,6 +95,13 @@ def test_rescale_does_not_change_a_percentile_window(plain):
     negative = convert_dataset(dataset(PIXELS, bits=12, RescaleSlope="-2", RescaleIntercept="9000"))
     assert np.abs(255 - image_of(negative).astype(int) - image_of(plain)).max() <= 1
     assert negative["low"] < negative["high"]
+
+
+def test_absurd_rescale_is_ignored(plain):
+    for slope, intercept in (("0", "0"), ("1e30", "0"), ("1", "1e300")):
+        record = convert_dataset(dataset(PIXELS, bits=12, RescaleSlope=slope, RescaleIntercept=intercept))
+        assert record["header"]["warnings"] == ["rescale_invalid"]
+        assert record["png"] == plain["png"]
 
 
 def test_bits_stored_too_low_is_noticed_and_not_believed(plain):

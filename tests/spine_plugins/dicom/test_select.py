@@ -1,4 +1,5 @@
 """Duplicates, conflicts, splits: decided in the order of names, without leaks between splits."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Windows against the formulas of the standard, written out by hand here; the paper's division with its wrap."""
+# ruff: noqa: E501 - tables
 
 from __future__ import annotations
 
