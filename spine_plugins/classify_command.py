@@ -247,10 +247,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _leak_warning(model: SpineClassifier, facts: dict[str, Any]) -> str | None:
-    """A sentence if the classifier has seen exactly these images."""
+    """A sentence if the classifier was made with these images."""
     for role, known in (model.card.get("data") or {}).items():
-        if known and role != "test" and known["fingerprint"] == facts["fingerprint"]:
-            return f"these are the classifier's own {role} images; the result says nothing about new ones"
+        if known and role != "test" and known["source_fingerprint"] == facts["source_fingerprint"]:
+            return f"these include the classifier's own {role} images; the result says little about new ones"
     return None
 
 

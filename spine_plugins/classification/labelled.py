@@ -13,7 +13,7 @@ import torch
 
 from stylegan2ada.data.cache import cached_images
 from stylegan2ada.data.dataset import ImageFolderDataset
-from stylegan2ada.data.fingerprint import fingerprint
+from stylegan2ada.data.fingerprint import fingerprint, source_fingerprint
 from stylegan2ada.errors import UserError
 
 _LABEL_THEM = "make the data set again with labels (dataset_tool_dicom.py --labels=binary, or a dataset.json)"
@@ -63,6 +63,7 @@ class LabelledImages:
         """For the card: which data, without a path that could tell names."""
         return {
             "fingerprint": fingerprint(self.dataset),
+            "source_fingerprint": source_fingerprint(self.dataset),  # of the file that this is a part of
             "path_name": os.path.basename(str(self.dataset.path).rstrip("/")),
             "n": len(self),
             "of": self.dataset.raw_shape[0],

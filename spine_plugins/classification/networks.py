@@ -23,6 +23,7 @@ from stylegan2ada.errors import MissingError, UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
+_IMAGENET_SHA256 = "a639ec97"  # its beginning, which the file's name promises
 IMAGENET_LICENCE = "ImageNet weights: ImageNet's terms of access (non-commercial research) may apply"
 
 
@@ -120,6 +121,9 @@ def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> dict[str, A
             f"--weights={path_or_url} is not a file; give torchvision's densenet121 weights "
             f"({IMAGENET_URL}), or --weights=none to start from random weights"
         )
+    sha256 = files.sha256_file(path)
+    if path_or_url == IMAGENET_URL and not sha256.startswith(_IMAGENET_SHA256):
+        raise UserError(f"the download {path} is damaged (SHA-256 {sha256[:8]}...); delete it and try again")
     found = {
         name: value
         for key, value in read_tensors(path).items()
@@ -136,7 +140,7 @@ def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> dict[str, A
             f"({len(absent)} tensors missing, {len(odd)} not fitting); the right file is {IMAGENET_URL}"
         )
     network.network.load_state_dict(target | found | _last_layer(network))
-    return {"origin": path_or_url, "sha256": files.sha256_file(path), "licence": IMAGENET_LICENCE}
+    return {"origin": path_or_url, "sha256": sha256, "licence": IMAGENET_LICENCE}
 
 
 def _last_layer(network: DenseNet121) -> dict[str, Tensor]:

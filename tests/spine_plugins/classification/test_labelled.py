@@ -110,6 +110,7 @@ def test_a_part_reads_its_own_images(tmp_path: Path) -> None:
     )
     assert part.facts() | {"fingerprint": 0} == {
         "fingerprint": 0,
+        "source_fingerprint": data.facts()["fingerprint"],
         "path_name": "d.zip",
         "n": 2,
         "of": 4,

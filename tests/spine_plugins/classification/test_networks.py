@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spine_plugins.classification.networks import (
+    IMAGENET_URL,
     Cnn13k,
     DenseNet121,
     load_imagenet_weights,
@@ -87,7 +88,9 @@ def functional_features(x: Tensor, w: Weights) -> Tensor:
 @pytest.mark.parametrize("old_names", [False, True])
 def test_densenet_equals_torchvisions_layout(old_names: bool, tmp_path: Path) -> None:
     path = tmp_path / "densenet121.pth"
-    torch.save(torchvision_weights(old_names=old_names), path)
+    # The file that torchvision offers is of the old kind in both respects.
+    weights = torchvision_weights(old_names=old_names)
+    torch.save(weights, path, _use_new_zipfile_serialization=not old_names)
     network = DenseNet121(3, 2, 0.1).eval()
     found = load_imagenet_weights(network, str(path))
     last = network.network.state_dict()
@@ -109,6 +112,15 @@ def test_names() -> None:
     assert monai_name("features.denseblock3.denselayer24.norm1.running_mean") == new
     assert monai_name("features.denseblock3.denselayer24.norm.1.running_mean") == new
     assert monai_name("classifier.bias") is None
+
+
+def test_a_damaged_download_is_noticed(tmp_path: Path) -> None:
+    target = files.download_target(IMAGENET_URL)
+    assert tmp_path in target.parents
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"half")
+    with pytest.raises(UserError, match="is damaged .* delete it"):
+        load_imagenet_weights(DenseNet121(3, 1, 0.1), IMAGENET_URL)
 
 
 def test_weights_files_that_do_not_fit(tmp_path: Path) -> None:
