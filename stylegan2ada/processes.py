@@ -18,7 +18,7 @@ import torch
 from stylegan2ada.errors import StoppedOnRequest, UserError
 
 T = TypeVar("T")
-_SHUTDOWN_SEC = 900  # how long a worker may take to finish its iteration and save after a signal
+_SHUTDOWN_SEC = 180  # how long a worker may take to finish its iteration and save after a signal
 
 
 def rank() -> int:
@@ -83,7 +83,12 @@ def init(device: torch.device) -> None:
     # The launcher ends us when one of us dies; the timeout must only outlast rank 0's metrics.
     # CPU tensors travel by gloo also beside NCCL: small agreements then never wait for the accelerator.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(hours=12))
+    patience = datetime.timedelta(hours=12)
+    store, number, size = next(torch.distributed.rendezvous("env://", timeout=patience))
+    # A launcher that restarts us keeps its store, in which the addresses of the dead still stand.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = torch.distributed.PrefixStore(f"attempt{attempt}", store)
+    torch.distributed.init_process_group(backend, store=store, rank=number, world_size=size, timeout=patience)
 
 
 def close() -> None:

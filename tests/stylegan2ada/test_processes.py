@@ -258,7 +258,7 @@ def test_how_processes_end_reaches_the_caller() -> None:
 @pytest.mark.slow
 def test_the_same_command_runs_under_torchrun_and_continues_after_a_death(tmp_path: Path) -> None:
     data = toy_dataset(tmp_path / "toy.zip", resolution=8)
-    sizes = ["--cbase=64", "--cmax=8", "--batch=8", "--tick=0.04", "--kimg=1", "--snap=1"]
+    sizes = ["--cbase=64", "--cmax=8", "--batch=40", "--tick=0.12", "--kimg=1", "--snap=1"]
     config = toy_config(data)
     write_options(create(tmp_path / "out", "older"), config, TrainOptions())  # not to be continued
     log = tmp_path / "console.txt"

@@ -180,7 +180,12 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGINT]], ids=["SIGTERM, SIGINT"])
 def test_a_request_to_stop_saves_and_says_so(tmp_path: Path, signals: list[signal.Signals]) -> None:
     data = toy_dataset(tmp_path / "toy.zip", resolution=16)
-    flags = ["--kimg=0.5", "--tick=0.08", "--snap=100"]  # no state but the one that the signal asks for
+    flags = [
+        "--kimg=1",
+        "--batch=16",
+        "--tick=0.16",
+        "--snap=100",
+    ]  # no state but the one that the signal asks for
     whole = Command(tmp_path / "whole", data, *flags)
     for name in signals:
         run = Command(tmp_path / "stopped", data, *flags, "--continue=latest")
@@ -201,19 +206,19 @@ def test_a_request_to_stop_saves_and_says_so(tmp_path: Path, signals: list[signa
 @pytest.mark.slow
 def test_one_of_two_processes_dies(tmp_path: Path) -> None:
     data = toy_dataset(tmp_path / "toy.zip", resolution=16)
-    flags = ["--gpus=2", "--kimg=0.4", "--tick=0.08", "--snap=2", "--state-minutes=0.02"]
+    flags = ["--gpus=2", "--kimg=1", "--batch=40", "--tick=0.12", "--snap=2", "--state-minutes=0.02"]
     run = Command(tmp_path / "killed", data, *flags)
     run.wait_until_it_trains()
     time.sleep(2)
     os.kill(workers_of(run.process.pid)[1], signal.SIGKILL)
     assert run.finish(60) not in (0, 75), run.text()
     assert "SIGKILL" in run.text()
-    run = Command(tmp_path / "killed", data, "--continue=latest")
+    run = Command(tmp_path / "killed", data, *flags, "--continue=latest")
     run.wait_until_it_trains()
     time.sleep(1)
     run.process.send_signal(signal.SIGTERM)
     assert run.finish(60) == 75, run.text()
-    run = Command(tmp_path / "killed", data, "--continue=latest")
+    run = Command(tmp_path / "killed", data, *flags, "--continue=latest")
     assert run.finish() == 0, run.text()
     whole = Command(tmp_path / "whole", data, *flags)
     assert whole.finish() == 0, whole.text()
