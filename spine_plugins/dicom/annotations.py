@@ -13,6 +13,7 @@ from spine_plugins.dicom.frame import Box
 from spine_plugins.dicom.labels import Annotation
 from stylegan2ada.errors import UserError
 
+_IMAGE_COLUMNS = ("image_id", "image", "sopinstanceuid")
 _KIND_COLUMNS = ("lesion_type", "class_name", "finding", "label")
 _BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 _SCHEMA = """
@@ -47,7 +48,13 @@ def find_annotation_files(given: Iterable[str], sources: Iterable[str]) -> list[
         for place in (folder, folder.parent) if folder.is_dir() else ():
             for spelling in ("annotations", "annotation"):
                 found += [path for path in sorted((place / spelling).glob("*.csv")) if path not in found]
-    return found
+    # Nobody named these: they count only if there are labels among them.
+    return found if any(_has_labels(path) for path in found) else []
+
+
+def _has_labels(path: Path) -> bool:
+    columns = set(_columns(path))
+    return bool(columns & set(_IMAGE_COLUMNS)) and bool(columns & set(_KIND_COLUMNS))
 
 
 def looks_generic(files: Iterable[Path]) -> bool:
@@ -83,7 +90,7 @@ def index_annotations(files: list[Path], database: Path, value_column: str = "")
 
 def _index_file(path: Path, connection: sqlite3.Connection, value_column: str) -> int:
     columns = _columns(path)
-    image_column = next((name for name in ("image_id", "image", "sopinstanceuid") if name in columns), None)
+    image_column = next((name for name in _IMAGE_COLUMNS if name in columns), None)
     if image_column is None:
         return 0
     kind_column = next((name for name in _KIND_COLUMNS if name in columns), None)

@@ -1,4 +1,8 @@
-"""Read: the data set of a DICOM file -> stored pixel values [H, W] and how they are meant to be shown."""
+"""Read: the data set of a DICOM file -> stored pixel values [H, W] and how they are meant to be shown.
+
+Damage inside the pixels is seen only if the decoder sees it. JPEG lossless data, for one, decode to something
+after almost any change; where that matters, --checksums compares whole files.
+"""
 
 from __future__ import annotations
 

@@ -145,6 +145,11 @@ def test_both_spellings_of_the_folder_are_found(tmp_path, spelling):
     assert find_annotation_files([str(tmp_path / spelling)], []) == [path]
 
 
+def test_tables_about_something_else_are_not_picked_up(tmp_path):
+    write_csv(tmp_path / "annotations" / "budget.csv", [{"month": 1, "sum": 2}])
+    assert find_annotation_files([], [str(tmp_path)]) == []
+
+
 def test_unusable_annotations(tmp_path):
     with pytest.raises(UserError, match="neither a file nor a folder"):
         find_annotation_files([str(tmp_path / "none.csv")], [])
