@@ -15,9 +15,10 @@ from stylegan2ada.config import TrainConfig
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.training import ema, resume, snapshots, watch
-from stylegan2ada.training.build import Run, build, fit_memory
+from stylegan2ada.training.build import Run, build
 from stylegan2ada.training.hooks import Hooks
 from stylegan2ada.training.log import RunLog, console_copy, cut_back
+from stylegan2ada.training.memory import fit_memory
 from stylegan2ada.training.phases import due, rounds
 from stylegan2ada.training.run_dir import REQUEUE_FILE, STATE_FILE, update_extra, update_record
 from stylegan2ada.training.source import Source

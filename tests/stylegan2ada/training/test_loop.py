@@ -13,12 +13,12 @@ import torch
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.errors import UserError
 from stylegan2ada.networks.stylegan2 import set_precision
-from stylegan2ada.training import build, watch
+from stylegan2ada.training import build, memory, watch
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.loop import train
 from stylegan2ada.training.run_dir import STATE_FILE
 from stylegan2ada.training.timing import Clock
-from tests.stylegan2ada.training.toy import toy_config, toy_dataset, toy_run_dir
+from tests.stylegan2ada.training.toy import compare_runs, toy_config, toy_dataset, toy_run_dir
 
 CPU = torch.device("cpu")
 
@@ -267,7 +267,7 @@ def test_a_batch_that_does_not_fit_is_split(fits: int, expected: int) -> None:
         if size > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    assert build.fitting_batch_gpu(8 if fits != 3 else 12, attempt, 8 if fits != 3 else 12) == expected
+    assert memory.fitting_batch_gpu(8 if fits != 3 else 12, attempt, 8 if fits != 3 else 12) == expected
     assert tried == sorted(tried, reverse=True)
 
 
@@ -276,4 +276,17 @@ def test_a_batch_of_one_that_does_not_fit_is_an_error() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(UserError, match="memory"):
-        build.fitting_batch_gpu(4, attempt, 4)
+        memory.fitting_batch_gpu(4, attempt, 4)
+
+
+def test_trying_what_fits_leaves_no_trace(data: Path, tmp_path: Path) -> None:
+    """A new run on a GPU tries its first step; here the same on a CPU, compared bit by bit."""
+    config = toy_config(data, total_kimg=0.024)
+    plain = train(config, toy_run_dir(tmp_path / "plain", config), device=CPU)
+
+    class Try(Hook):
+        def on_start(self, run) -> None:
+            assert memory.fit_memory(run) == config.batch_gpu
+
+    tried = train(config, toy_run_dir(tmp_path / "tried", config), device=CPU, hooks=Hooks([Try()]))
+    compare_runs(plain, tried)

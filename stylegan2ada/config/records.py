@@ -1,0 +1,197 @@
+"""The two records of a run: what was asked for, and what that means in full."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stylegan2ada.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One field per flag of the training commands; None means that the flag was not given."""
+
+    # General.
+    outdir: str | None = None
+    data: str | None = None
+    gpus: int | None = None
+    snap: int | None = None
+    metrics: tuple[str, ...] | None = None
+    seed: int | None = None
+    dry_run: bool = False
+    # Data set.
+    cond: bool | None = None
+    subset: int | None = None
+    mirror: bool | None = None
+    sampler: str | None = None
+    # Base configuration.
+    cfg: str | None = None
+    gamma: float | None = None
+    kimg: int | None = None
+    batch: int | None = None
+    batch_gpu: int | None = None
+    cbase: int | None = None
+    cmax: int | None = None
+    tick: float | None = None
+    # Loss.
+    loss: str | None = None
+    loss_opt: tuple[tuple[str, str], ...] | None = None
+    term: tuple[str, ...] | None = None
+    # Augmentation.
+    aug: str | None = None
+    p: float | None = None
+    target: float | None = None
+    augpipe: str | None = None
+    ada_max_p: float | None = None
+    # Transfer learning.
+    resume: str | None = None
+    freezed: int | None = None
+    # Performance.
+    device: str | None = None
+    precision: str | None = None
+    fp32: bool | None = None
+    nhwc: bool | None = None
+    nobench: bool | None = None
+    allow_tf32: bool | None = None
+    workers: int | None = None
+    # Run control.
+    continue_run: str | None = None
+    state_minutes: float | None = None
+    keep_snapshots: int | None = None
+    detector: tuple[tuple[str, str], ...] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The flags that were given, by field name; --dry-run and --continue say how to run, not what."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {k: v for k, v in values.items() if v is not None and k not in ("dry_run", "continue_run")}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TrainOptions:
+        """Back from what `given` wrote to JSON (lists become tuples again)."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{name: _as_tuple(value) for name, value in record.items() if name in known})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a run needs to know; the first block has upstream's names, defaults and meaning."""
+
+    num_gpus: int
+    image_snapshot_ticks: int | None  # None: no pictures
+    network_snapshot_ticks: int | None  # None: no networks
+    metrics: list[str]
+    random_seed: int
+    training_set_kwargs: dict[str, Any]
+    data_loader_kwargs: dict[str, Any]
+    G_kwargs: dict[str, Any]
+    D_kwargs: dict[str, Any]
+    G_opt_kwargs: dict[str, Any]
+    D_opt_kwargs: dict[str, Any]
+    loss_kwargs: dict[str, Any]
+    total_kimg: float
+    batch_size: int
+    batch_gpu: int
+    ema_kimg: float
+    ema_rampup: float | None
+    augment_p: float = 0
+    ada_target: float | None = None
+    augment_kwargs: dict[str, Any] | None = None
+    resume_pkl: str | None = None
+    ada_kimg: float = 500
+    cudnn_benchmark: bool = True
+    allow_tf32: bool = False
+    kimg_per_tick: float = 4
+    ada_interval: int = 4
+    G_reg_interval: int | None = 4
+    D_reg_interval: int | None = 16
+    # Ours: each default leaves upstream's behaviour as it is.
+    desc: str = ""
+    loss: str = "stylegan2"  # registered name or import path
+    terms: list[str] = field(default_factory=list)  # generator terms, "NAME" or "NAME:WEIGHT"
+    sampler: str = "uniform"
+    device: str = "auto"
+    precision: str = "auto"
+    ada_max_p: float | None = None
+    keep_snapshots: int | None = None
+    state_minutes: float | None = None
+    detectors: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what resolve decided by itself, with the reason
+
+    def to_upstream(self) -> dict[str, Any]:
+        """The options as upstream writes them to training_options.json: its keys, class names and order."""
+        named = dict(CLASS_NAMES)
+        if self.loss != "stylegan2":
+            named["loss_kwargs"] = self.loss
+        written: dict[str, Any] = {}
+        for name in _WRITTEN_ORDER:
+            value = getattr(self, name)
+            is_default = name in _ONLY_IF_CHANGED and value == _DEFAULTS[name]
+            if is_default and not (name == "augment_p" and self.augment_p_is_fixed):
+                continue
+            written[name] = {"class_name": named[name], **value} if name in named else value
+        return written
+
+    @property
+    def augment_p_is_fixed(self) -> bool:
+        """True if the augmentation strength is the user's and not ADA's."""
+        return self.augment_kwargs is not None and self.ada_target is None
+
+    def ours(self) -> dict[str, Any]:
+        """The extra keys of training_options.json: only what differs from the default."""
+        return {name: getattr(self, name) for name in _OURS if getattr(self, name) != _DEFAULTS[name]}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> TrainConfig:
+        """Back from the two dictionaries above, as read from training_options.json."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        values = {name: value for name, value in record.items() if name in known}
+        for name, value in values.items():
+            if isinstance(value, dict):
+                values[name] = {k: v for k, v in value.items() if k != "class_name"}
+        return cls(**values)
+
+    def on_devices(self, num_gpus: int) -> TrainConfig:
+        """The same run on another number of devices; the batch stays, its split changes."""
+        if num_gpus == self.num_gpus:
+            return self
+        if self.batch_size % num_gpus:
+            raise UserError(
+                f"--gpus={num_gpus} cannot share this run's batch of {self.batch_size}; "
+                f"use a number of devices that divides {self.batch_size}"
+            )
+        per_device = self.batch_size // num_gpus
+        batch_gpu = max(n for n in range(1, per_device + 1) if per_device % n == 0 and n <= self.batch_gpu)
+        return replace(self, num_gpus=num_gpus, batch_gpu=batch_gpu)
+
+
+# What upstream calls the classes; only written into options files, never imported.
+CLASS_NAMES = {
+    "training_set_kwargs": "training.dataset.ImageFolderDataset",
+    "G_kwargs": "training.networks.Generator",
+    "D_kwargs": "training.networks.Discriminator",
+    "G_opt_kwargs": "torch.optim.Adam",
+    "D_opt_kwargs": "torch.optim.Adam",
+    "loss_kwargs": "training.loss.StyleGAN2Loss",
+    "augment_kwargs": "training.augment.AugmentPipe",
+}
+_WRITTEN_ORDER = (
+    "num_gpus", "image_snapshot_ticks", "network_snapshot_ticks", "metrics", "random_seed",
+    "training_set_kwargs", "data_loader_kwargs", "G_kwargs", "D_kwargs", "G_opt_kwargs", "D_opt_kwargs",
+    "loss_kwargs", "total_kimg", "batch_size", "batch_gpu", "ema_kimg", "ema_rampup",
+    "augment_p", "ada_target", "augment_kwargs", "resume_pkl", "ada_kimg", "cudnn_benchmark", "allow_tf32",
+    "kimg_per_tick", "ada_interval", "G_reg_interval", "D_reg_interval",
+)  # fmt: skip
+_DEFAULTS = {
+    f.name: f.default_factory() if callable(f.default_factory) else f.default
+    for f in dataclasses.fields(TrainConfig)
+}
+_ONLY_IF_CHANGED = {name for name in _WRITTEN_ORDER if _DEFAULTS[name] is not dataclasses.MISSING}
+_OURS = ("loss", "terms", "sampler", "device", "precision", "ada_max_p", "keep_snapshots", "state_minutes",
+         "detectors")  # fmt: skip
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value
