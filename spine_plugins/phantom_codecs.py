@@ -82,7 +82,7 @@ def _encode(uid: str, pixels: np.ndarray) -> bytes:
     import imagecodecs
 
     if uid == JPEG_LOSSLESS:
-        return imagecodecs.ljpeg_encode(pixels)
+        return bytes(imagecodecs.ljpeg_encode(pixels))
     if uid == HTJ2K:
-        return imagecodecs.htj2k_encode(pixels, reversible=True)
-    return imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=12)
+        return bytes(imagecodecs.htj2k_encode(pixels, reversible=True))
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=12))

@@ -96,7 +96,7 @@ def phantom(
             click.echo(f"contact sheet in {sheet}")
     except UserError as error:
         failure = click.ClickException(str(error))
-        failure.exit_code = error.exit_code
+        failure.exit_code = error.exit_code  # type: ignore[misc]
         raise failure from error
 
 

@@ -226,7 +226,7 @@ class _StudyWriter:
             "series_id": series_id,
             "study_id": sheet.study,
         }
-        meta = dict.fromkeys(META_COLUMNS, "") | who
+        meta: dict[str, Any] = dict.fromkeys(META_COLUMNS, "") | who
         meta |= {
             "image_type": "DERIVED",
             "image_height": ds.Rows,

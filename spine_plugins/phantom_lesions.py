@@ -26,7 +26,7 @@ KINDS = (
 )
 # A lesion is reported from this severity on; below it stands for wear and tear that readers pass over.
 THRESHOLDS = dict(zip(KINDS, (0.35, 0.35, 0.35, 0.30, 0.20, 0.30, 0.30)))
-_SHARE = dict(zip(KINDS, (0.20, 0.10, 0.27, 0.12, 0.10, 0.11, 0.10)))
+_SHARE = dict(zip(KINDS, (0.20, 0.08, 0.30, 0.11, 0.12, 0.12, 0.07)))
 _MOST = dict(zip(KINDS, (3, 3, 4, 1, 1, 2, 2)))  # lesions of one kind in one image
 _SILENT_KINDS = (
     "Osteophytes",
@@ -68,7 +68,7 @@ def plan_lesions(rng: np.random.Generator, abnormal: bool, *, allow_several: boo
 def draw_reported(rng: np.random.Generator, kind: str, severity: float | None = None) -> list[Lesion]:
     """Lesions of a kind at different levels; the worst has the given severity, or one above the threshold."""
     worst = (
-        severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(2.2, 1.1)
+        severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(2.4, 1.0)
     )
     names = rng.permutation(LUMBAR)[: rng.integers(1, _MOST[kind] + 1)]
     shares = [1.0] + [rng.uniform(0.5, 1.0) for _ in names[1:]]
