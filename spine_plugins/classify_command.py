@@ -249,7 +249,7 @@ def _write(path: Path, content: bytes) -> None:
 def _leak_warning(model: SpineClassifier, facts: dict[str, Any]) -> str | None:
     """A sentence if the classifier was made with these images."""
     for role, known in (model.card.get("data") or {}).items():
-        if known and role != "test" and known["source_fingerprint"] == facts["source_fingerprint"]:
+        if known and role != "test" and known.get("source_fingerprint") == facts["source_fingerprint"]:
             return f"these include the classifier's own {role} images; the result says little about new ones"
     return None
 

@@ -66,6 +66,15 @@ def test_eval_on_own_images_warns_and_record_changes_the_card(trained: Path, tmp
     )
 
 
+def test_eval_notices_that_its_images_were_split_for_training(trained: Path, tmp_path: Path, command) -> None:
+    train = trained.parent / "train.zip"
+    result = command(
+        "eval", f"--classifier={trained}", f"--data={train}", f"--outdir={tmp_path}", "--no-plots"
+    )
+    assert result.exit_code == 0
+    assert "these include the classifier's own train images" in result.output
+
+
 def test_eval_without_matplotlib_says_so(trained: Path, tmp_path: Path, command, monkeypatch) -> None:
     monkeypatch.setattr(plots, "is_available", lambda: False)
     result = command(
