@@ -1,0 +1,82 @@
+"""Every command explains itself within a screen, and a mistyped flag is answered with the right one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from spine_plugins.__main__ import VERBS, main
+
+COLUMNS = 100
+SCRIPTS = {
+    "train": "stylegan2ada.train",
+    "generate": "stylegan2ada.generate",
+    "style_mixing": "stylegan2ada.style_mixing",
+    "projector": "stylegan2ada.projector",
+    "calc_metrics": "stylegan2ada.calc_metrics",
+    "dataset_tool": "stylegan2ada.dataset_tool",
+    "legacy": "stylegan2ada.legacy",
+    "train_spine": "spine_plugins.train_command",
+    "dataset_tool_dicom": "spine_plugins.dicom.command",
+}
+
+
+def click_command(module: str) -> click.Command:
+    found = vars(importlib.import_module(module))
+    return next(found[name] for name in ("main", "command") if isinstance(found.get(name), click.Command))
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    for name, module in SCRIPTS.items():
+        yield name, click_command(module)
+    for verb, (target, _) in VERBS.items():
+        module, attribute = target.split(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if isinstance(found, click.Group):
+            yield from ((f"{verb} {name}", sub) for name, sub in found.commands.items())
+        else:
+            yield verb, found
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_and_says_something_of_every_option(name: str) -> None:
+    command = COMMANDS[name]
+    result = CliRunner().invoke(command, ["--help"], terminal_width=COLUMNS)
+    assert result.exit_code == 0, result.output
+    too_long = [line for line in result.output.splitlines() if len(line) > COLUMNS]
+    # an example to copy may be longer than the rest, within reason
+    assert not [
+        line for line in too_long if not line.strip().startswith(("python", "spinegan", "train", "$"))
+    ]
+    assert max(map(len, result.output.splitlines())) <= 110
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name}: {parameter.opts} has no help"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_mistyped_flag_is_answered_with_the_right_one(name: str) -> None:
+    command = COMMANDS[name]
+    flag = next(
+        (o.opts[0] for o in command.params if isinstance(o, click.Option) and len(o.opts[0]) > 4), None
+    )
+    if flag is None:
+        pytest.skip("has no long flag")
+    result = CliRunner().invoke(command, [flag + "x", "1"])
+    assert result.exit_code == 2
+    assert flag in result.output
+
+
+def test_a_mistyped_verb_is_answered_with_the_right_one() -> None:
+    result = CliRunner().invoke(main, ["docter"])
+    assert result.exit_code == 2
+    assert "'doctor'" in result.output
+    listed = CliRunner().invoke(main, ["--help"]).output
+    assert all(verb in listed for verb in VERBS)
