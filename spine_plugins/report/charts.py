@@ -1,0 +1,155 @@
+"""Which curves a page has: what each statistic means, and which belong on one pair of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from spine_plugins.report.collect import Run, as_dict, number
+from spine_plugins.report.curves import Line, Mark, Point, chart
+from spine_plugins.report.markup import Safe
+
+_LEAK_P = 0.8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One chart of statistics."""
+
+    title: str
+    names: dict[str, str]  # statistic: what its curve is called
+    help: str = ""
+    zero: bool = False
+
+
+PLANS = (
+    Plan("Losses", {"Loss/G/loss": "generator", "Loss/D/loss": "discriminator"},
+         "Adversarial parts. They balance each other, so level lines are normal."),
+    Plan("Scores of the discriminator", {"Loss/scores/real": "training images", "Loss/scores/fake": "fakes"},
+         "A widening gap: the discriminator tells them apart ever more easily."),
+    Plan("Signs of the scores", {"Loss/signs/real": "training images", "Loss/signs/fake": "fakes"},
+         "On training images: 1 means known by heart, 0 a coin toss."),
+    Plan("Augmentation strength p", {"Progress/augment": "p"}, "", zero=True),
+    Plan("Classifier loss on fakes", {"Loss/G/cls": "classifier loss"},
+         "How far the fakes are from the class they were asked for.", zero=True),
+    Plan("Fakes that the classifier accepts", {"Loss/G/cls_accuracy": "share accepted"},
+         "By the classifier of the loss, which the generator can learn to fool; see the judge.", zero=True),
+    Plan("R1 penalty", {"Loss/r1_penalty": "squared gradient"}, "Before its weight."),
+    Plan("Path length penalty", {"Loss/pl_penalty": "squared deviation"}, "Before its weight."),
+    Plan("Time", {"Timing/sec_per_kimg": "seconds per kimg"}, "", zero=True),
+)  # fmt: skip
+_DERIVED = {"Loss/G/reg", "Loss/D/reg"}  # the penalties again, weighted
+
+
+def statistics(runs: list[Run]) -> list[Safe]:
+    """Charts of what the loop reported; losses of plug-ins get charts of their own."""
+    known = {name for plan in PLANS for name in plan.names} | _DERIVED
+    others = dict.fromkeys(
+        n for run in runs for n in run.statistics() if n.startswith("Loss/") and n not in known
+    )
+    plans = [*PLANS[:-1], *(Plan(name, {name: name.rsplit("/", 1)[-1]}) for name in others), PLANS[-1]]
+    drawn = []
+    for i, plan in enumerate(plans):
+        made = chart(plan.title, _lines(runs, [(text, [r.series(n) for r in runs])
+                                               for n, text in plan.names.items()]),
+                     help_=plan.help, zero=plan.zero, key=f"s{i}", marks=tuple(_marks(plan, runs)))  # fmt: skip
+        if made is not None and not _is_idle(plan, runs):
+            drawn.append(made)
+    return drawn
+
+
+def metrics(runs: list[Run]) -> list[Safe]:
+    """One chart per metric."""
+    drawn = []
+    for i, name in enumerate(dict.fromkeys(name for run in runs for name in run.metrics)):
+        keys = dict.fromkeys(k for run in runs for m in run.metrics.get(name, []) for k in m.results)
+        curves = [(key.removeprefix(name).strip("_") or name, [_measured(run, name, key) for run in runs])
+                  for key in keys]  # fmt: skip
+        made = chart(name, _lines(runs, curves), zero=True, key=f"m{i}", help_=better(name))
+        drawn += [made] if made is not None else []
+    return drawn
+
+
+def judge(runs: list[Run]) -> list[Safe]:
+    """What an independent classifier says: overall, and per class."""
+    classes = dict.fromkeys(c for run in runs for row in run.judge for c in as_dict(row.get("classes")))
+    plans: list[tuple[str, str, list[tuple[str, list[list[Point]]]]]] = []
+    overall = [(key, [_judged(run, key) for run in runs]) for key in _judge_keys(runs)]
+    per_class = [(name, [_judged(run, "accuracy", name) for run in runs]) for name in classes]
+    plans.append(("Judge: fakes of the asked class", "Share of fakes that a second classifier accepts.",
+                  [*overall, *per_class]))  # fmt: skip
+    for key, title in (
+        ("ks", "Judge: Kolmogorov\u2013Smirnov distance"),
+        ("w1", "Judge: Wasserstein distance"),
+    ):
+        curves = [(name, [_judged(run, key, name) for run in runs]) for name in classes]
+        plans.append((title, "Between its logits on fakes and on real images; 0 is best.", curves))
+    made = (chart(title, _lines(runs, curves), help_=text, zero=True, key=f"j{i}")
+            for i, (title, text, curves) in enumerate(plans))  # fmt: skip
+    return [figure for figure in made if figure is not None]
+
+
+def better(metric: str) -> str:
+    """Which way is good."""
+    base = metric.lower()
+    if base.startswith(("fid", "kid", "ppl")):
+        return "Lower is better."
+    return "Higher is better." if base.startswith(("pr", "is", "dc")) else ""
+
+
+def _lines(runs: list[Run], curves: list[tuple[str, list[list[Point]]]]) -> list[Line]:
+    """One run: a colour per curve. Several: a colour per run, dashes per curve."""
+    if len(runs) == 1:
+        return [Line(name, points[0], colour=i) for i, (name, points) in enumerate(curves) if points[0]]
+    return [
+        Line(run_label(run, r) + (f": {name}" if len(curves) > 1 else ""), points[r], colour=r, dash=i)
+        for i, (name, points) in enumerate(curves)
+        for r, run in enumerate(runs)
+        if points[r]
+    ]
+
+
+def run_label(run: Run, index: int) -> str:
+    """Short, and different for each run: its number in front."""
+    digits = run.name.split("-", 1)[0]
+    return f"{chr(65 + index % 26)} \u00b7 {digits if digits.isdigit() else run.name[:24]}"
+
+
+def _marks(plan: Plan, runs: list[Run]) -> Iterator[Mark]:
+    if "Loss/signs/real" in plan.names:
+        targets = {number(run.options.get("ada_target")) for run in runs} - {None}
+        yield from (Mark(target, f"target {target:g}") for target in sorted(targets))
+    if "Progress/augment" in plan.names and any(
+        y > _LEAK_P / 2 for r in runs for _, y in r.series("Progress/augment")
+    ):
+        yield Mark(_LEAK_P, f"above {_LEAK_P} augmentations can leak")
+
+
+def _is_idle(plan: Plan, runs: list[Run]) -> bool:
+    """Augmentation that was never on needs no chart."""
+    return "Progress/augment" in plan.names and not any(
+        y for r in runs for _, y in r.series("Progress/augment")
+    )
+
+
+def _measured(run: Run, name: str, key: str) -> list[Point]:
+    return [
+        (m.kimg, m.results[key]) for m in run.metrics.get(name, []) if m.kimg is not None and key in m.results
+    ]
+
+
+def _judge_keys(runs: list[Run]) -> list[str]:
+    """Numbers of the judge's lines; `class accuracy` and the like from other tools, too."""
+    seen = dict.fromkeys(k for run in runs for row in run.judge for k in row)
+    return [k for k in seen if k not in ("kimg", "per_class") and any(
+        number(row.get(k)) is not None for run in runs for row in run.judge)]  # fmt: skip
+
+
+def _judged(run: Run, key: str, class_name: str | None = None) -> list[Point]:
+    found = []
+    for row in run.judge:
+        entry = row if class_name is None else as_dict(as_dict(row.get("classes")).get(class_name))
+        x, y = number(row.get("kimg")), number(entry.get(key))
+        if x is not None and y is not None:
+            found.append((x, y))
+    return found

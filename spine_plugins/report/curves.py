@@ -1,0 +1,245 @@
+"""Curves as inline SVG: nice ticks, gaps where numbers are not finite, several runs on one pair of axes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from spine_plugins.report.markup import Safe, tag
+
+_WIDTH, _HEIGHT = 560, 236
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 38
+_MOST_POINTS = 400
+_COLOURS = 6  # classes c0..c5 of the style sheet; dashes tell further lines apart
+_DASHES = (None, "7 4", "2 3", "9 3 2 3")
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; what is equal in runs shares the dash, what is of one run shares the colour."""
+
+    name: str
+    points: list[Point]
+    colour: int = 0
+    dash: int = 0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A horizontal line that means something."""
+
+    y: float
+    name: str
+
+
+def chart(
+    title: str,
+    lines: list[Line],
+    *,
+    help_: str = "",
+    marks: tuple[Mark, ...] = (),
+    zero: bool = False,  # the axis includes 0
+    key: str,  # of its elements' ids; our own text
+) -> Safe | None:
+    """A figure with legend, axes, readout and a table of values; None without a single finite point."""
+    finite = [p for line in lines for p in line.points if math.isfinite(p[1])]
+    if not finite:
+        return None
+    is_log = _wants_log([y for _, y in finite], marks)
+    x_axis = _Axis.around([x for x, _ in finite] + [0.0], _LEFT, _WIDTH - _RIGHT)
+    ys = [y for _, y in finite] + [m.y for m in marks] + ([0.0] if zero else [])
+    y_axis = _Axis.around(ys, _HEIGHT - _BOTTOM, _TOP, is_log=is_log)
+    drawn = [_curve(line, x_axis, y_axis) for line in lines]
+    data = [{"n": line.name, "c": line.colour % _COLOURS, "p": _shown(line.points)} for line in lines]
+    geometry = {"x": x_axis.frame(), "y": y_axis.frame()}
+    low, high = min(y for _, y in finite), max(y for _, y in finite)
+    described = (
+        f"{title} by thousands of images shown; {len(lines)} curve(s), from {show(low)} to {show(high)}."
+    )
+    picture = tag(
+        "svg", tag("title", title), tag("desc", described), _grid(x_axis, y_axis), _marks(marks, y_axis),
+        drawn, tag("line", class_="cursor", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, visibility="hidden"),
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=described,
+    )  # fmt: skip
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", title, id=f"{key}-title"), help_ and tag("p", help_, class_="help")),
+        _legend(lines, marks, is_log) if len(lines) > 1 or marks or is_log else None,
+        tag("div", picture, class_="plot", tabindex="0", role="group", aria_describedby=f"{key}-out",
+            aria_label=f"{title}; left and right arrow keys read the values",
+            data_lines=json.dumps(data, separators=(",", ":")), data_axes=json.dumps(geometry)),
+        tag("output", tag("span", "Point at the curve, or use the arrow keys", class_="help"),
+            class_="readout", id=f"{key}-out", aria_live="polite"),
+        _table(title, lines),
+        class_="chart",
+    )  # fmt: skip
+
+
+def show(value: Any) -> str:
+    """A number for people: four significant digits, no needless exponent."""
+    if value is None:
+        return "\u2013"
+    if not math.isfinite(value):
+        return "not finite"
+    size = abs(value)
+    if size >= 10_000 or (size and size < 0.001):
+        return f"{value:.3g}" if size < 1e-3 or size >= 1e7 else f"{value:,.0f}"
+    return f"{value:.4g}".replace("-", "\u2212")
+
+
+def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:
+    """At most about this many points; every part keeps its lowest and highest, so no peak disappears."""
+    if len(points) <= most:
+        return points
+    size = math.ceil(len(points) / (most // 2))
+    kept = []
+    for start in range(0, len(points), size):
+        part = range(start, min(start + size, len(points)))
+        bad = [i for i in part if not math.isfinite(points[i][1])]
+        good = [i for i in part if math.isfinite(points[i][1])]
+        ends = (
+            {min(good, key=lambda i: points[i][1]), max(good, key=lambda i: points[i][1])} if good else set()
+        )
+        kept += [points[i] for i in sorted(ends | set(bad[:1]))]
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    low: float
+    high: float
+    start: float  # where low lies in the picture
+    end: float
+    ticks: tuple[float, ...]
+    is_log: bool = False
+
+    @classmethod
+    def around(cls, values: list[float], start: float, end: float, *, is_log: bool = False) -> _Axis:
+        low, high = min(values), max(values)
+        if is_log:
+            first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+            last = max(last, first + 1)
+            every = math.ceil((last - first) / 6)
+            return cls(10.0**first, 10.0**last, start, end,
+                       tuple(10.0**e for e in range(first, last + 1, every)), True)  # fmt: skip
+        if high - low < 1e-12 * max(abs(low), abs(high), 1e-30):
+            room = abs(high) / 2 or 0.5
+            low, high = (0.0, 2 * high) if high > 0 and low >= 0 else (low - room, high + room)
+        step = _nice_step((high - low) / 5)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        return cls(first * step, last * step, start, end, tuple(i * step for i in range(first, last + 1)))
+
+    def place(self, value: float) -> float:
+        f = math.log10 if self.is_log else float
+        share = (f(value) - f(self.low)) / (f(self.high) - f(self.low))
+        return round(self.start + share * (self.end - self.start), 1)
+
+    def frame(self) -> list[float]:
+        return [self.low, self.high, self.start, self.end]
+
+
+def _nice_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+
+
+def _wants_log(ys: list[float], marks: tuple[Mark, ...]) -> bool:
+    return not marks and min(ys) > 0 and max(ys) / min(ys) > 200
+
+
+def _tick_text(value: float, axis: _Axis) -> str:
+    if axis.is_log:
+        return show(value)
+    step = axis.ticks[1] - axis.ticks[0] if len(axis.ticks) > 1 else 1.0
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)
+    text = f"{value:,.{digits}f}" if digits <= 5 and abs(value) < 1e7 else f"{value:.2g}"
+    return text.replace("-", "\u2212")
+
+
+def _grid(x_axis: _Axis, y_axis: _Axis) -> list[Safe]:
+    base = _HEIGHT - _BOTTOM
+    made = []
+    for value in y_axis.ticks:
+        y = y_axis.place(value)
+        made.append(tag("line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y))
+        made.append(
+            tag("text", _tick_text(value, y_axis), class_="tick", x=_LEFT - 7, y=y + 4, text_anchor="end")
+        )
+    for value in x_axis.ticks:
+        x = x_axis.place(value)
+        made.append(tag("line", class_="axis", x1=x, x2=x, y1=base, y2=base + 4))
+        made.append(
+            tag("text", _tick_text(value, x_axis), class_="tick", x=x, y=base + 17, text_anchor="middle")
+        )
+    made.append(tag("line", class_="axis", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=base, y2=base))
+    made.append(tag("text", "kimg", class_="tick unit", x=_WIDTH - _RIGHT, y=_HEIGHT - 5, text_anchor="end"))
+    return made
+
+
+def _marks(marks: tuple[Mark, ...], y_axis: _Axis) -> list[Safe]:
+    places = [(mark, y_axis.place(mark.y)) for mark in marks]
+    return [tag("line", class_="mark", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y) for _, y in places]
+
+
+def _curve(line: Line, x_axis: _Axis, y_axis: _Axis) -> Safe:
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for x, y in thinned(line.points):
+        if math.isfinite(y):
+            pieces[-1].append((x_axis.place(x), y_axis.place(y)))
+        elif pieces[-1]:
+            pieces.append([])
+    colour = f"c{line.colour % _COLOURS}"
+    path = " ".join("M" + "L".join(f"{x:g} {y:g}" for x, y in piece) for piece in pieces if len(piece) > 1)
+    made = [tag("path", class_=f"line {colour}", d=path, stroke_dasharray=_dash(line))] if path else []
+    few = sum(map(len, pieces)) <= 30
+    dots = [p for piece in pieces if len(piece) == 1 or few for p in piece]
+    made += [tag("circle", class_=f"dot {colour}", cx=x, cy=y, r=2.6) for x, y in dots]
+    return tag("g", made)
+
+
+def _dash(line: Line) -> str | None:
+    # The seventh run has the first one's colour again, so it must not have its dashes.
+    return _DASHES[(line.dash + line.colour // _COLOURS) % len(_DASHES)]
+
+
+def _legend(lines: list[Line], marks: tuple[Mark, ...], is_log: bool) -> Safe:
+    rows = [tag("li", _swatch(f"line c{line.colour % _COLOURS}", _dash(line)), line.name) for line in lines]
+    rows += [tag("li", _swatch("mark", None), mark.name) for mark in marks]
+    rows += [tag("li", "logarithmic axis", class_="help")] if is_log else []
+    return tag("ul", rows, class_="legend")
+
+
+def _swatch(kind: str, dash: str | None) -> Safe:
+    line = tag("line", class_=kind, x1=1, x2=25, y1=6, y2=6, stroke_dasharray=dash)
+    return tag("svg", line, class_="swatch", viewBox="0 0 26 12", aria_hidden="true")
+
+
+def _shown(points: list[Point]) -> list[list[float | None]]:
+    return [[float(f"{x:.6g}"), float(f"{y:.5g}") if math.isfinite(y) else None] for x, y in thinned(points)]
+
+
+def _table(title: str, lines: list[Line]) -> Safe:
+    rows = []
+    for line in lines:
+        ys = [p for p in line.points if math.isfinite(p[1])]
+        if not ys:
+            rows.append(
+                tag("tr", tag("th", line.name, scope="row"), tag("td", "no finite value", colspan="5"))
+            )
+            continue
+        low, high = min(ys, key=lambda p: p[1]), max(ys, key=lambda p: p[1])
+        lost = len(line.points) - len(ys)
+        cells = [show(ys[0][1]), f"{show(low[1])} at {show(low[0])}", f"{show(high[1])} at {show(high[0])}",
+                 show(ys[-1][1]), f"{len(line.points)}" + (f", {lost} not finite" if lost else "")]  # fmt: skip
+        rows.append(tag("tr", tag("th", line.name, scope="row"), [tag("td", cell) for cell in cells]))
+    heads = ("Curve", "First", "Lowest (at kimg)", "Highest (at kimg)", "Last", "Points")
+    head = tag("tr", [tag("th", text, scope="col") for text in heads])
+    table = tag("table", tag("caption", f"{title}: values", class_="hidden-text"), tag("thead", head),
+                tag("tbody", rows), class_="numbers")  # fmt: skip
+    scroller = tag("div", table, class_="wide", tabindex="0", role="region", aria_label=f"{title}: table")
+    return tag("details", tag("summary", "Values"), scroller)

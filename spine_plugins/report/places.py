@@ -1,0 +1,63 @@
+"""Commands and paths as a page may show them: names of files, not the folders (people name folders)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+_URL = re.compile(r"(https?|s3|gs)://")
+_IN_TEXT = re.compile(r"(?<![\w/.:\\])(?:[A-Za-z]:[\\/]|~?/)[^\s'\",;()]*[\\/][^\s'\",;()]+")
+
+
+def file_name(path: Any) -> str:
+    """The last part of a path, whichever system wrote it; a web address stays whole."""
+    text = str(path)
+    return text if _URL.match(text) else re.split(r"[\\/]", text.rstrip("\\/"))[-1]
+
+
+def short_value(text: str) -> str:
+    """`/a/b/c.zip` -> `\u2026/c.zip`; also behind `NAME=`, and in lists; other texts as they are."""
+    head, equals, rest = text.partition("=")
+    if equals and not _has_folder(head):
+        return f"{head}={short_value(rest)}"
+    if "," in text and not _URL.match(text):
+        return ",".join(short_value(part) for part in text.split(","))
+    return f"\u2026/{file_name(text)}" if _has_folder(text) else text
+
+
+def short_text(text: str) -> str:
+    """A sentence without the folders of absolute paths in it."""
+    return _IN_TEXT.sub(lambda match: f"\u2026/{file_name(match[0].rstrip('.:'))}", text)
+
+
+def command_text(argv: Sequence[Any], *, is_full: bool = False) -> str:
+    """What to type, on lines that break before flags."""
+    words = [str(word) for word in argv]
+    if not words:
+        return ""
+    if not is_full:
+        words = [_program(words[0]), *map(short_value, words[1:])]
+    if words[0].endswith(".py"):
+        words = ["python", *words]
+    line = ""
+    for word in words:
+        gap = "" if not line else " \\\n  " if word.startswith("--") else " "
+        line += gap + _quoted(word)
+    return line
+
+
+def _quoted(word: str) -> str:
+    return word if re.fullmatch(r"[\w@%+=:,./\u2026~-]+", word) else shlex.quote(word)
+
+
+def _has_folder(text: str) -> bool:
+    return not _URL.match(text) and ("/" in text or bool(re.match(r"[A-Za-z]:\\|\\\\|~", text)))
+
+
+def _program(path: str) -> str:
+    parts = re.split(r"[\\/]", path)
+    if parts[-1] == "__main__.py":
+        return "spinegan"
+    return "/".join(parts[-2:]) if parts[-2:-1] == ["stylegan2ada"] else parts[-1]
