@@ -31,6 +31,8 @@ def doubts(card: Mapping[str, Any], test_fingerprint: str | None = None) -> list
     auc = ((card.get("metrics") or {}).get("val") or {}).get("auc")
     if not auc:
         found.append("its card has no validation AUC")
+    elif any(auc.get(name) is None for name in ("value", "low", "high")):
+        found.append("its validation set was too small for an AUC with an interval")
     elif not auc["low"] > 0.5:
         interval = f"{auc['low']:.3f} to {auc['high']:.3f}"
         found.append(f"its validation AUC of {auc['value']:.3f} ({interval}) may be chance")

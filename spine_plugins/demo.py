@@ -47,7 +47,8 @@ def steps(kimg: int) -> list[Step]:
     )  # fmt: skip
     return [
         Step("phantoms", "draw synthetic spine radiographs as DICOM files",
-             (*_SPINEGAN, "phantom", "--out={out}/dicom", "--n=480", "--size=160x144", "--seed=1"),
+             (*_SPINEGAN, "phantom", "--out={out}/dicom", "--n=640", "--size=160x144", "--seed=1",
+             "--difficulty=0.6"),
              45, ("dicom",)),
         Step("dataset", "convert DICOM to a data set, split by patient, a reason for every file left out",
              ("dataset_tool_dicom.py", "--source={out}/dicom/train_images",
@@ -57,7 +58,7 @@ def steps(kimg: int) -> list[Step]:
         Step("classifier", "train a small classifier: normal or abnormal",
              (*_SPINEGAN, "classify", "train", "--data={out}/spine-train.zip", "--val={out}/spine-val.zip",
               "--test={out}/spine-test.zip", "--out={out}/classifier.safetensors", "--arch=cnn13k",
-              "--epochs=12"), 15, ("classifier.safetensors", "classifier.json")),
+              "--epochs=15"), 15, ("classifier.safetensors", "classifier.json")),
         Step("train", "train SpineGAN: StyleGAN2-ADA with the classifier in the loss", train, 17 * kimg),
         Step("metrics", "measure the last network with the built-in detector (comparable with nothing else)",
              ("stylegan2ada/calc_metrics.py", "--network={last}", "--metrics=fid1k_tiny,pr1k3_tiny"), 30),

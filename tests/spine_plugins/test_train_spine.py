@@ -148,6 +148,11 @@ def test_a_classifier_that_saw_the_test_set_is_refused(tmp_path: Path) -> None:
     assert classifier_gate.doubts(card) == []
     assert "test set" in classifier_gate.doubts(card, test_fingerprint="b" * 64)[0]
     card["data"]["test"] = card["data"]["train"]
+    card["metrics"]["val"]["auc"] |= {"low": None, "high": None}
+    assert "too small" in classifier_gate.doubts(card)[0]
+    del card["metrics"]["val"]["auc"]
+    assert "no validation AUC" in classifier_gate.doubts(card)[0]
+    card["metrics"]["val"]["auc"] = {"value": 0.9, "low": 0.8, "high": 0.95}
     assert "test set" in classifier_gate.doubts(card)[0]
 
 
