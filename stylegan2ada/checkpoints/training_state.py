@@ -116,23 +116,25 @@ def _from_tensors(value: Any) -> Any:
 
 
 def capture_rng() -> dict[str, Any]:
-    """The state of the global generators of Python, numpy and torch (every visible GPU included)."""
+    """The state of the global generators of Python, numpy and torch (of this process's GPU, too).
+
+    One process has one GPU: asking the others would make a context, and cost memory, on each of them.
+    """
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": [version, np.array(words, dtype=np.uint64), gauss],
         "numpy": [name, np.array(keys), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
     }
 
 
 def restore_rng(captured: dict[str, Any]) -> None:
-    """The inverse of `capture_rng`; GPUs that this machine has more or fewer of keep their own state."""
+    """The inverse of `capture_rng`; a GPU that was not there keeps its own state."""
     version, words, gauss = captured["python"]
     random.setstate((version, tuple(int(word) for word in words), gauss))
     np.random.set_state(tuple(captured["numpy"]))
     torch.set_rng_state(captured["torch"])
-    if torch.cuda.is_available():
-        for device, state in zip(range(torch.cuda.device_count()), captured["cuda"], strict=False):
-            torch.cuda.set_rng_state(state, device)
+    if torch.cuda.is_available() and captured["cuda"]:
+        torch.cuda.set_rng_state(captured["cuda"][0])
