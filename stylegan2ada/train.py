@@ -20,7 +20,7 @@ from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_w
 from stylegan2ada.data.dataset import DatasetInfo, ImageFolderDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
-from stylegan2ada.losses.registry import find_loss
+from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
@@ -151,6 +151,8 @@ def _dataset_info(path: str, use_labels: bool) -> DatasetInfo:
 
 
 def _loss_facts(options: TrainOptions) -> LossFacts:
+    for term in options.term or ():
+        find_term(term.partition(":")[0])  # refused before a folder is made for it
     make = find_loss(options.loss or "stylegan2")
     if "objective" not in inspect.signature(make).parameters:
         return LossFacts(make)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from stylegan2ada import processes
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import StoppedOnRequest, UserError
@@ -34,6 +36,7 @@ def start(job: Job) -> None:
     if processes.is_launched() or job.config.num_gpus == 1:
         run_process(job)
         return
+    check_devices(job.config, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     job = with_run_dir(job, os.environ)
     assert job.run_dir is not None
     try:
@@ -46,9 +49,11 @@ def start(job: Job) -> None:
 
 def run_process(job: Job) -> None:
     """One process of the group: find the run folder, train there."""
+    from stylegan2ada.training.build import block_precision
     from stylegan2ada.training.loop import train  # the heavy part, once the options are known to be right
 
     device = processes.pick_device(job.config.device)
+    block_precision(job.config.precision, device)  # refused before a folder is made for it
     processes.init(device)
     try:
         job = processes.on_rank0(lambda: with_run_dir(job, os.environ))
@@ -93,6 +98,16 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
             f"cannot write to {job.run_dir} ({error.strerror}); free space or rights there"
         ) from error
     return job
+
+
+def check_devices(config: TrainConfig, count: int) -> None:
+    """Refuse more processes than this machine has GPUs, unless they are meant for the CPU."""
+    wants_cuda = config.device.startswith("cuda") or (config.device == "auto" and count > 0)
+    if wants_cuda and config.num_gpus > count:
+        raise UserError(
+            f"--gpus={config.num_gpus}, but this machine has {count} GPU(s); use --gpus={max(count, 1)}, "
+            "start on more machines with torchrun, or use --device=cpu"
+        )
 
 
 def stop_message(run_dir: Path) -> str:

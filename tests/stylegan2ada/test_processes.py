@@ -122,6 +122,15 @@ def test_devices() -> None:
             processes.pick_device("cuda")
 
 
+def test_more_processes_than_gpus_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    config = replace(toy_config(toy_dataset(tmp_path / "toy.zip", resolution=8)), num_gpus=2)
+    for device, count in (("cuda", 0), ("cuda", 1), ("auto", 1)):
+        with pytest.raises(UserError, match="--gpus=2"):
+            launch.check_devices(replace(config, device=device), count)
+    for device, count in (("cpu", 0), ("cpu", 1), ("auto", 0), ("auto", 2)):
+        launch.check_devices(replace(config, device=device), count)
+
+
 # Two processes.
 
 
@@ -173,9 +182,7 @@ class StartFrom(Hook):
 
 def comparable_config(data: Path, num_gpus: int) -> TrainConfig:
     """Nothing that looks at a share of the batch as the whole: no minibatch-stddev, no path length."""
-    config = toy_config(
-        data, total_kimg=0.08, kimg_per_tick=0.04, augment_kwargs=None
-    )
+    config = toy_config(data, total_kimg=0.08, kimg_per_tick=0.04, augment_kwargs=None)
     return replace(
         config,
         num_gpus=num_gpus,

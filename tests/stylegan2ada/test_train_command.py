@@ -230,3 +230,29 @@ class _StopAfter(Hook):
     def after_step(self, phase) -> None:
         if self.run.iteration + 1 == self.iterations:
             self.run.stop.request("test")
+
+
+@pytest.mark.parametrize(
+    ("flag", "named"),
+    [
+        ("--term=nope", "nope"),
+        ("--loss=nope", "nope"),
+        ("--loss-opt=nope=1", "--loss-opt=nope"),
+        ("--loss=wgan", "--aug=ada"),
+        ("--precision=fp16", "--precision=fp16"),
+        ("--device=tpu9", "--device=tpu9"),
+    ],
+)
+def test_what_cannot_run_leaves_no_folder(
+    flag: str, named: str, places: dict[str, Path], tmp_path: Path
+) -> None:
+    flags = [
+        f"--data={places['r64']}",
+        f"--outdir={tmp_path / 'out'}",
+        "--metrics=none",
+        "--device=cpu",
+        flag,
+    ]
+    result = CliRunner().invoke(main, flags)
+    assert (result.exit_code, named in result.output) == (2, True), result.output
+    assert not (tmp_path / "out").exists()

@@ -164,7 +164,7 @@ def test_five_kills_change_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.proof
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
-    flags = ["--kimg=10", "--tick=0.16", "--snap=3", "--state-minutes=0.02"]
+    flags = ["--kimg=6", "--tick=0.16", "--snap=3", "--state-minutes=0.02"]
     told = kill_again_and_again(tmp_path, kills=20, flags=flags, seed=2)
     assert told["kills_inside_a_state_write"] >= 5
     assert told["uninterrupted_sec"] >= 60
