@@ -41,7 +41,9 @@ def doubts(card: Mapping[str, Any], test_fingerprint: str | None = None) -> list
         found.append("its card does not say what it was trained on")
     if card.get("selected_on") == "test":
         found.append("its epoch was chosen on the test set, so test scores of this study would be too good")
-    seen = {(data.get(part) or {}).get("fingerprint") for part in ("train", "val")} - {None}
+    # A part split off a file has a fingerprint of its own; the file's counts too.
+    kinds = ("fingerprint", "source_fingerprint")
+    seen = {(data.get(part) or {}).get(kind) for part in ("train", "val") for kind in kinds} - {None}
     own_test = (data.get("test") or {}).get("fingerprint")
     if own_test in seen or (test_fingerprint is not None and test_fingerprint in seen):
         found.append("it was trained or selected on the images used as test set")
