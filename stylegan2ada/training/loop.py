@@ -36,25 +36,24 @@ def train(
     draws: Any = None,  # of the loss; None: random
 ) -> Run:
     """Train until done. StoppedOnRequest after SIGTERM or SIGINT, with the state saved."""
-    state = processes.on_rank0(lambda: resume.find(run_dir)) if is_continued else None
-    if is_continued and processes.rank() == 0:
-        cut_back(run_dir, state["log"] if state else {})
     stop = processes.StopRequest()
-    with stop.listening(), console_copy(run_dir / "log.txt" if processes.rank() == 0 else None):
-        try:
-            is_new = state is None
-            run = build(
-                config, run_dir, device, hooks or Hooks(), stop, source=source, draws=draws, is_new=is_new
-            )
+    try:
+        state = processes.on_rank0(lambda: resume.find(run_dir)) if is_continued else None
+        if is_continued and processes.rank() == 0:
+            cut_back(run_dir, state["log"] if state else {})
+        copy = run_dir / "log.txt" if processes.rank() == 0 else None
+        with stop.listening(), console_copy(copy):
+            given = {"source": source, "draws": draws, "is_new": state is None}
+            run = build(config, run_dir, device, hooks or Hooks(), stop, **given)
             try:
                 _train(run, state)
             finally:
                 run.source.close()
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {run_dir} ({error.strerror or error}); make room or give rights there, "
-                f"then go on with --continue={run_dir}"
-            ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {run_dir} ({error.strerror or error}); make room or give rights there, "
+            f"then go on with --continue={run_dir}"
+        ) from error
     return run
 
 

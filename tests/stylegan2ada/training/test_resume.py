@@ -249,27 +249,48 @@ def test_what_it_takes_with_another_number_of_ranks(stopped) -> None:
     assert weights(run)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may mount a small disk")
-def test_a_really_full_disk(stopped, tmp_path: Path) -> None:
-    """The state does not fit beside the two that are there: the newest complete one still continues."""
-    config, whole_dir = stopped
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """mount(size or other options) makes or changes a disk of its own; needs root and the right to mount."""
     disk = tmp_path / "disk"
     disk.mkdir()
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only root may mount a disk")
+
+    def mount(options: str) -> Path:
+        if disk.is_mount():
+            subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+        elif subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]).returncode != 0:
+            pytest.skip("this place does not allow mounts")
+        return disk
+
+    yield mount
+    if disk.is_mount():
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_really_full_disk(stopped, small_disk) -> None:
+    """The state does not fit beside the two that are there: the newest complete one still continues."""
+    config, whole_dir = stopped
     used = sum(path.stat().st_size for path in whole_dir.rglob("*") if path.is_file())
     room = used + (whole_dir / STATE_FILE).stat().st_size // 2
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("this place does not allow mounts")
-    try:
-        run_dir = shutil.copytree(whole_dir, disk / "run")
-        longer = replace(config, total_kimg=0.2)
-        with pytest.raises(UserError, match="No space left.*--continue"):
-            train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(11)]), is_continued=True)
-        subprocess.run(["mount", "-o", f"remount,size={4 * room}", str(disk)], check=True)
-        run = train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(12)]), is_continued=True)
-    except StoppedOnRequest:
-        assert load_state(disk / "run" / STATE_FILE)["counters"]["iteration"] == 12
-    else:
-        pytest.fail(f"ran until {run.iteration}")
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    run_dir = shutil.copytree(whole_dir, small_disk(f"size={room}") / "run")
+    longer = replace(config, total_kimg=0.2)
+    with pytest.raises(UserError, match="No space left.*--continue"):
+        train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(11)]), is_continued=True)
+    small_disk(f"size={4 * room}")
+    with pytest.raises(StoppedOnRequest):
+        train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(12)]), is_continued=True)
+    assert load_state(run_dir / STATE_FILE)["counters"]["iteration"] == 12
+
+
+def test_a_read_only_disk(stopped, small_disk) -> None:
+    config, whole_dir = stopped
+    run_dir = shutil.copytree(whole_dir, small_disk("size=64m") / "run")
+    small_disk("ro")
+    longer = replace(config, total_kimg=0.2)
+    with pytest.raises(UserError, match="Read-only file system.*--continue"):
+        train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(11)]), is_continued=True)
+    small_disk("rw")
+    with pytest.raises(StoppedOnRequest):
+        train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(11)]), is_continued=True)
