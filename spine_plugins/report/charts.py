@@ -36,7 +36,7 @@ PLANS = (
          "By the classifier of the loss, which the generator can learn to fool; see the judge.", zero=True),
     Plan("R1 penalty", {"Loss/r1_penalty": "squared gradient"}, "Before its weight."),
     Plan("Path length penalty", {"Loss/pl_penalty": "squared deviation"}, "Before its weight."),
-    Plan("Time", {"Timing/sec_per_kimg": "seconds per kimg"}, "", zero=True),
+    Plan("Seconds per kimg", {"Timing/sec_per_kimg": "seconds"}, "", zero=True),
 )  # fmt: skip
 _DERIVED = {"Loss/G/reg", "Loss/D/reg"}  # the penalties again, weighted
 
@@ -74,10 +74,13 @@ def judge(runs: list[Run]) -> list[Safe]:
     """What an independent classifier says: overall, and per class."""
     classes = dict.fromkeys(c for run in runs for row in run.judge for c in as_dict(row.get("classes")))
     plans: list[tuple[str, str, list[tuple[str, list[list[Point]]]]]] = []
-    overall = [(key, [_judged(run, key) for run in runs]) for key in _judge_keys(runs)]
+    overall = [
+        ("all classes" if key == "accuracy" else key, [_judged(run, key) for run in runs])
+        for key in _judge_keys(runs)
+    ]
     per_class = [(name, [_judged(run, "accuracy", name) for run in runs]) for name in classes]
     plans.append(("Judge: fakes of the asked class", "Share of fakes that a second classifier accepts.",
-                  [*overall, *per_class]))  # fmt: skip
+                  [*per_class, *overall]))  # fmt: skip
     for key, title in (
         ("ks", "Judge: Kolmogorov\u2013Smirnov distance"),
         ("w1", "Judge: Wasserstein distance"),

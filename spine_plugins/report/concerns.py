@@ -50,7 +50,7 @@ def _numbers(run: Run) -> Iterator[Concern]:
     for name in run.statistics():
         bad = [x for x, y in run.series(name) if not math.isfinite(y)]
         if bad:
-            yield Concern("serious", "Not finite", f"{name} is not a finite number in {len(bad)} ticks, "
+            yield Concern("serious", "Not finite", f"{name} is not a finite number in {len(bad)} tick(s), "
                           f"first at {bad[0]:.4g} kimg.")  # fmt: skip
     strength = [(x, y) for x, y in run.series("Progress/augment") if y > _LEAK_P]
     if strength:
@@ -146,6 +146,9 @@ def _logged(run: Run) -> Iterator[Concern]:
     said = Counter(line.strip().removeprefix("Warning: ") for line in run.log if line.startswith("Warning: "))
     for text, times in said.items():
         is_collapse = text.startswith("mode collapse")
+        if text.startswith("augmentation strength p"):
+            continue  # the statistics say it, with its course
+        text = text.removeprefix("mode collapse: ")
         again = f" (said {times} times)" if times > 1 else ""
         title = "Mode collapse" if is_collapse else "Said by the run"
         yield Concern("serious" if is_collapse else "caution", title, text + again)

@@ -61,7 +61,7 @@ def chart(
         f"{title} by thousands of images shown; {len(lines)} curve(s), from {show(low)} to {show(high)}."
     )
     picture = tag(
-        "svg", tag("title", title), tag("desc", described), _grid(x_axis, y_axis), _marks(marks, y_axis),
+        "svg", _grid(x_axis, y_axis), _marks(marks, y_axis),
         drawn, tag("line", class_="cursor", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, visibility="hidden"),
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=described,
     )  # fmt: skip
@@ -72,7 +72,7 @@ def chart(
         tag("div", picture, class_="plot", tabindex="0", role="group", aria_describedby=f"{key}-out",
             aria_label=f"{title}; left and right arrow keys read the values",
             data_lines=json.dumps(data, separators=(",", ":")), data_axes=json.dumps(geometry)),
-        tag("output", tag("span", "Point at the curve, or use the arrow keys", class_="help"),
+        tag("output", _latest(lines),
             class_="readout", id=f"{key}-out", aria_live="polite"),
         _table(title, lines),
         class_="chart",
@@ -89,6 +89,13 @@ def show(value: Any) -> str:
     if size >= 10_000 or (size and size < 0.001):
         return f"{value:.3g}" if size < 1e-3 or size >= 1e7 else f"{value:,.0f}"
     return f"{value:.4g}".replace("-", "\u2212")
+
+
+def _latest(lines: list[Line]) -> Safe:
+    """What the readout says before anybody asks: the end of every curve."""
+    ends = [(line.name, [y for _, y in line.points if math.isfinite(y)]) for line in lines]
+    values = [f"{name} {show(ys[-1])}" if len(lines) > 1 else show(ys[-1]) for name, ys in ends if ys]
+    return tag("span", tag("b", "Latest"), ": ", " \u00b7 ".join(values))
 
 
 def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:

@@ -44,7 +44,7 @@ pre { margin: .5rem 0 0; padding: .8rem 1rem; background: var(--page); border: 1
 .hidden-text { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
   white-space: nowrap; }
 .help { color: var(--soft); font-size: .87rem; }
-.frame-width { max-width: 1180px; margin: 0 auto; padding: 0 1.4rem; }
+.frame-width { max-width: 1180px; margin: 0 auto; padding-left: 1.4rem; padding-right: 1.4rem; }
 header.top { background: var(--card); border-bottom: 1px solid var(--edge); padding: 1.5rem 0 1.3rem; }
 .eyebrow { color: var(--soft); font-size: .82rem; letter-spacing: .02em; margin-bottom: .25rem; }
 .title-row { display: flex; gap: 1rem; align-items: flex-start; justify-content: space-between; }
@@ -56,15 +56,16 @@ button { font: inherit; font-size: .87rem; color: var(--ink); background: var(--
   border: 1px solid var(--soft); border-radius: 8px; padding: .35rem .8rem; white-space: nowrap; }
 button:hover { border-color: var(--accent); color: var(--accent); }
 nav.parts { position: sticky; top: 0; z-index: 5; background: var(--card); border-bottom: 1px solid var(--edge); }
-nav.parts ul { display: flex; gap: .2rem 1.3rem; flex-wrap: wrap; list-style: none; padding: .55rem 0; }
+nav.parts ul { display: flex; gap: .2rem 1.3rem; flex-wrap: wrap; list-style: none;
+  padding-top: .55rem; padding-bottom: .55rem; }
 nav.parts a { text-decoration: none; font-size: .92rem; color: var(--soft); }
 nav.parts a:hover { color: var(--accent); text-decoration: underline; }
-main { padding: 1.6rem 0 3rem; }
+main { padding-top: 1.6rem; padding-bottom: 2rem; } main:focus { outline: none; }
 section { margin-bottom: 2.2rem; }
 .card, .chart { background: var(--card); border: 1px solid var(--edge); border-radius: 12px;
   padding: 1.1rem 1.2rem; min-width: 0; }
 .card + .card { margin-top: 1rem; }
-.figures { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(158px, 1fr)); }
+.figures { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); }
 .figures div { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: .8rem 1rem; }
 .figures dt { font-size: .82rem; color: var(--soft); }
 .figures dd { font-size: 1.42rem; font-weight: 650; line-height: 1.3; font-variant-numeric: tabular-nums; }
@@ -79,9 +80,9 @@ section { margin-bottom: 2.2rem; }
 .note { background: var(--note-soft); color: var(--note); border-color: var(--note); }
 .two { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 470px), 1fr)); }
 .two > * { min-width: 0; }
-.chart .help { margin-top: .1rem; }
+.chart { display: flex; flex-direction: column; } .chart .help { margin-top: .1rem; }
 .chart svg { display: block; width: 100%; height: auto; }
-.plot { position: relative; margin-top: .5rem; cursor: crosshair; touch-action: pan-y; }
+.plot { position: relative; margin-top: auto; padding-top: .5rem; cursor: crosshair; touch-action: pan-y; }
 .tick { font-size: 11.5px; fill: var(--tick); font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--grid); } .axis { stroke: var(--soft); } .cursor { stroke: var(--soft); }
 .mark { stroke: var(--bad); stroke-dasharray: 5 4; }
@@ -90,6 +91,7 @@ section { margin-bottom: 2.2rem; }
 .legend li { display: inline-flex; align-items: center; gap: .45rem; overflow-wrap: anywhere; }
 .chart .swatch { width: 26px; height: 12px; flex: none; }
 .readout { display: block; min-height: 1.6em; font-size: .87rem; font-variant-numeric: tabular-nums; }
+.how { margin: -.6rem 0 .8rem; }
 .readout b { font-weight: 650; }
 details { margin-top: .5rem; }
 summary { cursor: pointer; font-size: .89rem; color: var(--accent); width: fit-content; }
@@ -122,7 +124,7 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .bars svg { display: block; width: 100%; height: 12px; } .bars rect { fill: var(--c0); }
 .counts { margin-top: 1.1rem; } .pictures { margin-top: 1.2rem; align-items: start; }
 .bars span:nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }
-footer { color: var(--soft); font-size: .85rem; padding: 0 0 2.5rem; }
+footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media (max-width: 640px) { .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
   .concern { grid-template-columns: 1fr; } .facts th { width: 9rem; } .title-row { flex-direction: column; } }
 @media print { nav.parts, button, .skip, .readout { display: none; } .card, .chart { break-inside: avoid; }

@@ -74,7 +74,8 @@ def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
 def chart_grid(figures: list[Safe], otherwise: str = "") -> Safe | None:
     """Charts in two columns, or the sentence that says why there is none."""
     if figures:
-        return tag("div", figures, class_="two")
+        how = "Point at a curve, or focus it and use the arrow keys, to read its values."
+        return join([tag("p", how, class_="help how"), tag("div", figures, class_="two")])
     return tag("p", otherwise, class_="card") if otherwise else None
 
 
@@ -175,7 +176,7 @@ def _figures(run: Run) -> dict[str, tuple[str, str]]:
     done, total = run.kimg, run.total_kimg
     if done is not None:
         of = f"of {total:,g}" + (f", {min(done / total, 1):.0%}" if total else "") if total else ""
-        found["Images shown, thousands"] = (show(done), of)
+        found["Progress"] = (f"{show(done)} kimg", of)
     names = sorted(run.metrics, key=lambda n: (n not in _FIRST_RESULTS, n))
     for name in names[:3]:
         line = run.metrics[name][-1]
