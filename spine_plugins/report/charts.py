@@ -115,7 +115,7 @@ def _lines(runs: list[Run], curves: list[tuple[str, list[list[Point]]]]) -> list
 def run_label(run: Run, index: int) -> str:
     """Short, and different for each run: its number in front."""
     digits = run.name.split("-", 1)[0]
-    return f"{chr(65 + index % 26)} \u00b7 {digits if digits.isdigit() else run.name[:24]}"
+    return f"{chr(65 + index % 26)} {digits if digits.isdigit() else run.name[:24]}"
 
 
 def _marks(plan: Plan, runs: list[Run]) -> Iterator[Mark]:

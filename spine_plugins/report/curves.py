@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from spine_plugins.report.markup import Safe, tag
+from spine_plugins.report.markup import Safe, join, tag
 
 _WIDTH, _HEIGHT = 560, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 38
@@ -94,8 +94,9 @@ def show(value: Any) -> str:
 def _latest(lines: list[Line]) -> Safe:
     """What the readout says before anybody asks: the end of every curve."""
     ends = [(line.name, [y for _, y in line.points if math.isfinite(y)]) for line in lines]
-    values = [f"{name} {show(ys[-1])}" if len(lines) > 1 else show(ys[-1]) for name, ys in ends if ys]
-    return tag("span", tag("b", "Latest"), ": ", " \u00b7 ".join(values))
+    texts = [f"{name} {show(ys[-1])}" if len(lines) > 1 else show(ys[-1]) for name, ys in ends if ys]
+    values = [(" \u00b7 " if i else "", tag("span", text, class_="value")) for i, text in enumerate(texts)]
+    return join([tag("b", "Latest"), ": ", values])
 
 
 def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:

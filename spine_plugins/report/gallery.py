@@ -72,7 +72,7 @@ class Album:
                    note and tag("p", note, class_="help"), class_="card")  # fmt: skip
 
     def _name(self, index: int, run: Run) -> Safe | None:
-        return tag("h3", f"{run_label(run, index)[:1]} \u00b7 {run.name}") if len(self._runs) > 1 else None
+        return tag("h3", f"{run_label(run, index)[:1]}: {run.name}") if len(self._runs) > 1 else None
 
     def _slider(self, index: int, shown: list[Snapshot]) -> Safe:
         # Hidden until the script can serve it: without a script the last moment simply stays.

@@ -92,7 +92,7 @@ section { margin-bottom: 2.2rem; }
 .chart .swatch { width: 26px; height: 12px; flex: none; }
 .readout { display: block; min-height: 1.6em; font-size: .87rem; font-variant-numeric: tabular-nums; }
 .how { margin: -.6rem 0 .8rem; }
-.readout b { font-weight: 650; }
+.readout .value { white-space: nowrap; } .readout b { font-weight: 650; }
 details { margin-top: .5rem; }
 summary { cursor: pointer; font-size: .89rem; color: var(--accent); width: fit-content; }
 .card > details > summary { font-weight: 600; }
@@ -105,7 +105,7 @@ th { font-weight: 550; } thead th { color: var(--soft); font-weight: 550; font-s
 .facts th { width: 15rem; color: var(--soft); font-weight: 450; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
-tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { background: var(--accent-soft); }
+.compare th, .compare td { padding-left: .7rem; } tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { background: var(--accent-soft); }
 .gallery { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
 .by-class { margin-top: 1.3rem; } .by-class h4 { margin-bottom: .6rem; }
 .shot figcaption { font-size: .9rem; margin-bottom: .4rem; display: flex; gap: .2rem .8rem; flex-wrap: wrap;
@@ -119,7 +119,7 @@ tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { backgroun
 .slider label { font-weight: 600; font-size: .92rem; } .slider output { font-variant-numeric: tabular-nums;
   min-width: 11.5rem; text-align: right; font-weight: 600; }
 input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cursor: pointer; }
-.bars { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr max-content; gap: .3rem .8rem; align-items: center;
+.bars { display: grid; grid-template-columns: minmax(0, 11rem) 1fr max-content; gap: .3rem .8rem; align-items: center;
   font-size: .89rem; margin-top: .4rem; }
 .bars svg { display: block; width: 100%; height: 12px; } .bars rect { fill: var(--c0); }
 .counts { margin-top: 1.1rem; } .pictures { margin-top: 1.2rem; align-items: start; }
@@ -188,7 +188,13 @@ SCRIPT = r"""
       out.replaceChildren();
       const bold = document.createElement("b");
       bold.textContent = show(x) + " kimg";
-      out.append(bold, ": ", lines.filter((l) => l.p.length).map((l) => (lines.length > 1 ? l.n + " " : "") + show(nearest(l, x)[1])).join(" \u00b7 "));
+      out.append(bold, ": ");
+      lines.filter((line) => line.p.length).forEach((line, i) => {
+        const value = document.createElement("span");
+        value.className = "value";
+        value.textContent = (lines.length > 1 ? line.n + " " : "") + show(nearest(line, x)[1]);
+        out.append(i ? " \u00b7 " : "", value);
+      });
     };
     plot.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect(), width = svg.viewBox.baseVal.width;

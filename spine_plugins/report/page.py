@@ -16,6 +16,8 @@ from stylegan2ada import __version__
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import atomic_write
 
+_READ = "Point at a curve, or focus it and use the arrow keys, to read its values; all curves here work so."
+
 
 def write_page(runs: list[Run], target: Path, *, with_paths: bool = False) -> int:
     """Write the page and return its size in bytes."""
@@ -44,7 +46,11 @@ def page(
         ("images", "Images", album.galleries()),
         ("metrics", "Metrics", sections.chart_grid(charts.metrics(runs), sections.no_metrics(runs))),
         ("judge", "Independent judge", sections.chart_grid(charts.judge(runs))),
-        ("training", "Training", sections.chart_grid(charts.statistics(runs), sections.no_curves(runs))),
+        (
+            "training",
+            "Training",
+            sections.chart_grid(charts.statistics(runs), sections.no_curves(runs), _READ),
+        ),
         ("data", "Data set", sections.data_sets(runs, album)),
         ("classifier", "Classifier", sections.classifiers(runs)),
         ("synthetic", "Synthetic data", sections.synthetic(runs)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from spine_plugins.report import charts
 from spine_plugins.report.collect import Run, as_dict, number
-from spine_plugins.report.concerns import concerns, differences
+from spine_plugins.report.concerns import LEVELS, Concern, concerns, differences
 from spine_plugins.report.curves import show
 from spine_plugins.report.gallery import Album
 from spine_plugins.report.markup import Child, Safe, join, tag
@@ -50,17 +50,20 @@ def key_figures(runs: list[Run]) -> Safe:
 
 def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
     """What to know before believing the numbers."""
-    found = [(c, "") for c in differences(runs)] if len(runs) > 1 else []
+    who: dict[Concern, list[str]] = {c: [] for c in (differences(runs) if len(runs) > 1 else [])}
     for i, run in enumerate(runs):
-        found += [(c, f"{charts.run_label(run, i)}: " if len(runs) > 1 else "") for c in concerns(run)]
+        for concern in concerns(run):
+            who.setdefault(concern, []).append(charts.run_label(run, i))
+    named = ((c, f"{', '.join(names)}: " if len(runs) > 1 and names else "") for c, names in who.items())
+    found = sorted(named, key=lambda pair: LEVELS.index(pair[0].level))
     if not found:
         return tag("p", "None: no warning in the log, and nothing doubtful in the numbers that this page checks.",
                    class_="card")  # fmt: skip
     said = [
         tag("li", tag("span", c.level.capitalize(), class_="level"),
-            tag("p", tag("strong", f"{who}{c.title}. "), c.text if with_paths else short_text(c.text)),
+            tag("p", tag("strong", f"{names}{c.title}. "), c.text if with_paths else short_text(c.text)),
             class_=f"concern {c.level}")
-        for c, who in found[:_MOST_WARNINGS]
+        for c, names in found[:_MOST_WARNINGS]
     ]  # fmt: skip
     more = len(found) - len(said)
     return join(
@@ -71,11 +74,10 @@ def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
     )
 
 
-def chart_grid(figures: list[Safe], otherwise: str = "") -> Safe | None:
-    """Charts in two columns, or the sentence that says why there is none."""
+def chart_grid(figures: list[Safe], otherwise: str = "", hint: str = "") -> Safe | None:
+    """Charts in two columns below a hint, or the sentence that says why there is none."""
     if figures:
-        how = "Point at a curve, or focus it and use the arrow keys, to read its values."
-        return join([tag("p", how, class_="help how"), tag("div", figures, class_="two")])
+        return join([hint and tag("p", hint, class_="help how"), tag("div", figures, class_="two")])
     return tag("p", otherwise, class_="card") if otherwise else None
 
 
@@ -166,7 +168,7 @@ def comparison(runs: list[Run], rows: dict[str, list[Child]]) -> Safe:
             class_="differs" if len(set(map(str, row))) > 1 else None)
         for name, row in rows.items()
     ]  # fmt: skip
-    table = tag("table", tag("thead", head), tag("tbody", made), class_="facts")
+    table = tag("table", tag("thead", head), tag("tbody", made), class_="facts compare")
     return tag("div", table, class_="wide", tabindex="0", role="region", aria_label="Runs side by side")
 
 
@@ -206,7 +208,9 @@ def _plain_figures(run: Run, index: int) -> dict[str, str]:
         "Data set": run.dataset.name or _UNKNOWN,
         "Loss": _loss(run) or _UNKNOWN,
     }
-    return known | {name: f"{value} {more}".strip() for name, (value, more) in _figures(run).items()}
+    return known | {
+        name: f"{value} ({more})" if more else value for name, (value, more) in _figures(run).items()
+    }
 
 
 def _loss(run: Run) -> str:
@@ -290,7 +294,7 @@ def _classifier(run: Run, recorded: dict[str, Any]) -> Safe:
     measured = {role: as_dict(m) for role, m in as_dict(card.get("metrics")).items() if as_dict(m)}
     rows = [
         tag("tr", tag("th", {"val": "validation"}.get(role, role), scope="row"), [tag("td", cell) for cell in (
-            m.get("n"), _interval(m.get("auc")), _interval(m.get("auprc")),
+            m.get("n"), _interval(m.get("auc")) or _UNKNOWN, _interval(m.get("auprc")) or _UNKNOWN,
             show(number(m.get("accuracy"))), show(number(m.get("brier"))), show(number(m.get("ece"))))])
         for role, m in measured.items()
     ]  # fmt: skip
@@ -334,7 +338,7 @@ def _commands(run: Run, index: int | None, *, with_paths: bool) -> Safe:
                 class_="help",
             )
         )
-    name = None if index is None else tag("h3", f"{charts.run_label(run, index)[:1]} \u00b7 {run.name}")
+    name = None if index is None else tag("h3", f"{charts.run_label(run, index)[:1]}: {run.name}")
     when = [row.get("timestamp") for row in run.stats if number(row.get("timestamp")) is not None]
     times = facts({"First tick": _moment(when[0]), "Latest tick": _moment(when[-1])}) if when else None
     return tag("div", name, made, times, class_="card")

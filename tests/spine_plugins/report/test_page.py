@@ -241,8 +241,8 @@ def test_several_runs_share_curves_and_show_what_differs(run_dir: Path, place: P
         json.loads(str(d["data-lines"])) for d in page.all("div") if d.get("aria-describedby") == "s0-out"
     )
     assert [(line["n"], len(line["p"]), line["c"]) for line in losses] == [
-        ("A \u00b7 00000: generator", 20, 0), ("B \u00b7 00001: generator", 10, 1),
-        ("A \u00b7 00000: discriminator", 20, 0), ("B \u00b7 00001: discriminator", 10, 1)]  # fmt: skip
+        ("A 00000: generator", 20, 0), ("B 00001: generator", 10, 1),
+        ("A 00000: discriminator", 20, 0), ("B 00001: discriminator", 10, 1)]  # fmt: skip
     differing = text[text.index("Options that differ") :].split("</table>")[0]
     assert "loss_kwargs.r1_gamma" in differing and "batch_size" not in differing
     assert "fid50k_full was measured with different detectors" in page.text
