@@ -67,7 +67,5 @@ class Hooks(list[Hook]):
         here = {type(hook).__name__: hook for hook in self if hasattr(hook, "load_state_dict")}
         for name, state in states.items():
             if name not in here:
-                raise UserError(
-                    f"this run was started with hook {name}; continue it with the same command"
-                )
+                raise UserError(f"this run was started with hook {name}; continue it with the same command")
             here[name].load_state_dict(state)
