@@ -83,6 +83,7 @@ def run_a_little(command: list[str], environment: dict[str, str], outdir: Path) 
             child.terminate()
             break
     seen += child.stdout.readlines()
+    child.stdout.close()
     assert child.wait(timeout=60) == 75, "".join(seen)
     (run,) = outdir.iterdir()
     last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
