@@ -50,9 +50,14 @@ def statistics(runs: list[Run]) -> list[Safe]:
     plans = [*PLANS[:-1], *(Plan(name, {name: name.rsplit("/", 1)[-1]}) for name in others), PLANS[-1]]
     drawn = []
     for i, plan in enumerate(plans):
-        made = chart(plan.title, _lines(runs, [(text, [r.series(n) for r in runs])
-                                               for n, text in plan.names.items()]),
-                     help_=plan.help, zero=plan.zero, key=f"s{i}", marks=tuple(_marks(plan, runs)))  # fmt: skip
+        made = chart(
+            plan.title,
+            _lines(runs, [(text, [r.series(n) for r in runs]) for n, text in plan.names.items()]),
+            help_=plan.help,
+            zero=plan.zero,
+            key=f"s{i}",
+            marks=tuple(_marks(plan, runs)),
+        )
         if made is not None and not _is_idle(plan, runs):
             drawn.append(made)
     return drawn

@@ -56,33 +56,53 @@ def _numbers(run: Run) -> Iterator[Concern]:
     if strength:
         x, _ = strength[0]
         highest = max(y for _, y in strength)
-        yield Concern("caution", "Augmentations can leak", f"Their strength p rises above {_LEAK_P} at "
-                      f"{x:.4g} kimg (highest {highest:.2f}): look for turned, cut or recoloured fakes.")  # fmt: skip
+        yield Concern(
+            "caution",
+            "Augmentations can leak",
+            f"Their strength p rises above {_LEAK_P} at "
+            f"{x:.4g} kimg (highest {highest:.2f}): look for turned, cut or recoloured fakes.",
+        )
     signs = run.series("Loss/signs/real")
     if len(signs) > 3 and signs[-1][1] > _MEMORISED:
-        yield Concern("caution", "Overfitting", f"The discriminator accepts {signs[-1][1]:.0%} (mean sign) of "
-                      "its training images: it may know them by heart. Adaptive augmentation or more data help.")  # fmt: skip
+        yield Concern(
+            "caution",
+            "Overfitting",
+            f"The discriminator accepts {signs[-1][1]:.0%} (mean sign) of "
+            "its training images: it may know them by heart. Adaptive augmentation or more data help.",
+        )
 
 
 def _metrics(run: Run) -> Iterator[Concern]:
     for name, lines in run.metrics.items():
         last: Measured = lines[-1]
         if any(line.record.get("is_comparable") is False for line in lines):
-            yield Concern("caution", "Not comparable", f"{name} uses the detector "
-                          f"\u201c{last.record.get('detector', 'unknown')}\u201d: its values compare only with "
-                          "values from the same detector, never with published ones.")  # fmt: skip
+            yield Concern(
+                "caution",
+                "Not comparable",
+                f"{name} uses the detector "
+                f"\u201c{last.record.get('detector', 'unknown')}\u201d: its values compare only with "
+                "values from the same detector, never with published ones.",
+            )
         for key, what in (("detector_sha256", "detector"), ("real_fingerprint", "real images")):
             if len({str(line.record.get(key)) for line in lines if key in line.record}) > 1:
                 yield Concern(
                     "serious", "Curve of unlike values", f"The {what} of {name} changed within the run."
                 )
         if last.record.get("resize_filter") == "unknown":
-            yield Concern("note", "Unknown resize filter", f"How the images behind {name} were resized is not "
-                          "recorded; this alone can move an FID by several points.")  # fmt: skip
+            yield Concern(
+                "note",
+                "Unknown resize filter",
+                f"How the images behind {name} were resized is not "
+                "recorded; this alone can move an FID by several points.",
+            )
         for key, value in last.results.items():
             if key.endswith("_recall") and value < _NO_RECALL:
-                yield Concern("caution", "Little variety", f"{key} is {value:.3g} at the last measurement: the "
-                              "fakes cover almost nothing of what real images show.")  # fmt: skip
+                yield Concern(
+                    "caution",
+                    "Little variety",
+                    f"{key} is {value:.3g} at the last measurement: the "
+                    "fakes cover almost nothing of what real images show.",
+                )
 
 
 def _data(run: Run) -> Iterator[Concern]:
@@ -92,8 +112,12 @@ def _data(run: Run) -> Iterator[Concern]:
     if not data.is_there:
         yield Concern("note", "Data set not here", f"{data.name} is not where the run recorded it.")
     if data.has_groups is False:
-        yield Concern("caution", "No patient groups", f"{data.name} does not say which images belong to one "
-                      "patient, so nothing made from it can be separated by patient.")  # fmt: skip
+        yield Concern(
+            "caution",
+            "No patient groups",
+            f"{data.name} does not say which images belong to one "
+            "patient, so nothing made from it can be separated by patient.",
+        )
     failed, candidates = data.summary.get("failed"), data.summary.get("candidates")
     if isinstance(failed, int) and failed > 0:
         yield Concern(
@@ -109,11 +133,18 @@ def _origins(run: Run) -> Iterator[Concern]:
     roots = [as_dict(root) for root in card.get("starts_from") or [] if isinstance(root, dict)]
     for root in roots:
         sha = str(root.get("sha256") or "unknown")[:12]
-        yield Concern("serious", "Foreign weights", f"Training started from {_base(root.get('origin'))} (SHA-256 "
-                      f"{sha}). {root.get('licence') or card.get('licence') or 'Their licence is unknown.'}")  # fmt: skip
+        yield Concern(
+            "serious",
+            "Foreign weights",
+            f"Training started from {_base(root.get('origin'))} (SHA-256 "
+            f"{sha}). {root.get('licence') or card.get('licence') or 'Their licence is unknown.'}",
+        )
     if not roots and run.options.get("resume_pkl"):
-        yield Concern("note", "Started from other networks", f"{_base(run.options['resume_pkl'])}; its "
-                      "origin is not recorded here.")  # fmt: skip
+        yield Concern(
+            "note",
+            "Started from other networks",
+            f"{_base(run.options['resume_pkl'])}; its origin is not recorded here.",
+        )
     now = as_dict(run.ours.get("provenance"))
     earlier = [as_dict(entry) for entry in run.ours.get("earlier") or []]
     if any(entry.get("source_sha256") != now.get("source_sha256") for entry in earlier):
@@ -160,8 +191,11 @@ def _files(run: Run) -> Iterator[Concern]:
     for name, count in run.damaged.items():
         yield Concern("caution", "Damaged file", f"{name}: {count} unreadable line(s) are left out here.")
     if not run.ours and run.options:
-        yield Concern("note", "No provenance", "This run was not started by this program; commands and versions "
-                      "are unknown.")  # fmt: skip
+        yield Concern(
+            "note",
+            "No provenance",
+            "This run was not started by this program; commands and versions are unknown.",
+        )
 
 
 def _base(path: Any) -> str:

@@ -242,8 +242,13 @@ def _table(title: str, lines: list[Line]) -> Safe:
             continue
         low, high = min(ys, key=lambda p: p[1]), max(ys, key=lambda p: p[1])
         lost = len(line.points) - len(ys)
-        cells = [show(ys[0][1]), f"{show(low[1])} at {show(low[0])}", f"{show(high[1])} at {show(high[0])}",
-                 show(ys[-1][1]), f"{len(line.points)}" + (f", {lost} not finite" if lost else "")]  # fmt: skip
+        cells = [
+            show(ys[0][1]),
+            f"{show(low[1])} at {show(low[0])}",
+            f"{show(high[1])} at {show(high[0])}",
+            show(ys[-1][1]),
+            f"{len(line.points)}" + (f", {lost} not finite" if lost else ""),
+        ]
         rows.append(tag("tr", tag("th", line.name, scope="row"), [tag("td", cell) for cell in cells]))
     heads = ("Curve", "First", "Lowest (at kimg)", "Highest (at kimg)", "Last", "Points")
     head = tag("tr", [tag("th", text, scope="col") for text in heads])

@@ -5,14 +5,16 @@ from __future__ import annotations
 _LIGHT = """
   --page: #f6f7f9; --card: #ffffff; --ink: #17202c; --soft: #526074; --edge: #dce1e8; --grid: #e8ecf1;
   --accent: #0b5cad; --accent-soft: #e5effa; --focus: #0b5cad; --tick: #526074;
-  --bad: #a3182b; --bad-soft: #fcebee; --warn: #7a4a00; --warn-soft: #fdf3dd; --note: #2d4f74; --note-soft: #eaf1f8;
+  --bad: #a3182b; --bad-soft: #fcebee; --warn: #7a4a00; --warn-soft: #fdf3dd;
+  --note: #2d4f74; --note-soft: #eaf1f8;
   --c0: #0b62b8; --c1: #c24a00; --c2: #00785a; --c3: #a02c7c; --c4: #6b5a00; --c5: #5b48c2;
   --picture: #0c0f14; color-scheme: light;
 """
 _DARK = """
   --page: #10141a; --card: #181e27; --ink: #e8edf4; --soft: #a3b0c2; --edge: #2c3542; --grid: #262e3a;
   --accent: #7db8f5; --accent-soft: #1b2d42; --focus: #9ccaff; --tick: #a3b0c2;
-  --bad: #ff9aa6; --bad-soft: #3a1a20; --warn: #f3c46a; --warn-soft: #33280f; --note: #a9cbf0; --note-soft: #1a2837;
+  --bad: #ff9aa6; --bad-soft: #3a1a20; --warn: #f3c46a; --warn-soft: #33280f;
+  --note: #a9cbf0; --note-soft: #1a2837;
   --c0: #6cb2ff; --c1: #ff9c5a; --c2: #45d0a5; --c3: #f08fd0; --c4: #dcc54b; --c5: #b3a4ff;
   --picture: #07090c; color-scheme: dark;
 """
@@ -51,11 +53,13 @@ header.top { background: var(--card); border-bottom: 1px solid var(--edge); padd
 .pills { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .7rem; padding: 0; list-style: none; }
 .pill { font-size: .84rem; padding: .14rem .7rem; border-radius: 99px; border: 1px solid var(--edge);
   color: var(--soft); }
-.pill.state { background: var(--accent-soft); color: var(--accent); border-color: transparent; font-weight: 600; }
+.pill.state { background: var(--accent-soft); color: var(--accent); border-color: transparent;
+  font-weight: 600; }
 button { font: inherit; font-size: .87rem; color: var(--ink); background: var(--card); cursor: pointer;
   border: 1px solid var(--soft); border-radius: 8px; padding: .35rem .8rem; white-space: nowrap; }
 button:hover { border-color: var(--accent); color: var(--accent); }
-nav.parts { position: sticky; top: 0; z-index: 5; background: var(--card); border-bottom: 1px solid var(--edge); }
+nav.parts { position: sticky; top: 0; z-index: 5; background: var(--card);
+  border-bottom: 1px solid var(--edge); }
 nav.parts ul { display: flex; gap: .2rem 1.3rem; flex-wrap: wrap; list-style: none;
   padding-top: .55rem; padding-bottom: .55rem; }
 nav.parts a { text-decoration: none; font-size: .92rem; color: var(--soft); }
@@ -66,7 +70,8 @@ section { margin-bottom: 2.2rem; }
   padding: 1.1rem 1.2rem; min-width: 0; }
 .card + .card { margin-top: 1rem; }
 .figures { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); }
-.figures div { background: var(--card); border: 1px solid var(--edge); border-radius: 12px; padding: .8rem 1rem; }
+.figures div { background: var(--card); border: 1px solid var(--edge);
+  border-radius: 12px; padding: .8rem 1rem; }
 .figures dt { font-size: .82rem; color: var(--soft); }
 .figures dd { font-size: 1.42rem; font-weight: 650; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .figures dd.more { font-size: .82rem; font-weight: 400; color: var(--soft); }
@@ -87,7 +92,8 @@ section { margin-bottom: 2.2rem; }
 .grid { stroke: var(--grid); } .axis { stroke: var(--soft); } .cursor { stroke: var(--soft); }
 .mark { stroke: var(--bad); stroke-dasharray: 5 4; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; list-style: none; font-size: .87rem; margin-top: .35rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; list-style: none; font-size: .87rem;
+  margin-top: .35rem; }
 .legend li { display: inline-flex; align-items: center; gap: .45rem; overflow-wrap: anywhere; }
 .chart .swatch { width: 26px; height: 12px; flex: none; }
 .readout { display: block; min-height: 1.6em; font-size: .87rem; font-variant-numeric: tabular-nums; }
@@ -101,12 +107,15 @@ table { border-collapse: collapse; width: 100%; font-size: .89rem; }
 th, td { text-align: left; padding: .36rem .9rem .36rem 0; border-bottom: 1px solid var(--edge);
   vertical-align: top; overflow-wrap: anywhere; }
 tbody tr:last-child > * { border-bottom: 0; }
-th { font-weight: 550; } thead th { color: var(--soft); font-weight: 550; font-size: .84rem; white-space: nowrap; }
+th { font-weight: 550; }
+thead th { color: var(--soft); font-weight: 550; font-size: .84rem; white-space: nowrap; }
 .facts th { width: 15rem; color: var(--soft); font-weight: 450; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
-.compare th, .compare td { padding-left: .7rem; } tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { background: var(--accent-soft); }
-.gallery { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
+.compare th, .compare td { padding-left: .7rem; }
+tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { background: var(--accent-soft); }
+.gallery { display: grid; gap: 1.1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
 .by-class { margin-top: 1.3rem; } .by-class h4 { margin-bottom: .6rem; }
 .shot figcaption { font-size: .9rem; margin-bottom: .4rem; display: flex; gap: .2rem .8rem; flex-wrap: wrap;
   justify-content: space-between; align-items: baseline; }
@@ -114,12 +123,14 @@ th { font-weight: 550; } thead th { color: var(--soft); font-weight: 550; font-s
 .shot a.original { font-size: .84rem; white-space: nowrap; }
 .shot img { display: block; width: 100%; height: auto; background: var(--picture); border-radius: 8px; }
 .shot img.tiny { image-rendering: pixelated; }
-.slider { display: grid; grid-template-columns: auto 1fr auto; gap: .4rem 1rem; align-items: center; margin: .2rem 0 1rem;
+.slider { display: grid; grid-template-columns: auto 1fr auto; gap: .4rem 1rem; align-items: center;
+  margin: .2rem 0 1rem;
   padding: .7rem 1rem; border-radius: 10px; background: var(--page); }
 .slider label { font-weight: 600; font-size: .92rem; } .slider output { font-variant-numeric: tabular-nums;
   min-width: 11.5rem; text-align: right; font-weight: 600; }
 input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cursor: pointer; }
-.bars { display: grid; grid-template-columns: minmax(0, 11rem) 1fr max-content; gap: .3rem .8rem; align-items: center;
+.bars { display: grid; grid-template-columns: minmax(0, 11rem) 1fr max-content; gap: .3rem .8rem;
+  align-items: center;
   font-size: .89rem; margin-top: .4rem; }
 .bars svg { display: block; width: 100%; height: 12px; } .bars rect { fill: var(--c0); }
 .counts { margin-top: 1.1rem; } .pictures { margin-top: 1.2rem; align-items: start; }
@@ -154,13 +165,18 @@ SCRIPT = r"""
   const before = stored();
   if (before === "dark" || before === "light") root.dataset.theme = before;
   button.hidden = false;
-  button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; stored(root.dataset.theme); name(); });
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    stored(root.dataset.theme);
+    name();
+  });
   system.addEventListener("change", name);
   name();
 
   for (const slider of document.querySelectorAll("input[data-frames]")) {
     const labels = JSON.parse(slider.dataset.labels), label = document.getElementById(slider.id + "-label");
-    const frames = slider.dataset.frames.split(" ").flatMap((id) => [...(document.getElementById(id)?.children ?? [])]);
+    const places = slider.dataset.frames.split(" ").map((id) => document.getElementById(id));
+    const frames = places.flatMap((place) => [...(place?.children ?? [])]);
     const turn = () => {
       const now = labels[Number(slider.value)];
       for (const frame of frames) frame.hidden = frame.dataset.label !== now;
@@ -173,7 +189,11 @@ SCRIPT = r"""
     turn();
   }
 
-  const show = (v) => v === null ? "not finite" : Math.abs(v) >= 1e4 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(4))).replace("-", "\u2212");
+  const show = (v) => {
+    if (v === null) return "not finite";
+    if (Math.abs(v) >= 1e4) return Math.round(v).toLocaleString("en");
+    return String(Number(v.toPrecision(4))).replace("-", "\u2212");
+  };
   for (const plot of document.querySelectorAll(".plot")) {
     const lines = JSON.parse(plot.dataset.lines), axis = JSON.parse(plot.dataset.axes).x;
     const svg = plot.querySelector("svg"), cursor = svg.querySelector(".cursor");
@@ -184,7 +204,9 @@ SCRIPT = r"""
     const read = (i) => {
       at = Math.max(0, Math.min(xs.length - 1, i));
       const x = xs[at], place = axis[2] + (x - axis[0]) / (axis[1] - axis[0]) * (axis[3] - axis[2]);
-      cursor.setAttribute("x1", place); cursor.setAttribute("x2", place); cursor.setAttribute("visibility", "visible");
+      cursor.setAttribute("x1", place);
+      cursor.setAttribute("x2", place);
+      cursor.setAttribute("visibility", "visible");
       out.replaceChildren();
       const bold = document.createElement("b");
       bold.textContent = show(x) + " kimg";
@@ -198,7 +220,8 @@ SCRIPT = r"""
     };
     plot.addEventListener("pointermove", (event) => {
       const box = svg.getBoundingClientRect(), width = svg.viewBox.baseVal.width;
-      const x = axis[0] + ((event.clientX - box.left) / box.width * width - axis[2]) / (axis[3] - axis[2]) * (axis[1] - axis[0]);
+      const across = ((event.clientX - box.left) / box.width * width - axis[2]) / (axis[3] - axis[2]);
+      const x = axis[0] + across * (axis[1] - axis[0]);
       read(xs.reduce((best, v, i) => (Math.abs(v - x) < Math.abs(xs[best] - x) ? i : best), 0));
     });
     plot.addEventListener("keydown", (event) => {

@@ -80,12 +80,15 @@ def _head(title: str) -> Safe:
         "base-uri 'none'; form-action 'none'"
     )
     return tag(
-        "head", tag("meta", charset="utf-8"), tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href="data:,"), tag("title", f"{title} \u2013 SpineGAN report"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", f"{title} \u2013 SpineGAN report"),
         tag("style", trusted(STYLE)),
-    )  # fmt: skip
+    )
 
 
 def _hash(text: str) -> str:

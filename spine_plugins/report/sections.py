@@ -24,11 +24,16 @@ _UNKNOWN = "\u2013"
 def heading(runs: list[Run], title: str) -> Safe:
     """Title, state of each run, and the button for the theme."""
     is_one = len(runs) == 1
-    pills = [tag("li", run.state if is_one else f"{charts.run_label(run, i)}: {run.state}", class_="pill state")
-             for i, run in enumerate(runs)]  # fmt: skip
+    pills = [
+        tag("li", run.state if is_one else f"{charts.run_label(run, i)}: {run.state}", class_="pill state")
+        for i, run in enumerate(runs)
+    ]
     first = runs[0]
-    for text in (first.dataset.name, first.resolution and f"{first.resolution} \u00d7 {first.resolution} pixels",
-                 _loss(first) and f"{_loss(first)} loss"):  # fmt: skip
+    for text in (
+        first.dataset.name,
+        first.resolution and f"{first.resolution} \u00d7 {first.resolution} pixels",
+        _loss(first) and f"{_loss(first)} loss",
+    ):
         if is_one and text:
             pills.append(tag("li", text, class_="pill"))
     words = tag("div", tag("p", "SpineGAN training report", class_="eyebrow"), tag("h1", title))
@@ -57,8 +62,11 @@ def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
     named = ((c, f"{', '.join(names)}: " if len(runs) > 1 and names else "") for c, names in who.items())
     found = sorted(named, key=lambda pair: LEVELS.index(pair[0].level))
     if not found:
-        return tag("p", "None: no warning in the log, and nothing doubtful in the numbers that this page checks.",
-                   class_="card")  # fmt: skip
+        return tag(
+            "p",
+            "None: no warning in the log, and nothing doubtful in the numbers that this page checks.",
+            class_="card",
+        )
     said = [
         tag("li", tag("span", c.level.capitalize(), class_="level"),
             tag("p", tag("strong", f"{names}{c.title}. "), c.text if with_paths else short_text(c.text)),
@@ -83,8 +91,11 @@ def chart_grid(figures: list[Safe], otherwise: str = "", hint: str = "") -> Safe
 
 def no_metrics(runs: list[Run]) -> str:
     is_any = any(run.metrics for run in runs)
-    return "Measurements exist, but none is of a snapshot with a known kimg." if is_any else (
-        "Nothing was measured yet. calc_metrics.py --network=SNAPSHOT measures a snapshot and adds it here.")  # fmt: skip
+    return (
+        "Measurements exist, but none is of a snapshot with a known kimg."
+        if is_any
+        else ("Nothing was measured yet. calc_metrics.py --network=SNAPSHOT measures one and adds it here.")
+    )
 
 
 def no_curves(runs: list[Run]) -> str:
@@ -236,14 +247,20 @@ def _data_set(run: Run, album: Album) -> Safe:
     data, options = run.dataset, as_dict(run.options.get("training_set_kwargs"))
     summary, recipe = data.summary, data.recipe
     groups = {True: "yes", False: "no", None: "unknown"}[data.has_groups]
-    table = facts({
-        "Images used": number(options.get("max_size"), int), "Labels": "used" if options.get("use_labels") else "not used",
-        "Mirrored copies": "added" if options.get("xflip") else "none", "Patient groups": groups,
-        "Made by": f"{recipe.get('tool', '')} {recipe.get('version', '')}".strip(),
-        "Resize filter": recipe.get("resize_filter"),
-        "Source files": summary.get("files"), "Kept": summary.get("kept"), "Failed": summary.get("failed"),
-        "Configuration": _code(summary.get("config_hash") or recipe.get("config_hash")),
-    })  # fmt: skip
+    table = facts(
+        {
+            "Images used": number(options.get("max_size"), int),
+            "Labels": "used" if options.get("use_labels") else "not used",
+            "Mirrored copies": "added" if options.get("xflip") else "none",
+            "Patient groups": groups,
+            "Made by": f"{recipe.get('tool', '')} {recipe.get('version', '')}".strip(),
+            "Resize filter": recipe.get("resize_filter"),
+            "Source files": summary.get("files"),
+            "Kept": summary.get("kept"),
+            "Failed": summary.get("failed"),
+            "Configuration": _code(summary.get("config_hash") or recipe.get("config_hash")),
+        }
+    )
     titles = {"by_label": "Labels", "by_split": "Splits", "by_modality": "Modalities", "by_pi": "Polarity",
               "by_bits_stored": "Bits stored", "by_transfer_syntax": "Transfer syntaxes",
               "by_reason": "Left out because", "by_warnings": "Warnings"}  # fmt: skip
@@ -281,28 +298,60 @@ def _classifier(run: Run, recorded: dict[str, Any]) -> Safe:
     title = file_name(path) if path else "Classifier"
     weights = as_dict(card.get("weights"))
     names = card.get("class_names")
-    table = facts({
-        "Architecture": card.get("arch"), "Task": card.get("task"),
-        "Classes": ", ".join(map(str, names)) if isinstance(names, list) else None,
-        "Input": f"{size} \u00d7 {size} pixels" if (size := as_dict(card.get("input")).get("size")) else None,
-        "Weights started from": "random numbers" if weights.get("origin") == "none" else file_name(weights["origin"])
-        if weights.get("origin") else None,
-        "Separated by": card.get("split"), "Epoch chosen on": card.get("selected_on"),
-        "Licence": card.get("licence"), "SHA-256": _code(recorded.get("classifier_sha256") or card.get("sha256")),
-        "AUC recorded by the run": None if card else _interval(recorded.get("classifier_auc")),
-    })  # fmt: skip
+    table = facts(
+        {
+            "Architecture": card.get("arch"),
+            "Task": card.get("task"),
+            "Classes": ", ".join(map(str, names)) if isinstance(names, list) else None,
+            "Input": f"{size} \u00d7 {size} pixels"
+            if (size := as_dict(card.get("input")).get("size"))
+            else None,
+            "Weights started from": "random numbers"
+            if weights.get("origin") == "none"
+            else file_name(weights["origin"])
+            if weights.get("origin")
+            else None,
+            "Separated by": card.get("split"),
+            "Epoch chosen on": card.get("selected_on"),
+            "Licence": card.get("licence"),
+            "SHA-256": _code(recorded.get("classifier_sha256") or card.get("sha256")),
+            "AUC recorded by the run": None if card else _interval(recorded.get("classifier_auc")),
+        }
+    )
     measured = {role: as_dict(m) for role, m in as_dict(card.get("metrics")).items() if as_dict(m)}
     rows = [
-        tag("tr", tag("th", {"val": "validation"}.get(role, role), scope="row"), [tag("td", cell) for cell in (
-            m.get("n"), _interval(m.get("auc")) or _UNKNOWN, _interval(m.get("auprc")) or _UNKNOWN,
-            show(number(m.get("accuracy"))), show(number(m.get("brier"))), show(number(m.get("ece"))))])
+        tag(
+            "tr",
+            tag("th", {"val": "validation"}.get(role, role), scope="row"),
+            [
+                tag("td", cell)
+                for cell in (
+                    m.get("n"),
+                    _interval(m.get("auc")) or _UNKNOWN,
+                    _interval(m.get("auprc")) or _UNKNOWN,
+                    show(number(m.get("accuracy"))),
+                    show(number(m.get("brier"))),
+                    show(number(m.get("ece"))),
+                )
+            ],
+        )
         for role, m in measured.items()
-    ]  # fmt: skip
+    ]
     heads = ("Data", "Images", "AUC (95 % interval)", "AUPRC (95 % interval)", "Accuracy", "Brier", "ECE")
-    scores = rows and tag("div", tag("table", tag("caption", "Scores of the classifier", class_="hidden-text"),
-                          tag("thead", tag("tr", [tag("th", h, scope="col") for h in heads])), tag("tbody", rows),
-                          class_="numbers"), class_="wide", tabindex="0", role="region",
-                          aria_label="Scores of the classifier")  # fmt: skip
+    scores = rows and tag(
+        "div",
+        tag(
+            "table",
+            tag("caption", "Scores of the classifier", class_="hidden-text"),
+            tag("thead", tag("tr", [tag("th", h, scope="col") for h in heads])),
+            tag("tbody", rows),
+            class_="numbers",
+        ),
+        class_="wide",
+        tabindex="0",
+        role="region",
+        aria_label="Scores of the classifier",
+    )
     return tag("div", tag("h3", title), table, scores, class_="card")
 
 
@@ -354,8 +403,12 @@ def _moment(seconds: Any) -> str | None:
 def _flattened(value: Any, prefix: str = "", *, with_paths: bool) -> list[tuple[str, str]]:
     """Every option as (dotted name, text)."""
     if isinstance(value, dict) and value:
-        return [pair for key, inner in value.items() if not (prefix == "spinegan" and key in ("provenance", "earlier"))
-                for pair in _flattened(inner, f"{prefix}.{key}" if prefix else str(key), with_paths=with_paths)]  # fmt: skip
+        return [
+            pair
+            for key, inner in value.items()
+            if not (prefix == "spinegan" and key in ("provenance", "earlier"))
+            for pair in _flattened(inner, f"{prefix}.{key}" if prefix else str(key), with_paths=with_paths)
+        ]
     return (
         [(prefix, json.dumps(value if with_paths else _shortened(value), ensure_ascii=False).strip('"'))]
         if prefix

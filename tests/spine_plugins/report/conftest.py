@@ -38,10 +38,16 @@ def write_data_set(folder: Path) -> Path:
     with zipfile.ZipFile(folder / "spine-train.zip", "w") as archive:
         archive.writestr("dataset.json", json.dumps(described))
     summary = {
-        "files": 480, "kept": 470, "candidates": 475, "failed": 5,
-        "by_label": {"normal": 250, "abnormal": 220}, "by_split": {"train": 400, "test": 70},
-        "by_reason": {"decode_failed": 5}, "by_warnings": {"near_duplicate": 12}, "config_hash": "8fe84fd0fbc646fe",
-    }  # fmt: skip
+        "files": 480,
+        "kept": 470,
+        "candidates": 475,
+        "failed": 5,
+        "by_label": {"normal": 250, "abnormal": 220},
+        "by_split": {"train": 400, "test": 70},
+        "by_reason": {"decode_failed": 5},
+        "by_warnings": {"near_duplicate": 12},
+        "config_hash": "8fe84fd0fbc646fe",
+    }
     (folder / "spine_summary.json").write_text(json.dumps(summary))
     grid_png(folder / "spine_contact.png", 8, 4, 9)
     grid_png(folder / "spine_hist.png", 6, 3, 90)
@@ -51,12 +57,28 @@ def write_data_set(folder: Path) -> Path:
 def write_classifier(folder: Path) -> Path:
     """The card only: the page never opens weights."""
     card = {
-        "format": "spinegan-classifier", "arch": "cnn13k", "task": "binary", "sha256": SHA,
-        "class_names": ["normal", "abnormal"], "input": {"size": 64}, "split": "patient", "selected_on": "val",
-        "weights": {"origin": "none"}, "licence": "that of its training data",
-        "metrics": {"val": {"n": 63, "auc": {"value": 0.7272, "low": 0.551, "high": 0.898}, "auprc": None,
-                            "accuracy": 0.714, "brier": 0.2057, "ece": 0.09}, "test": None},
-    }  # fmt: skip
+        "format": "spinegan-classifier",
+        "arch": "cnn13k",
+        "task": "binary",
+        "sha256": SHA,
+        "class_names": ["normal", "abnormal"],
+        "input": {"size": 64},
+        "split": "patient",
+        "selected_on": "val",
+        "weights": {"origin": "none"},
+        "licence": "that of its training data",
+        "metrics": {
+            "val": {
+                "n": 63,
+                "auc": {"value": 0.7272, "low": 0.551, "high": 0.898},
+                "auprc": None,
+                "accuracy": 0.714,
+                "brier": 0.2057,
+                "ece": 0.09,
+            },
+            "test": None,
+        },
+    }
     (folder / "classifier.json").write_text(json.dumps(card))
     return folder / "classifier.safetensors"
 
@@ -81,14 +103,23 @@ def options_of(data: Path, classifier: Path) -> dict[str, Any]:
 
 def stats_row(kimg: float, share: float) -> dict[str, Any]:
     return {
-        "Loss/G/loss": mean(1.2 + share), "Loss/D/loss": mean(0.9 - 0.3 * share),
-        "Loss/scores/real": mean(0.5 + share), "Loss/scores/fake": mean(-0.5 - share),
-        "Loss/signs/real": mean(0.4 + 0.2 * share), "Loss/signs/fake": mean(-0.4 - 0.2 * share),
-        "Loss/G/cls": mean(0.9 * math.exp(-3 * share)), "Loss/G/cls_accuracy": mean(1 - math.exp(-1 - 3 * share)),
-        "Loss/r1_penalty": mean(0.1 + 0.05 * share), "Loss/pl_penalty": mean(10 ** (1 - 3 * share)),
-        "Loss/G/mine": mean(share), "Progress/kimg": mean(kimg, 1), "Progress/augment": mean(0.3 * share, 1),
-        "Timing/sec_per_kimg": mean(59, 1), "Timing/total_sec": mean(59 * kimg, 1), "timestamp": 1.79e9 + kimg,
-    }  # fmt: skip
+        "Loss/G/loss": mean(1.2 + share),
+        "Loss/D/loss": mean(0.9 - 0.3 * share),
+        "Loss/scores/real": mean(0.5 + share),
+        "Loss/scores/fake": mean(-0.5 - share),
+        "Loss/signs/real": mean(0.4 + 0.2 * share),
+        "Loss/signs/fake": mean(-0.4 - 0.2 * share),
+        "Loss/G/cls": mean(0.9 * math.exp(-3 * share)),
+        "Loss/G/cls_accuracy": mean(1 - math.exp(-1 - 3 * share)),
+        "Loss/r1_penalty": mean(0.1 + 0.05 * share),
+        "Loss/pl_penalty": mean(10 ** (1 - 3 * share)),
+        "Loss/G/mine": mean(share),
+        "Progress/kimg": mean(kimg, 1),
+        "Progress/augment": mean(0.3 * share, 1),
+        "Timing/sec_per_kimg": mean(59, 1),
+        "Timing/total_sec": mean(59 * kimg, 1),
+        "timestamp": 1.79e9 + kimg,
+    }
 
 
 def write_run(folder: Path, data: Path, classifier: Path, *, ticks: int = 20, snapshots: int = 4) -> Path:
@@ -106,12 +137,28 @@ def write_run(folder: Path, data: Path, classifier: Path, *, ticks: int = 20, sn
         grid_png(folder / f"{stem}.png", *GRID, 40 * i)
         for k, name in enumerate(("normal", "abnormal")):
             grid_png(folder / "classes" / f"{stem}-class{k}-{name}.png", 8, 4, 40 * i + k)
-        metrics.append({"results": {"fid50k_full": 123.4 / (i + 1)}, "metric": "fid50k_full", "is_comparable": True,
-                        "detector": "inception", "detector_sha256": "x", "real_fingerprint": "y",
-                        "resize_filter": "area", "snapshot_pkl": f"network-snapshot-{kimg:06d}.pkl"})  # fmt: skip
+        metrics.append(
+            {
+                "results": {"fid50k_full": 123.4 / (i + 1)},
+                "metric": "fid50k_full",
+                "is_comparable": True,
+                "detector": "inception",
+                "detector_sha256": "x",
+                "real_fingerprint": "y",
+                "resize_filter": "area",
+                "snapshot_pkl": f"network-snapshot-{kimg:06d}.pkl",
+            }
+        )
         entry = {"accuracy": 0.5 + 0.1 * i, "num_real": 9, "ks": 0.5 - 0.1 * i, "w1": 2 - 0.3 * i}
-        judged.append({"kimg": kimg, "accuracy": 0.5 + 0.1 * i, "per_class": 200, "judge": SHA,
-                       "classes": {"normal": entry, "abnormal": entry | {"accuracy": 0.4 + 0.1 * i}}})  # fmt: skip
+        judged.append(
+            {
+                "kimg": kimg,
+                "accuracy": 0.5 + 0.1 * i,
+                "per_class": 200,
+                "judge": SHA,
+                "classes": {"normal": entry, "abnormal": entry | {"accuracy": 0.4 + 0.1 * i}},
+            }
+        )
     append(folder / "metric-fid50k_full.jsonl", *metrics)
     append(folder / "judge.jsonl", *judged)
     return folder

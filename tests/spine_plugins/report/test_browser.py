@@ -34,18 +34,26 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 CONTRAST = r"""
 (() => {
   const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => { context.clearRect(0, 0, 1, 1); context.fillStyle = colour; context.fillRect(0, 0, 1, 1);
-    return [...context.getImageData(0, 0, 1, 1).data]; };
-  const light = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
-    return .2126 * r + .7152 * g + .0722 * b; };
-  const behind = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; }
-    return [255, 255, 255, 255]; };
+  const rgba = (colour) => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data];
+  };
+  const linear = (v) => (v / 255 <= .04045 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4);
+  const light = (c) => .2126 * linear(c[0]) + .7152 * linear(c[1]) + .0722 * linear(c[2]);
+  const behind = (e) => {
+    const colour = e ? rgba(getComputedStyle(e).backgroundColor) : [255, 255, 255, 255];
+    return colour[3] > 250 ? colour : behind(e.parentElement);
+  };
   const found = [];
   for (const e of document.querySelectorAll("body *")) {
     const has = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     if (!has || !e.getClientRects().length || e.closest("script")) continue;
-    const style = getComputedStyle(e), a = light(rgba(e instanceof SVGElement ? style.fill : style.color)), b = light(behind(e));
-    found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.className.baseVal ?? e.className, e.textContent.slice(0, 40)]);
+    const style = getComputedStyle(e);
+    const [a, b] = [light(rgba(e instanceof SVGElement ? style.fill : style.color)), light(behind(e))];
+    const name = e.className.baseVal ?? e.className;
+    found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), name, e.textContent.slice(0, 40)]);
   }
   return found.sort((a, b) => a[0] - b[0]).slice(0, 3).concat([[found.length, "texts", ""]]);
 })()
@@ -167,8 +175,12 @@ def test_nothing_fails_and_nothing_is_fetched(tab: Browser, written: Path) -> No
     assert tab.value("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
     assert tab.value("document.querySelectorAll('.chart').length") == 15
     assert tab.value("document.documentElement.scrollWidth <= innerWidth")
-    bad = [e for e in tab.events if e["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")
-           or (e["method"] == "Runtime.consoleAPICalled" and e["params"]["type"] in ("error", "warning"))]  # fmt: skip
+    bad = [
+        e
+        for e in tab.events
+        if e["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")
+        or (e["method"] == "Runtime.consoleAPICalled" and e["params"]["type"] in ("error", "warning"))
+    ]
     assert bad == []
     fetched = {
         e["params"]["request"]["url"] for e in tab.events if e["method"] == "Network.requestWillBeSent"

@@ -129,8 +129,10 @@ def test_no_text_becomes_markup(place: Path) -> None:
     assert "\x00" not in text and "\u202e" not in text
     # Further places: names of statistics, metrics, classes, log lines, cards.
     append(evil / "stats.jsonl", {f"Loss/{EVIL}": mean(1), "Progress/kimg": mean(201)})
-    append(evil / f"metric-{name.replace('/', '')}.jsonl",
-           {"results": {EVIL: 1.5}, "detector": EVIL, "is_comparable": False, "snapshot_pkl": "a-000200.pkl"})  # fmt: skip
+    append(
+        evil / f"metric-{name.replace('/', '')}.jsonl",
+        {"results": {EVIL: 1.5}, "detector": EVIL, "is_comparable": False, "snapshot_pkl": "a-000200.pkl"},
+    )
     append(
         evil / "judge.jsonl", {"kimg": 200, "accuracy": 0.5, EVIL: 0.5, "classes": {EVIL: {"accuracy": 1}}}
     )
@@ -191,8 +193,13 @@ def test_damage_in_the_middle_is_told(run_dir: Path) -> None:
 
 
 def test_files_may_be_missing(run_dir: Path, place: Path) -> None:
-    for path in [*run_dir.rglob("*.png"), *run_dir.glob("*.jsonl"), run_dir / "log.txt", *place.glob("spine*"),
-                 *place.glob("class*")]:  # fmt: skip
+    for path in [
+        *run_dir.rglob("*.png"),
+        *run_dir.glob("*.jsonl"),
+        run_dir / "log.txt",
+        *place.glob("spine*"),
+        *place.glob("class*"),
+    ]:
         path.unlink()
     page = page_of(run_dir)
     assert "No tick is finished yet" in page.text and "Nothing was measured yet" in page.text
@@ -231,8 +238,14 @@ def test_several_runs_share_curves_and_show_what_differs(run_dir: Path, place: P
         place / "runs" / "00001-b", place / "spine-train.zip", place / "classifier.safetensors", ticks=10
     )
     change_options(other, loss_kwargs__r1_gamma=7.5)
-    append(other / "metric-fid50k_full.jsonl",
-           {"results": {"fid50k_full": 9}, "detector_sha256": "z", "snapshot_pkl": "network-snapshot-000100.pkl"})  # fmt: skip
+    append(
+        other / "metric-fid50k_full.jsonl",
+        {
+            "results": {"fid50k_full": 9},
+            "detector_sha256": "z",
+            "snapshot_pkl": "network-snapshot-000100.pkl",
+        },
+    )
     make(run_dir, other)
     text = (run_dir / "report.html").read_text()
     page = Reader(text)
@@ -278,8 +291,16 @@ def test_twenty_five_snapshots_stay_small(place: Path) -> None:
 
 
 def test_synthetic_sets_are_described(run_dir: Path, place: Path) -> None:
-    card = {"tool": "generate", "version": "0.1.0", "is_synthetic": True, "network": "/a/b/n-000200.pkl",
-            "images_per_class": 321, "classes": [0, 1], "truncation_psi": 0.7, "sha256": "ef" * 32}  # fmt: skip
+    card = {
+        "tool": "generate",
+        "version": "0.1.0",
+        "is_synthetic": True,
+        "network": "/a/b/n-000200.pkl",
+        "images_per_class": 321,
+        "classes": [0, 1],
+        "truncation_psi": 0.7,
+        "sha256": "ef" * 32,
+    }
     (place / "syn_card.json").write_text(json.dumps(card))
     assert "Synthetic data" not in page_of(run_dir).text
     page = page_of(run_dir, "--synthetic", place / "syn.zip")
