@@ -36,7 +36,9 @@ def main(out: Path = ROOT / "docs" / "images" / "spine-loss.png") -> None:
     left.axhline(1, color="0.6", linewidth=1)
     for gamma, name in MARKED.items():
         left.plot(s, tilted_density(p, s, gamma) / p, label=f"$\\gamma$ = {name}")
-    left.set(xlabel="S(c|x), what the classifier gives the wanted class", ylabel="q(x|c) / p(x|c)", xlim=(0, 1))
+    left.set(
+        xlabel="S(c|x), what the classifier gives the wanted class", ylabel="q(x|c) / p(x|c)", xlim=(0, 1)
+    )
     left.legend(frameon=False, fontsize=8)
 
     gammas = np.geomspace(0.003, 1.5, 60)
