@@ -41,10 +41,10 @@ demo: $(VENV)/.demo
 	@$(PY) -m spine_plugins demo --out demo
 
 test: $(VENV)/.test
-	$(PY) -m pytest -q --durations=10
+	$(PY) -m pytest -q -rs --durations=10
 
 test-slow: $(VENV)/.test
-	$(PY) -m pytest -q -m "slow and not gpu" --durations=15
+	$(PY) -m pytest -q -m "slow and not gpu" -rs --durations=15
 
 test-gpu: $(VENV)/.test
 	$(PY) -m pytest -q -m gpu
