@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spine_plugins.report.collect import Run, as_dict, number
+from spine_plugins.report.concerns import LEAK_P
 from spine_plugins.report.curves import Line, Mark, Point, chart
 from spine_plugins.report.markup import Safe
-
-_LEAK_P = 0.8
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,9 @@ def _marks(plan: Plan, runs: list[Run]) -> Iterator[Mark]:
         targets = {number(run.options.get("ada_target")) for run in runs} - {None}
         yield from (Mark(target, f"target {target:g}") for target in sorted(targets))
     if "Progress/augment" in plan.names and any(
-        y > _LEAK_P / 2 for r in runs for _, y in r.series("Progress/augment")
+        y > LEAK_P / 2 for r in runs for _, y in r.series("Progress/augment")
     ):
-        yield Mark(_LEAK_P, f"above {_LEAK_P} augmentations can leak")
+        yield Mark(LEAK_P, f"above {LEAK_P} augmentations can leak")
 
 
 def _is_idle(plan: Plan, runs: list[Run]) -> bool:

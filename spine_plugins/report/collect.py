@@ -136,11 +136,8 @@ def read_run(folder: str | Path, synthetic: tuple[str, ...] = ()) -> Run:
     if not options and not stats:
         _refuse(folder)
     snapshots, class_names = _snapshots(folder)
-    ours = as_dict(options.get("spinegan"))
     data = as_dict(options.get("training_set_kwargs")).get("path")
-    classifier = as_dict(options.get("loss_kwargs")).get("classifier") or as_dict(ours.get("spine")).get(
-        "classifier"
-    )
+    classifier = as_dict(options.get("loss_kwargs")).get("classifier")
     return Run(
         folder=folder,
         options=options,
@@ -161,9 +158,15 @@ def as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def number(value: Any, kind: type = float) -> Any:
-    """The value as a number, or None if it is none."""
+    """The value as a number, or None if it is none that can be computed with."""
     if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int) and abs(value) > 1e300:  # JSON allows integers that no float holds
         return None
     return kind(value) if kind is float or math.isfinite(value) else None
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from spine_plugins.report.collect import Measured, Run, as_dict
+from spine_plugins.report.collect import Measured, Run, as_dict, as_list
 
 LEVELS = ("serious", "caution", "note")
-_LEAK_P = 0.8  # as in stylegan2ada/training/watch.py, which needs torch
+LEAK_P = 0.8  # as in stylegan2ada/training/watch.py, which needs torch
 _MEMORISED = 0.95  # mean sign of D on training images: it knows nearly all of them by heart
 _NO_RECALL = 0.02
 
@@ -52,14 +52,14 @@ def _numbers(run: Run) -> Iterator[Concern]:
         if bad:
             yield Concern("serious", "Not finite", f"{name} is not a finite number in {len(bad)} tick(s), "
                           f"first at {bad[0]:.4g} kimg.")  # fmt: skip
-    strength = [(x, y) for x, y in run.series("Progress/augment") if y > _LEAK_P]
+    strength = [(x, y) for x, y in run.series("Progress/augment") if y > LEAK_P]
     if strength:
         x, _ = strength[0]
         highest = max(y for _, y in strength)
         yield Concern(
             "caution",
             "Augmentations can leak",
-            f"Their strength p rises above {_LEAK_P} at "
+            f"Their strength p rises above {LEAK_P} at "
             f"{x:.4g} kimg (highest {highest:.2f}): look for turned, cut or recoloured fakes.",
         )
     signs = run.series("Loss/signs/real")
@@ -130,14 +130,14 @@ def _data(run: Run) -> Iterator[Concern]:
 
 def _origins(run: Run) -> Iterator[Concern]:
     card = as_dict(run.ours.get("card"))
-    roots = [as_dict(root) for root in card.get("starts_from") or [] if isinstance(root, dict)]
+    roots = [as_dict(root) for root in as_list(card.get("starts_from")) if isinstance(root, dict)]
     for root in roots:
         sha = str(root.get("sha256") or "unknown")[:12]
+        licence = str(root.get("licence") or card.get("licence") or "Their licence is unknown").rstrip(".")
         yield Concern(
             "serious",
             "Foreign weights",
-            f"Training started from {_base(root.get('origin'))} (SHA-256 "
-            f"{sha}). {root.get('licence') or card.get('licence') or 'Their licence is unknown.'}",
+            f"Training started from {_base(root.get('origin'))} (SHA-256 {sha}). {licence}.",
         )
     if not roots and run.options.get("resume_pkl"):
         yield Concern(
@@ -146,7 +146,7 @@ def _origins(run: Run) -> Iterator[Concern]:
             f"{_base(run.options['resume_pkl'])}; its origin is not recorded here.",
         )
     now = as_dict(run.ours.get("provenance"))
-    earlier = [as_dict(entry) for entry in run.ours.get("earlier") or []]
+    earlier = [as_dict(entry) for entry in as_list(run.ours.get("earlier"))]
     if any(entry.get("source_sha256") != now.get("source_sha256") for entry in earlier):
         yield Concern(
             "note", "Two versions", "Parts of this run were made by different versions of the program."
@@ -155,9 +155,9 @@ def _origins(run: Run) -> Iterator[Concern]:
 
 def _classifier(run: Run) -> Iterator[Concern]:
     spine = as_dict(run.ours.get("spine"))
-    for doubt in spine.get("classifier_doubts") or []:
+    for doubt in as_list(spine.get("classifier_doubts")):
         yield Concern("serious", "Doubtful classifier", f"It was accepted although {doubt}.")
-    for doubt in spine.get("judge_doubts") or []:
+    for doubt in as_list(spine.get("judge_doubts")):
         yield Concern("caution", "Judge not independent", f"{doubt}.")
     card = run.classifier
     if card is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spine_plugins.report.markup import Safe, join, tag
@@ -46,6 +46,7 @@ def chart(
     key: str,  # of its elements' ids; our own text
 ) -> Safe | None:
     """A figure with legend, axes, readout and a table of values; None without a single finite point."""
+    lines = [replace(line, points=[p for p in line.points if math.isfinite(p[0])]) for line in lines]
     finite = [p for line in lines for p in line.points if math.isfinite(p[1])]
     if not finite:
         return None

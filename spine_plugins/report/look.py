@@ -41,6 +41,7 @@ a { color: var(--accent); text-underline-offset: 2px; }
 code, pre, .code { font: .86em/1.55 ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }
 pre { margin: .5rem 0 0; padding: .8rem 1rem; background: var(--page); border: 1px solid var(--edge);
   border-radius: 8px; white-space: pre-wrap; overflow-wrap: anywhere; }
+pre code { font-size: 1em; }
 .skip { position: absolute; left: -999rem; }
 .skip:focus { left: 1rem; top: .6rem; z-index: 9; background: var(--card); padding: .5rem .9rem; }
 .hidden-text { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
@@ -110,6 +111,8 @@ tbody tr:last-child > * { border-bottom: 0; }
 th { font-weight: 550; }
 thead th { color: var(--soft); font-weight: 550; font-size: .84rem; white-space: nowrap; }
 .facts th { width: 15rem; color: var(--soft); font-weight: 450; }
+.facts { margin-top: .4rem; } .card > .wide { margin-top: .9rem; } .card > h4 { margin-top: .5rem; }
+.card > details:first-child { margin-top: 0; } pre + .facts { margin-top: .7rem; }
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 .compare th, .compare td { padding-left: .7rem; }
@@ -136,7 +139,8 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .counts { margin-top: 1.1rem; } .pictures { margin-top: 1.2rem; align-items: start; }
 .bars span:nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }
 footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
-@media (max-width: 640px) { .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
+@media (max-width: 640px) { .figures { grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); }
+  .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
   .concern { grid-template-columns: 1fr; } .facts th { width: 9rem; } .title-row { flex-direction: column; } }
 @media print { nav.parts, button, .skip, .readout { display: none; } .card, .chart { break-inside: avoid; }
   body { background: #fff; } }

@@ -7,7 +7,7 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spine_plugins.report import charts, sections
+from spine_plugins.report import charts, making, parts, sections
 from spine_plugins.report.collect import Run
 from spine_plugins.report.gallery import Album
 from spine_plugins.report.look import SCRIPT, STYLE
@@ -51,10 +51,10 @@ def page(
             "Training",
             sections.chart_grid(charts.statistics(runs), sections.no_curves(runs), _READ),
         ),
-        ("data", "Data set", sections.data_sets(runs, album)),
-        ("classifier", "Classifier", sections.classifiers(runs)),
-        ("synthetic", "Synthetic data", sections.synthetic(runs)),
-        ("making", "How it was made", sections.making(runs, with_paths=with_paths)),
+        ("data", "Data set", parts.data_sets(runs, album)),
+        ("classifier", "Classifier", parts.classifiers(runs)),
+        ("synthetic", "Synthetic data", parts.synthetic(runs)),
+        ("making", "How it was made", making.making(runs, with_paths=with_paths)),
     ]
     present = [block for block in blocks if block[2]]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _URL = re.compile(r"(https?|s3|gs)://")
+_WIDTH = 84  # columns of a command, roughly
 _IN_TEXT = re.compile(r"(?<![\w/.:\\])(?:[A-Za-z]:[\\/]|~?/)[^\s'\",;()]*[\\/][^\s'\",;()]+")
 
 
@@ -41,11 +42,13 @@ def command_text(argv: Sequence[Any], *, is_full: bool = False) -> str:
         words = [_program(words[0]), *map(short_value, words[1:])]
     if words[0].endswith(".py"):
         words = ["python", *words]
-    line = ""
-    for word in words:
-        gap = "" if not line else " \\\n  " if word.startswith("--") else " "
-        line += gap + _quoted(word)
-    return line
+    lines = [""]
+    for word in map(_quoted, words):
+        if word.startswith(("-", "'-")) and len(lines[-1]) + len(word) > _WIDTH:
+            lines.append(f"  {word}")
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
 
 
 def _quoted(word: str) -> str:

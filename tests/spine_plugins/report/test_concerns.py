@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.spine_plugins.report.conftest import (
     write_run,
 )
 
+EVERY = 4
 METRIC = {"metric": "m", "snapshot_pkl": "network-snapshot-000200.pkl", "is_comparable": True}
 
 
@@ -39,8 +41,8 @@ def clean(run_dir: Path, place: Path) -> Path:
 
 
 def test_numbers(clean: Path) -> None:
-    append(clean / "stats.jsonl", stats_row(210, 1) | {"Progress/augment": mean(0.81), "Loss/x": mean(float("nan")),
-                                                       "Loss/signs/real": mean(0.97)})  # fmt: skip
+    row = {"Progress/augment": mean(0.81), "Loss/x": mean(float("nan")), "Loss/signs/real": mean(0.97)}
+    append(clean / "stats.jsonl", stats_row(210, 1) | row)
     found = {c.title: c for c in concerns(read_run(clean))}
     assert set(found) == {"Augmentations can leak", "Not finite", "Overfitting"}
     assert found["Not finite"].level == "serious" and "210 kimg" in found["Augmentations can leak"].text
@@ -69,8 +71,8 @@ def test_metrics(clean: Path, record: dict[str, Any], title: str | None) -> None
 
 @pytest.mark.parametrize("key", ["detector_sha256", "real_fingerprint"])
 def test_a_metric_that_changed_its_meaning(clean: Path, key: str) -> None:
-    append(clean / "metric-m.jsonl", {"results": {"m": 1}, **METRIC, "snapshot_pkl": "n-000100.pkl", key: "a"},
-           {"results": {"m": 1}, **METRIC, key: "b"})  # fmt: skip
+    first = {"results": {"m": 1}, **METRIC, "snapshot_pkl": "n-000100.pkl", key: "a"}
+    append(clean / "metric-m.jsonl", first, {"results": {"m": 1}, **METRIC, key: "b"})
     assert titles(clean) == {"Curve of unlike values"}
 
 
@@ -163,8 +165,9 @@ def test_no_value_of_another_kind_stops_the_page(tmp_path: Path, name: str) -> N
     path = next(tmp_path.rglob(files.get(name, f"{name}.json")))
     whole = path.read_text().splitlines()[0] if name in files else path.read_text()
     tried = 0
-    for document in _spoiled(json.loads(whole)):
+    # Every fourth of nine kinds of junk: each place meets two of them, all kinds come up everywhere.
+    for document in itertools.islice(_spoiled(json.loads(whole)), 0, None, EVERY):
         path.write_text(json.dumps(document) + "\n")
         assert "</html>" in page([read_run(run)], tmp_path / "page.html")
         tried += 1
-    assert tried > 30
+    assert tried > 9

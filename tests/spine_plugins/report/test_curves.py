@@ -117,7 +117,12 @@ def test_places_are_left_out() -> None:
 
 def test_commands_can_be_typed() -> None:
     argv = ["/x/stylegan2ada/train.py", "--outdir=a b", "--cond=1"]
-    assert command_text(argv) == "python stylegan2ada/train.py \\\n  '--outdir=a b' \\\n  --cond=1"
+    assert command_text(argv) == "python stylegan2ada/train.py '--outdir=a b' --cond=1"
+    wrapped = command_text([*argv, *(f"--flag{i}=value" for i in range(9))])
+    assert "\\\n  --flag" in wrapped and max(map(len, wrapped.split("\n"))) < 90
+    assert wrapped.replace("\\\n ", "").split() == command_text([*argv]).split() + [
+        f"--flag{i}=value" for i in range(9)
+    ]
     assert command_text(["/x/spine_plugins/__main__.py", "report"]) == "spinegan report"
     assert command_text(argv, is_full=True).startswith("python /x/stylegan2ada/train.py")
     assert command_text([]) == ""
