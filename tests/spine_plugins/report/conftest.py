@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-CELL = 16
+CELL = 8
 GRID = (12, 8)
 SHA = "ab" * 32
 
