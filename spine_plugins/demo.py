@@ -58,22 +58,22 @@ def steps(kimg: int) -> list[Step]:
         Step("classifier", "train a small classifier: normal or abnormal",
              (*_SPINEGAN, "classify", "train", "--data={out}/spine-train.zip", "--val={out}/spine-val.zip",
               "--test={out}/spine-test.zip", "--out={out}/classifier.safetensors", "--arch=cnn13k",
-              "--epochs=15"), 15, ("classifier.safetensors", "classifier.json")),
-        Step("train", "train SpineGAN: StyleGAN2-ADA with the classifier in the loss", train, 17 * kimg),
+              "--epochs=8"), 15, ("classifier.safetensors", "classifier.json")),
+        Step("train", "train SpineGAN: StyleGAN2-ADA with the classifier in the loss", train, 24 * kimg),
         Step("metrics", "measure the last network with the built-in detector (comparable with nothing else)",
              ("stylegan2ada/calc_metrics.py", "--network={last}", "--metrics=fid1k_tiny,pr1k3_tiny"), 30),
         Step("generate", "draw a labelled synthetic data set",
              ("stylegan2ada/generate.py", "--network={last}", "--per-class=200",
               "--outdir={out}/synthetic.zip"), 15),
         Step("report", "write the page about it",
-             (*_SPINEGAN, "report", "{run}", "--out={out}/report.html"), 5),
+             (*_SPINEGAN, "report", "{run}", "--synthetic={out}/synthetic.zip", "--out={out}/report.html"), 5),
     ]  # fmt: skip
 
 
 @click.command(cls=options.Command)
 @click.option("--out", metavar="DIR", default="demo", help="Folder for everything [default: demo]")
 @click.option(
-    "--kimg", type=int, default=20, help="Length of the training, thousands of images [default: 20]"
+    "--kimg", type=int, default=12, help="Length of the training, thousands of images [default: 12]"
 )
 def demo(out: str, kimg: int) -> None:
     """From phantom DICOM files to a report, through the same commands that real data take.
