@@ -66,7 +66,8 @@ def steps(kimg: int) -> list[Step]:
              ("stylegan2ada/generate.py", "--network={last}", "--per-class=200",
               "--outdir={out}/synthetic.zip"), 15),
         Step("report", "write the page about it",
-             (*_SPINEGAN, "report", "{run}", "--synthetic={out}/synthetic.zip", "--out={out}/report.html"), 5),
+             (*_SPINEGAN, "report", "{run}", "--synthetic={out}/synthetic.zip",
+              "--out={out}/report.html"), 5),
     ]  # fmt: skip
 
 
