@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -65,7 +66,7 @@ def test_the_whole_demo_survives_interruptions(tmp_path: Path) -> None:
         child = subprocess.Popen(command, cwd=room._ROOT, start_new_session=True, **quiet)
         time.sleep(patience_sec)
         if child.poll() is None:  # Ctrl-C reaches the whole group, as in a terminal
-            subprocess.run(["kill", "-INT", f"-{child.pid}"], check=False)
+            os.killpg(child.pid, signal.SIGINT)
             assert child.wait(timeout=120) in (75, 0), patience_sec
     done = subprocess.run(command, cwd=room._ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
