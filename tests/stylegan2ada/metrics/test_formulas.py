@@ -52,7 +52,10 @@ def test_kid_as_recorded(name: str, case: int) -> None:
     real, fake = features(name)
     rng = np.random.RandomState(facts["numpy_global_seed"])
     value = kid(real, fake, subsets=facts["num_subsets"], max_size=facts["max_subset_size"], rng=rng)
-    assert value == pytest.approx(facts["value"], rel=1e-6)
+    # Recorded in float32, as a difference of kernel means around one: two float32 steps of those are what
+    # another BLAS changes (numpy 2.4 repeats all six to 6e-8 relative, numpy 1.26 two only to 1.3e-6).
+    two_steps = 2 * float(np.finfo(np.float32).eps)
+    assert value == pytest.approx(facts["value"], rel=1e-6, abs=two_steps)
 
 
 PR_CASES = [(name, i) for name in ("small", "med", "lattice") for i in range(len(FACTS[name]["pr"]))]
