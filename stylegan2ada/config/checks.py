@@ -41,7 +41,7 @@ def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str]
             f"--subset={options.subset} must lie between 1 and the {info.num_images} images of --data"
         )
     for name in options.metrics or ():
-        if known_metrics is not None and name not in known_metrics:
+        if known_metrics is not None and name.partition("@")[0] not in known_metrics:
             raise UserError(
                 f"--metrics: {name!r} is not a metric; choose from {', '.join(known_metrics)}, or none"
             )
