@@ -6,21 +6,21 @@ python benchmarks/phantom.py [--n 2000] [--workers 2] [--out benchmarks/results]
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
-import platform
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the clone, so that this folder shadows nothing
 
 import numpy as np
 import scipy
+import torch
 
+from benchmarks import timing
 from spine_plugins import phantom
 
 
@@ -39,19 +39,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, help="Folder of the JSON. [default: benchmarks/results]")
     options = parser.parse_args()
-    result = {
-        "benchmark": "phantom",
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-        },
+    result: dict[str, Any] = {
+        "machine": timing.machine(torch.device("cpu"))
+        | {"numpy": np.__version__, "scipy": scipy.__version__},
         "draw_cpu_ms": {f"{h}x{w}": round(cpu_ms((h, w)), 1) for h, w in ((64, 64), (256, 224), (512, 448))},
     }
+    print(f"CPU ms per image: {result['draw_cpu_ms']}")
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         phantom.write_dicom_tree(Path(folder, "raw"), options.n, size=(256, 224), workers=options.workers)
@@ -64,10 +59,8 @@ def main() -> None:
         "wall_sec": round(wall, 1),
         "cpu_sec": round(used.ru_utime + used.ru_stime, 1),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"phantom-{result['date']}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(path.read_text())
+    print(f"A series as DICOM files: {result['dicom_tree']}")
+    timing.save("phantom", result, options.out)
 
 
 if __name__ == "__main__":

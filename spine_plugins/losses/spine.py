@@ -82,6 +82,19 @@ class SpineTerm:
         """The run's progress moves the warm-up."""
         self._progress_nimg = lambda: run.cur_nimg
 
+    def state_dict(self) -> dict[str, Any]:
+        """Which classifier it was; the weights stay in its file."""
+        return {"classifier_sha256": self.classifier.card.get("sha256")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """A run goes on with the classifier it began with, or not at all."""
+        before, now = state["classifier_sha256"], self.classifier.card.get("sha256")
+        if before != now:
+            raise UserError(
+                f"the classifier has changed since this run was stopped (SHA-256 {str(before)[:12]} then, "
+                f"{str(now)[:12]} now); put the old file back, or start a new run with --resume=PKL"
+            )
+
     @property
     def weight(self) -> float:
         """Gamma now."""

@@ -16,6 +16,7 @@ from stylegan2ada.train import as_options, main, run
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from tests.golden_data import golden_json
+from tests.stylegan2ada.metrics.conftest import write_stand_in
 from tests.stylegan2ada.test_config import LABELLED, R64
 from tests.stylegan2ada.training.toy import toy_dataset
 
@@ -194,7 +195,9 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     tiny = ["--cbase=64", "--cmax=8", "--batch=8", "--tick=0.008", "--kimg=1", "--device=cpu", "--workers=1"]
     flags = [f"--data={data}", f"--outdir={outdir}", "--cond=1", "--snap=2", *tiny]
     stopper = _StopAfter(2)
-    values = main.make_context("train", [*flags, "--metrics=fid1k_tiny,fid50k_full"]).params
+    own = write_stand_in(tmp_path / "own.pt")
+    wanted = ["--metrics=fid1k_tiny,fid50k_full,fid1k_tiny@mine", f"--detector=mine={own}"]
+    values = main.make_context("train", [*flags, *wanted]).params
     with pytest.raises(StoppedOnRequest):
         run(as_options(values), hooks=[stopper])
     (run_dir,) = outdir.iterdir()
@@ -204,6 +207,8 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     (metric,) = (run_dir / "metric-fid1k_tiny.jsonl").read_text().splitlines()
     assert json.loads(metric)["results"]["fid1k_tiny"] > 0
     assert json.loads(metric)["snapshot_pkl"] == "network-snapshot-000000.pkl"
+    (mine,) = (run_dir / "metric-fid1k_tiny@mine.jsonl").read_text().splitlines()
+    assert json.loads(mine)["results"] != json.loads(metric)["results"]  # measured by the user's own network
     assert (run_dir / folders.REQUEUE_FILE).exists()
 
     refused = CliRunner().invoke(main, [*flags, "--continue=latest", "--gamma=3"])

@@ -156,6 +156,20 @@ def test_it_works_beside_another_objective(grey_judge) -> None:
     assert [term.name for term in loss.terms] == ["cls"]
 
 
+def test_a_run_goes_on_with_its_own_classifier_only(grey_judge) -> None:
+    G, D = small_networks()
+
+    def loss_with(sha: str) -> SpineGANLoss:
+        judge = grey_judge()
+        judge.card["sha256"] = sha
+        return SpineGANLoss("cpu", G.mapping, G.synthesis, D, classifier=judge)
+
+    state = loss_with("a" * 64).state_dict()
+    loss_with("a" * 64).load_state_dict(state)
+    with pytest.raises(UserError, match="classifier has changed.*aaaa.*bbbb"):
+        loss_with("b" * 64).load_state_dict(state)
+
+
 def test_statistics_are_reported(grey_judge) -> None:
     collector = stats.Collector()
     gradients(SpineGANLoss, classifier=grey_judge(), cls_weight=1)

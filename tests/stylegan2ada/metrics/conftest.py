@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +40,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture(scope="session")
-def stand_in_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import warnings
-
-    path = tmp_path_factory.mktemp("detector") / "stand-in.pt"
+def write_stand_in(path: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.save(torch.jit.script(StandIn()), str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def stand_in_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_stand_in(tmp_path_factory.mktemp("detector") / "stand-in.pt")
 
 
 def write_images(path: Path, n: int, seed: int, classes: int = 2) -> Path:
