@@ -1,6 +1,6 @@
 """What the class term does to small GANs on phantoms: paired seeds, a judge, mass of the hardest fifth.
 
-    python benchmarks/spine_effect.py --seeds=10 --kimg=4
+    python benchmarks/spine_effect.py --seeds=10 --kimg=8 --workers=2
 
 Each seed trains three networks that differ in the term alone: without it (gamma 0), the paper's formula
 (0.01, sum) and the authors' program (0.1, mean, their input mapping). Positives of low severity are the hard
@@ -17,7 +17,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ from stylegan2ada import synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.images import to_float, to_uint8
+from stylegan2ada.stats import format_time
 
 ARMS: dict[str, list[str]] = {
     "gamma 0": ["--cls-weight=0"],
@@ -88,9 +92,11 @@ def train_reader(path: Path, epochs: int = 20) -> SeverityReader:
     return reader.eval().requires_grad_(False)
 
 
-def spinegan(*command: object, cwd: Path) -> None:
+def spinegan(*command: object, cwd: Path, threads: int | None = None) -> None:
     """A command of the product; its output only if it fails."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DNNLIB_CACHE_DIR": str(cwd / "cache")}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=cwd,
@@ -105,35 +111,34 @@ def spinegan(*command: object, cwd: Path) -> None:
         )
 
 
-def prepare(folder: Path) -> tuple[Any, SeverityReader, float]:
-    """Data, classifier and judge of disjoint patients, the severity reader, its border of the hard fifth."""
+@dataclass(frozen=True)
+class Instruments:
+    """What measures the fakes; none of it saw the images or the classifier of the training."""
+
+    judge: Any
+    reader: SeverityReader
+    correlation: float  # of the reader with the truth, on phantoms of their own
+    border: float  # a fifth of the real positives is read as milder than this
+
+    def measure(self, network: Path, data: Path) -> dict[str, float]:
+        """The judge's accuracy on fakes of both classes, and how many of 600 fake positives are hard ones."""
+        G = load_network(str(network), log=lambda text: None)["G_ema"]
+        judged = judge_generator(self.judge, G, ImageFolderDataset(data, use_labels=True), per_class=300)
+        z = synthesis.seed_latents(range(10_000, 10_600), G.z_dim)
+        positives = synthesis.images_from_z(G, z, synthesis.labels(G, len(z), class_idx=1), batch=50)
+        read = torch.cat([self.reader(to_float(to_uint8(img))) for img in positives])
+        return {"judge_accuracy": judged["accuracy"], "hard_mass": float((read < self.border).float().mean())}
+
+
+def prepare(folder: Path) -> Instruments:
+    """Data, classifier and judge of disjoint patients, the severity reader."""
     for name, seed, n in (("train", 100, 1200), ("other", 200, 1200), ("border", 300, 600)):
         phantom.write_dataset_zip(folder / f"{name}.zip", n, seed=seed, resolution=SIDE, workers=2)
-    spinegan(
-        "-m",
-        "spine_plugins",
-        "classify",
-        "train",
-        "--data=train.zip",
-        "--out=s.safetensors",
-        "--arch=cnn13k",
-        "--epochs=15",
-        cwd=folder,
-    )
-    spinegan(
-        "-m",
-        "spine_plugins",
-        "classify",
-        "train",
-        "--data=other.zip",
-        "--out=judge.safetensors",
-        "--arch=densenet121",
-        "--weights=none",
-        f"--size={SIDE}",
-        "--epochs=4",
-        "--lr=1e-3",
-        cwd=folder,
-    )
+    classify = ["-m", "spine_plugins", "classify", "train"]
+    small = ["--arch=cnn13k", "--epochs=15"]
+    large = ["--arch=densenet121", "--weights=none", f"--size={SIDE}", "--epochs=4", "--lr=1e-3"]
+    spinegan(*classify, "--data=train.zip", "--out=s.safetensors", *small, cwd=folder)
+    spinegan(*classify, "--data=other.zip", "--out=judge.safetensors", *large, cwd=folder)
     reader = train_reader(folder / "other.zip")
     images, severity, label = images_and_severity(folder / "border.zip")
     read = reader(images)
@@ -142,43 +147,20 @@ def prepare(folder: Path) -> tuple[Any, SeverityReader, float]:
     print(
         f"severity reader: correlation {correlation:.3f} on unseen phantoms, hardest fifth below {border:.3f}"
     )
-    return load_classifier(str(folder / "judge.safetensors")), reader, border
+    return Instruments(load_classifier(str(folder / "judge.safetensors")), reader, correlation, border)
 
 
-def train_and_measure(
-    folder: Path, seed: int, arm: str, kimg: int, judge: Any, reader: Any, border: float
-) -> dict:
+def train(folder: Path, seed: int, arm: str, kimg: int) -> Path:
+    """The last snapshot of one GAN; trained on one thread, whatever runs beside it."""
     outdir = folder / f"runs-{seed}-{arm.replace(' ', '')}"
-    spinegan(
-        ROOT / "train_spine.py",
-        f"--outdir={outdir}",
-        "--data=train.zip",
-        "--cond=1",
-        "--loss=spine",
-        "--classifier=s.safetensors",
-        "--accept-classifier=1",
-        "--aug=noaug",
-        "--cbase=256",
-        "--cmax=32",
-        "--batch=16",
-        "--gamma=0.05",
-        f"--kimg={kimg}",
-        "--tick=1",
-        "--snap=1000",
-        "--metrics=none",
-        f"--seed={seed}",
-        *ARMS[arm],
-        cwd=folder,
-    )
+    data = ["--data=train.zip", "--cond=1", "--aug=noaug"]
+    loss = ["--loss=spine", "--classifier=s.safetensors", "--accept-classifier=1", *ARMS[arm]]
+    size = ["--cbase=256", "--cmax=32", "--batch=16", "--gamma=0.05", f"--kimg={kimg}"]
+    rest = ["--tick=1", "--snap=1000", "--metrics=none", f"--seed={seed}"]
+    command = [ROOT / "train_spine.py", f"--outdir={outdir}", *data, *loss, *size, *rest]
+    spinegan(*command, cwd=folder, threads=1)
     (network,) = [p for p in outdir.rglob("network-snapshot-*.pkl") if not p.name.endswith("000000.pkl")]
-    G = load_network(str(network), log=lambda text: None)["G_ema"]
-    judged = judge_generator(
-        judge, G, ImageFolderDataset(folder / "train.zip", use_labels=True), per_class=300
-    )
-    z = synthesis.seed_latents(range(10_000, 10_600), G.z_dim)
-    positives = synthesis.images_from_z(G, z, synthesis.labels(G, len(z), class_idx=1), batch=50)
-    read = torch.cat([reader(to_float(to_uint8(img))) for img in positives])
-    return {"judge_accuracy": judged["accuracy"], "hard_mass": float((read < border).float().mean())}
+    return network
 
 
 def paired(rows: list[dict[str, dict]], arm: str, name: str) -> dict[str, float]:
@@ -193,30 +175,37 @@ def paired(rows: list[dict[str, dict]], arm: str, name: str) -> dict[str, float]
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def study(seeds: int, kimg: int) -> Mapping[str, Any]:
+def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
     rows: list[dict[str, dict]] = []
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(workers) as pool:
         folder = Path(place)
-        judge, reader, border = prepare(folder)
-        for seed in range(seeds):
+        instruments = prepare(folder)
+        start = time.monotonic()
+        jobs = [{arm: pool.submit(train, folder, seed, arm, kimg) for arm in ARMS} for seed in range(seeds)]
+        for seed, job in enumerate(jobs):
             rows.append(
-                {arm: train_and_measure(folder, seed, arm, kimg, judge, reader, border) for arm in ARMS}
+                {
+                    arm: instruments.measure(network.result(), folder / "train.zip")
+                    for arm, network in job.items()
+                }
             )
+            left_sec = (time.monotonic() - start) / (seed + 1) * (seeds - seed - 1)
             print(
                 f"seed {seed}: "
                 + ", ".join(
                     f"{arm} accuracy {v['judge_accuracy']:.3f} hard {v['hard_mass']:.3f}"
                     for arm, v in rows[-1].items()
-                ),
+                )
+                + f", {format_time(left_sec)} left",
                 flush=True,
             )
-        card = judge.card["metrics"]["val"]["auc"]
     result: dict[str, Any] = {
         "machine": timing.machine(torch.device("cpu")),
         "seeds": seeds,
         "kimg": kimg,
         "rows": rows,
-        "judge_auc": card,
+        "judge_auc": instruments.judge.card["metrics"]["val"]["auc"],
+        "severity_reader": {"correlation": instruments.correlation, "border": instruments.border},
     }
     for name in ("judge_accuracy", "hard_mass"):
         result[name] = {arm: statistics.fmean(row[arm][name] for row in rows) for arm in ARMS}
@@ -228,10 +217,12 @@ def study(seeds: int, kimg: int) -> Mapping[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--kimg", type=int, default=4)
+    parser.add_argument("--kimg", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
-    timing.save("spine-effect", study(given.seeds, given.kimg), given.out or ROOT / "benchmarks" / "proofs")
+    result = study(given.seeds, given.kimg, given.workers)
+    timing.save("spine-effect", result, given.out or ROOT / "benchmarks" / "proofs")
 
 
 if __name__ == "__main__":

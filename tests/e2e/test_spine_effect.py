@@ -13,7 +13,7 @@ from benchmarks import spine_effect, timing
 @pytest.mark.proof
 def test_ten_paired_seeds() -> None:
     """No claim is asserted about the effect; only that it was measured on instruments that work."""
-    result = spine_effect.study(seeds=10, kimg=4)
+    result = spine_effect.study(seeds=10, kimg=8, workers=2)
     path = timing.save("spine-effect", result, Path(spine_effect.ROOT) / "benchmarks" / "proofs")
     written = json.loads(path.read_text())
     assert len(written["rows"]) == 10
