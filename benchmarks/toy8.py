@@ -1,6 +1,6 @@
 """Eight Gaussians on a ring: what each objective does with modes, in half a minute on one core.
 
-    python benchmarks/toy8.py --out=benchmarks/results/toy8.png [--objectives=ns,minimax,wgan,wgan-gp] [--steps=400]
+    python benchmarks/toy8.py --out=benchmarks/results/toy8.png [--objectives=ns,wgan-gp]
 
 Trains small MLPs with the project's own loss and phases, prints how many modes the samples reach, and draws
 samples over the critic's contours. The ring is that of the toy of arXiv:1704.00028 (radius 2 / 1.414).

@@ -83,6 +83,10 @@ def demo(out: str, kimg: int) -> None:
     """
     if kimg < 1:
         raise UserError(f"--kimg={kimg} trains nothing; give at least 1")
+    if not (_ROOT / "train_spine.py").is_file():
+        raise UserError(
+            "the demo runs the scripts of a clone, and this is an installed package; clone the source"
+        )
     folder = Path(out)
     (folder / "done").mkdir(parents=True, exist_ok=True)
     plan = steps(kimg)

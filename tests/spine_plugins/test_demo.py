@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from spine_plugins import demo as room
 from stylegan2ada.errors import StoppedOnRequest, UserError
@@ -54,6 +55,15 @@ def test_every_step_names_a_real_command() -> None:
             assert step.command[2] in VERBS
         else:
             assert (room._ROOT / first).is_file(), first
+
+
+def test_an_installed_package_says_that_it_needs_a_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_ROOT", tmp_path)
+    result = CliRunner().invoke(room.demo, [f"--out={tmp_path / 'demo'}"])
+    assert (result.exit_code, "clone the source" in result.output) == (2, True)
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.slow
