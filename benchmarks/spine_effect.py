@@ -169,9 +169,8 @@ def paired(rows: list[dict[str, dict]], arm: str, name: str) -> dict[str, float]
     mean = statistics.fmean(differences)
     if len(differences) < 2:
         return {"mean": mean, "low": math.nan, "high": math.nan}
-    half = (
-        scipy.stats.t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(rows))
-    )
+    quantile = float(scipy.stats.t.ppf(0.975, len(differences) - 1))
+    half = quantile * statistics.stdev(differences) / math.sqrt(len(rows))
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
