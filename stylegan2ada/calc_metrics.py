@@ -112,8 +112,13 @@ def _dataset(given: dict[str, Any], loaded: dict[str, Any], G: Any) -> Dataset:
     kwargs.pop("class_name", None)
     if given["data"]:
         kwargs = {"path": given["data"]}
-    if not kwargs:
+    if not kwargs.get("path"):
         raise UserError("this network does not say what it was trained on; give the real images with --data")
+    if not given["data"] and not Path(kwargs["path"]).exists():
+        raise UserError(
+            f"this network was trained on {kwargs['path']}, which is not here; say where that data set "
+            "is now with --data, or go to the folder that training was started in"
+        )
     kwargs |= {"resolution": G.img_resolution, "use_labels": G.c_dim != 0}
     if given["mirror"] is not None:
         kwargs["xflip"] = given["mirror"]

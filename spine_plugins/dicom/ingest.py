@@ -270,11 +270,12 @@ def no_match_error(job: Job, journal: Journal) -> UserError | None:
     """The sentence for annotations of which not one belongs to a file."""
     if journal.db.execute("select 1 from results where image_id != '' limit 1").fetchone():
         return None
-    row = journal.db.execute("select name from files order by name limit 1").fetchone()
+    unlabelled = "select name from results where reason = 'no_label' order by name limit 1"
+    row = journal.db.execute(unlabelled).fetchone()
     first = sources.Item(row[0].decode("utf-8", "replace"), "").stem if row else ""
     return NothingToDoError(
         f"no image id of the annotations matches a file of --source={', '.join(job.sources)} "
-        f"(file names look like {first!r}); give the annotations that belong to these files"
+        f"(images are called like {first!r}); give the annotations that belong to these files"
     )
 
 

@@ -17,6 +17,11 @@ from stylegan2ada.checkpoints.rebuild import build
 from stylegan2ada.checkpoints.surgery import fold_to_grey
 from stylegan2ada.errors import UserError
 
+_TAKEN_FOR_NETWORKS = {  # what such files begin with: what they are
+    b"PK\x03\x04": "it is a zip file, like a data set or the state of a run; take a network-snapshot-*.pkl",
+    b"<": "it is a web page; the address leads to a page about the file, or to an error",
+    b"version https://git-lfs": "it only points to a file in Git LFS; fetch that with `git lfs pull`",
+}
 _SEAM = 'if __name__.startswith("stylegan2ada.")'  # in the text of our portable files, nobody else's
 
 
@@ -86,8 +91,13 @@ def save_network(networks: dict[str, Any], path: str | Path) -> None:
 
 def _read(data: bytes, log: Callable[[str], None]) -> tuple[dict[str, Any], str, bool]:
     """(content, format, is it from elsewhere?)."""
+    if not data:
+        raise Unreadable("it is empty")
     if native.is_native(data):
         return native.read_native(data), "native", False
+    for beginning, what_it_is in _TAKEN_FOR_NETWORKS.items():
+        if data.startswith(beginning):
+            raise Unreadable(what_it_is)
     content = official_read.read_records(data)
     if isinstance(content, tuple):
         return tensorflow_read.convert(content, len(data), log), "tensorflow", True

@@ -113,6 +113,14 @@ def test_what_cannot_work_says_why(flags: list[str], words: str, code: int, run_
     assert words in result.output.replace("\n", " ")
 
 
+def test_data_that_moved_away_is_asked_for(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "real.zip").rename(tmp_path / "moved.zip")
+    network = f"--network={run_dir}/network-snapshot-000004.pkl"
+    result = run(network, "--metrics=fid1k_tiny")
+    assert (result.exit_code, "real.zip, which is not here" in result.output) == (2, True)
+    assert run(network, "--metrics=fid1k_tiny", f"--data={tmp_path}/moved.zip").exit_code == 0
+
+
 def test_a_network_without_memory_of_its_data_asks_for_it(tmp_path: Path) -> None:
     G = Generator(z_dim=4, c_dim=0, w_dim=4, img_resolution=16, img_channels=1, synthesis_kwargs=WIDTHS)
     D = Discriminator(c_dim=0, img_resolution=16, img_channels=1, **WIDTHS)

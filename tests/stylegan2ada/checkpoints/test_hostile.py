@@ -96,6 +96,22 @@ SAYS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"PK\x03\x04" + b"\0" * 90, "a zip file, like a data set or the state of a run"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "git lfs pull"),
+    ],
+)
+def test_what_people_take_for_networks_is_called_by_its_name(content: bytes, said: str, tmp_path) -> None:
+    path = tmp_path / "network.pkl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        load_network(path)
+
+
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory):
     """(official bytes, native bytes) of one set of networks, and the path of the first."""
