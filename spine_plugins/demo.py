@@ -123,7 +123,10 @@ def run_step(step: Step, folder: Path) -> None:
     if code in (StoppedOnRequest.exit_code, -2, -15):
         raise StoppedOnRequest("stopped; the same command goes on from here")
     if code:
-        failed = UserError(f"the step {step.name!r} ended with exit code {code}; what it said stands above")
+        failed = UserError(
+            f"the step {step.name!r} ended with exit code {code}; what it said stands above. "
+            f"To begin anew, remove {folder}"
+        )
         failed.exit_code = code if 0 < code < 126 else 1
         raise failed
     (folder / "done" / step.stamp).touch()

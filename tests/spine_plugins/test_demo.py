@@ -28,7 +28,7 @@ def test_a_step_is_stamped_only_when_it_succeeds(tmp_path: Path) -> None:
     assert room._is_done(tmp_path, good)
     assert (tmp_path / "made").exists()
     bad = room.Step("bad", "", python("raise SystemExit(3)"), 1)
-    with pytest.raises(UserError, match="exit code 3") as caught:
+    with pytest.raises(UserError, match="exit code 3.*To begin anew, remove") as caught:
         room.run_step(bad, tmp_path)
     assert caught.value.exit_code == 3
     assert not room._is_done(tmp_path, bad)
