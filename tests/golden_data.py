@@ -66,6 +66,7 @@ def assert_same_pictures(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     A recorded picture has 256 to 3072 values. One value on the border between two levels, which every CPU
     rounds in its own way, would be more than 0.1 % of a small one.
     """
+    assert [a.shape for a, _ in pairs] == [b.shape for _, b in pairs]  # nothing is broadcast
     difference = np.concatenate([np.abs(a.astype(int) - b.astype(int)).ravel() for a, b in pairs])
     assert difference.max() <= 1
     assert (difference > 0).mean() <= 1e-3

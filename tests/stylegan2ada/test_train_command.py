@@ -208,7 +208,9 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     assert json.loads(metric)["results"]["fid1k_tiny"] > 0
     assert json.loads(metric)["snapshot_pkl"] == "network-snapshot-000000.pkl"
     (mine,) = (run_dir / "metric-fid1k_tiny@mine.jsonl").read_text().splitlines()
-    assert json.loads(mine)["results"] != json.loads(metric)["results"]  # measured by the user's own network
+    assert json.loads(mine)["detector"] == "mine"
+    values_of = [list(json.loads(line)["results"].values()) for line in (mine, metric)]
+    assert values_of[0] != values_of[1]  # measured by the user's own network
     assert (run_dir / folders.REQUEUE_FILE).exists()
 
     refused = CliRunner().invoke(main, [*flags, "--continue=latest", "--gamma=3"])
