@@ -36,7 +36,7 @@ if __name__ == "__main__":
 from benchmarks import timing
 from spine_plugins import phantom
 from spine_plugins.classifier import load_classifier
-from spine_plugins.judge import judge_generator
+from spine_plugins.training.judge import judge_generator
 from stylegan2ada import synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from spine_plugins.losses.theory import binormal_positives, hardest_mass, tilted_density
+from spine_plugins.experiments.theory import binormal_positives, hardest_mass, tilted_density
 
 AUC = 0.856
 MARKED = {0.01: "0.01", 0.1: "0.1 (authors)", 0.16: "0.16 (paper, batch 16)", 0.8: "0.8 (paper's 0.05)"}

@@ -1,30 +1,24 @@
-"""`spinegan <verb>`: one command group; a verb lives next to its room and is imported when asked for."""
+"""`spinegan <verb>`: one command group; a verb lives in its room and is imported when it is asked for."""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 
 import click
 
+# fmt: off
 VERBS = {  # verb: (where its click command is, one line for the list)
-    "demo": ("spine_plugins.demo:demo", "Phantom DICOM to report, on this computer, in minutes."),
-    "doctor": (
-        "spine_plugins.doctor:doctor",
-        "Check this computer: device, memory, codecs, detectors; with the fix.",
-    ),
-    "phantom": (
-        "spine_plugins.phantom_command:phantom",
-        "Draw synthetic spine radiographs with known truth.",
-    ),
-    "classify": ("spine_plugins.classify_command:classify", "Train, evaluate and apply the SpineClassifier."),
-    "detectors": (
-        "spine_plugins.detectors_command:detectors",
-        "List or fetch the networks that metrics need.",
-    ),
-    "figures": ("spine_plugins.figures_command:figures", "Draw the paper's figures from networks and data."),
-    "report": ("spine_plugins.report.command:report", "One self-contained HTML page about a run."),
+    "demo":      ("demo_command:demo",           "Phantom DICOM to report, on this computer, in minutes."),
+    "doctor":    ("doctor_command:doctor",       "Check this computer; with the fix for what is missing."),
+    "phantom":   ("phantom.command:phantom",     "Draw synthetic spine radiographs with known truth."),
+    "classify":  ("classifier.command:classify", "Train, evaluate and apply the SpineClassifier."),
+    "detectors": ("detectors_command:detectors", "List or fetch the networks that metrics need."),
+    "figures":   ("experiments.command:figures", "Draw the paper's figures from networks and data."),
+    "report":    ("report.command:report",       "One self-contained HTML page about a run."),
 }
+# fmt: on
 
 
 class VerbGroup(click.Group):
@@ -37,11 +31,11 @@ class VerbGroup(click.Group):
         if name not in VERBS:
             return None
         module, attribute = VERBS[name][0].split(":")
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(importlib.import_module(f"spine_plugins.{module}"), attribute)
 
-    def resolve_command(self, context: click.Context, args: list[str]):
-        import difflib
-
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             nearest = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else f" Verbs: {', '.join(VERBS)}."

@@ -22,7 +22,7 @@ PAGES = [
 ]
 SCRIPTS = {  # file: where its click command is
     "dataset_tool_dicom.py": "spine_plugins.dicom.command",
-    "train_spine.py": "spine_plugins.train_command",
+    "train_spine.py": "spine_plugins.training.command",
     **{
         f"stylegan2ada/{name}.py": f"stylegan2ada.{name}"
         for name in "train generate style_mixing projector calc_metrics dataset_tool legacy".split()
@@ -235,7 +235,7 @@ def test_the_readme_shows_the_loss_of_the_plugins_page() -> None:
 
 
 def test_every_known_option_of_the_presets_is_in_the_quickstart() -> None:
-    from spine_plugins.train_command import PRESETS
+    from spine_plugins.training.command import PRESETS
 
     text = (ROOT / "docs" / "quickstart.md").read_text()
     assert all(f"`{name}`" in text for name in PRESETS)

@@ -20,7 +20,7 @@ SCRIPTS = {
     "calc_metrics": "stylegan2ada.calc_metrics",
     "dataset_tool": "stylegan2ada.dataset_tool",
     "legacy": "stylegan2ada.legacy",
-    "train_spine": "spine_plugins.train_command",
+    "train_spine": "spine_plugins.training.command",
     "dataset_tool_dicom": "spine_plugins.dicom.command",
 }
 
@@ -35,7 +35,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         yield name, click_command(module)
     for verb, (target, _) in VERBS.items():
         module, attribute = target.split(":")
-        found = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(f"spine_plugins.{module}"), attribute)
         if isinstance(found, click.Group):
             yield from ((f"{verb} {name}", sub) for name, sub in found.commands.items())
         else:

@@ -145,7 +145,8 @@ def main(**flags: Any) -> None:
         raise UserError(
             "--source and --dest are needed; for example --source train_images --dest spine256.zip"
         )
-    from spine_plugins.dicom.ingest import Job, run
+    from spine_plugins.dicom.ingest import run
+    from spine_plugins.dicom.job import Job
 
     with _stops_on_request():
         run(_job(flags, Job))
@@ -279,7 +280,7 @@ def _require_pydicom() -> None:
 
 def _list_decoders() -> None:
     from spine_plugins.dicom.codecs import decoder_table
-    from spine_plugins.dicom.report import decoder_text
+    from spine_plugins.dicom.tally import decoder_text
 
     click.echo(decoder_text(decoder_table()), nl=False)
 

@@ -5,25 +5,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import re
 import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import PIL.Image
 
 from spine_plugins.dicom import codecs, frame, labels, read, window
 from spine_plugins.dicom.annotations import AnnotationTable
 from spine_plugins.dicom.deidentify import keyed_hash, split_score
 from spine_plugins.dicom.header import Header, check_header, open_dataset, value
+from spine_plugins.dicom.likeness import difference_hash, thumbnail
 from spine_plugins.dicom.reasons import OutOfTime, Rejected, status_of
 from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.dicom.sources import Item
+from spine_plugins.vindr import canonical
 from stylegan2ada.data.writer import encode_png
-
-THUMB = 16  # side of the tiny picture from which the farthest images are found
 
 
 @dataclasses.dataclass
@@ -173,7 +171,7 @@ def _draw(settings: IngestSettings, radiograph: read.Radiograph, annotation: lab
     record.inverted, record.clipped = shown.is_inverted, shown.clipped
     record.dhash = difference_hash(image)
     record.histogram = np.bincount(image.ravel(), minlength=256).astype("<u4").tobytes()
-    record.thumb = _shrunk(image, THUMB, THUMB).tobytes()
+    record.thumb = thumbnail(image)
     pixels = image if settings.channels == 1 else np.repeat(image[:, :, None], 3, axis=2)
     record.png = encode_png(pixels)
 
@@ -184,22 +182,12 @@ def _map_boxes(settings: IngestSettings, boxes: tuple[tuple[str, frame.Box], ...
     for kind, box in boxes:
         cut, inside = frame.mapped_box(box, crop, settings.resolution)
         parts.append(inside)
-        name = labels.canonical(kind, settings.class_map) or kind
+        name = canonical(kind, settings.class_map) or kind
         record.boxes.append([name, *(round(edge, 2) for edge in cut), round(inside, 4)])
     if parts:
         record.boxes_inside = round(sum(parts) / len(parts), 4)
     if label.is_abnormal and parts and max(parts) == 0 and not settings.keep_lost_labels:
         raise Rejected("label_lost_by_crop", "every lesion lies outside the crop")
-
-
-def difference_hash(image: np.ndarray) -> str:
-    """64-bit dHash: is each of 8x8 cells brighter than its right neighbour; alike pictures differ little."""
-    cells = _shrunk(image, 9, 8).astype(np.int16)
-    return np.packbits(cells[:, :-1] > cells[:, 1:]).tobytes().hex()
-
-
-def _shrunk(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    return np.asarray(PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BOX))
 
 
 @contextlib.contextmanager
@@ -220,9 +208,3 @@ def _time_limit(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-
-
-def safe_name(name: str) -> str:
-    """A path as UTF-8 text, whatever bytes the file system holds; line breaks cannot forge report rows."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f]", "?", text)

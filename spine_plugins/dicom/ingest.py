@@ -3,68 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import stylegan2ada
-from spine_plugins.dicom import codecs, deidentify, executors, report, select, sources
+from spine_plugins.dicom import deidentify, executors, select, sources, tally
 from spine_plugins.dicom.annotations import (
     AnnotationTable,
     find_annotation_files,
     index_annotations,
     looks_generic,
 )
+from spine_plugins.dicom.job import Job
 from spine_plugins.dicom.journal import Journal, check_unused
-from spine_plugins.dicom.reasons import STATUS
+from spine_plugins.dicom.output import write_outputs
 from spine_plugins.dicom.settings import IngestSettings
-from stylegan2ada.errors import MissingError, NothingToDoError, TooManyFailuresError, UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One run of the tool: where from, where to, by whom. What the pixels become is in `settings`."""
-
-    sources: list[str]
-    dest: str  # X.zip or a folder X
-    settings: IngestSettings = IngestSettings()
-    annotations: tuple[str, ...] = ()
-    labels: str | None = None  # None: binary or csv:label if there are annotations, else none
-    dedupe: tuple[str, ...] = ("sop", "pixels")
-    split: tuple[float, ...] = ()
-    split_seed: int = 0
-    forbid_groups: tuple[str, ...] = ()
-    subset_list: str | None = None
-    checksums: str | None = None
-    key_file: str | None = None
-    executor: str = "process"
-    workers: int = 1
-    resume: bool = False
-    overwrite: bool = False
-    max_images: int | None = None
-    fail_over: float = 0.2
-    report_paths: str = "relative"
-    dry_run: bool = False
-    log: Callable[[str], None] = print
-
-    @property
-    def stem(self) -> Path:
-        """X of X.zip, beside which the side files lie."""
-        dest = Path(self.dest)
-        return dest.with_suffix("") if dest.suffix.lower() == ".zip" else dest
-
-    def side_file(self, ending: str, split: str = "") -> Path:
-        return self.stem.with_name(self.stem.name + (f"-{split}" if split else "") + ending)
-
-    def targets(self) -> dict[str, Path]:
-        """split ('' without splits) -> zip or folder."""
-        suffix = ".zip" if Path(self.dest).suffix.lower() == ".zip" else ""
-        if not self.split:
-            return {"": Path(self.dest)}
-        return {name: self.side_file(suffix, name) for name in select.SPLITS[: len(self.split)]}
+from stylegan2ada.errors import MissingError, NothingToDoError, UserError
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -163,7 +120,7 @@ def _collect(job: Job, journal: Journal, key: bytes) -> None:
         if not journal.fill("subset", ids):
             raise UserError(f"--subset-list={job.subset_list} is empty; write one image id per line")
     if job.forbid_groups:
-        journal.fill("forbidden", report.forbidden_values(job.forbid_groups, deidentify.key_id(key)))
+        journal.fill("forbidden", tally.forbidden_values(job.forbid_groups, deidentify.key_id(key)))
     found = journal.set_items(_without_our_own(job))
     if not found:
         raise NothingToDoError(f"--source={', '.join(job.sources)} holds no files; check the path")
@@ -242,61 +199,4 @@ def _finish(job: Job, journal: Journal, settings: IngestSettings, key: bytes, co
         job.log(
             "note: one PatientID stands for most images, so it is a placeholder; grouping by study instead"
         )
-    from spine_plugins.dicom.output import write_outputs
-
     return write_outputs(job, journal, settings, groups, config=config, key_id=deidentify.key_id(key))
-
-
-def recipe(job: Job, settings: IngestSettings) -> dict[str, Any]:
-    """How the pixels came to be; the same metrics on real images need the same resize filter."""
-    flags = settings.flags() | {
-        "dedupe": list(job.dedupe),
-        "split": list(job.split),
-        "split_seed": job.split_seed,
-    }
-    text = repr(sorted(flags.items())).encode()
-    return {
-        "tool": "dataset_tool_dicom",
-        "version": stylegan2ada.__version__,
-        "flags": flags,
-        "config_hash": hashlib.sha256(text).hexdigest()[:16],
-        "versions": codecs.package_versions(),
-        "resize_filter": settings.resize,
-        "order": "decode, modality, crop and resize, window, polarity, round half up to 8 bits",
-    }
-
-
-def no_match_error(job: Job, journal: Journal) -> UserError | None:
-    """The sentence for annotations of which not one belongs to a file."""
-    if journal.db.execute("select 1 from results where image_id != '' limit 1").fetchone():
-        return None
-    unlabelled = "select name from results where reason = 'no_label' order by name limit 1"
-    row = journal.db.execute(unlabelled).fetchone()
-    first = sources.Item(row[0].decode("utf-8", "replace"), "").stem if row else ""
-    return NothingToDoError(
-        f"no image id of the annotations matches a file of --source={', '.join(job.sources)} "
-        f"(images are called like {first!r}); give the annotations that belong to these files"
-    )
-
-
-def raise_if_useless(job: Job, journal: Journal, settings: IngestSettings, counts: report.Report) -> None:
-    """Exit codes 4 and 5, each with one sentence that names the most frequent reason."""
-    reasons = counts.counts["reason"]
-    because = ", ".join(f"{name} {n}" for name, n in reasons.most_common(3))
-    if not counts.n_kept:
-        if settings.labels != "none" and counts.counts["reason"]["no_label"]:
-            error = no_match_error(job, journal)
-            if error:
-                raise error
-        raise NothingToDoError(
-            f"none of {counts.n_files} files can be used ({because}); check --source and the rules"
-        )
-    if counts.n_candidates and counts.n_failed > job.fail_over * counts.n_candidates:
-        share = counts.n_failed / counts.n_candidates
-        failed = [(name, n) for name, n in reasons.most_common() if STATUS[name] == "failed"]
-        because = ", ".join(f"{name} {n}" for name, n in failed[:3])
-        raise TooManyFailuresError(
-            f"{counts.n_failed} of {counts.n_candidates} images failed ({because}), more than "
-            f"--fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "
-            f"or accept it with --resume --fail-over={min(1.0, share + 0.01):.2f}"
-        )

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from spine_plugins.dicom.frame import Box
 from spine_plugins.dicom.settings import IngestSettings
-
-NO_FINDING = "No finding"
-OTHER_LESIONS = "Other lesions"
-
-# VinDr-SpineXR's thirteen lesion types as its CSV spells them (sic: Spondylolysthesis).
-LESIONS = (
-    "Ankylosis", "Disc space narrowing", "Enthesophytes", "Foraminal stenosis", "Fracture", "Osteophytes",
-    "Sclerotic lesion", "Spondylolysthesis", "Subchondral sclerosis", "Surgical implant",
-    "Vertebral collapse", "Foreign body", OTHER_LESIONS,
-)  # fmt: skip
-COMMON = (
-    "Disc space narrowing", "Foraminal stenosis", "Osteophytes", "Spondylolysthesis", "Surgical implant",
-    "Vertebral collapse", OTHER_LESIONS,
-)  # fmt: skip
-RARE = tuple(name for name in LESIONS if name not in COMMON)
-SPINE8 = (NO_FINDING, *COMMON)  # in the order of the paper
-BINARY = ("normal", "abnormal")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]+", " ", name.strip().strip('"')).lower()
-
-
-_ALIASES = {_plain(name): name for name in (NO_FINDING, *LESIONS)} | {
-    # One diagnosis, three spellings; the paper's `Spondylolysis` is a slip, not another class.
-    "spondylolisthesis": "Spondylolysthesis",
-    "spondylolysis": "Spondylolysthesis",
-    "normal": NO_FINDING,
-    "no findings": NO_FINDING,
-    "osteophyte": "Osteophytes",
-    "enthesophyte": "Enthesophytes",
-    "other lesion": OTHER_LESIONS,
-}
+from spine_plugins.vindr import (
+    BINARY,
+    COMMON,
+    LESIONS,
+    NO_FINDING,
+    OTHER_LESIONS,
+    RARE,
+    SPINE8,
+    canonical,
+    plain_name,
+)
 
 
 @dataclass(frozen=True)
@@ -62,12 +39,6 @@ class Label:
     kinds: tuple[str, ...] = ()  # canonical names, each once, in the order of LESIONS
     reason: str = ""
     is_abnormal: bool = False
-
-
-def canonical(name: str, class_map: tuple[tuple[str, str], ...] = ()) -> str | None:
-    """The name as the CSV of VinDr spells it; None for a name that nobody knows."""
-    mapped = {_plain(source): target for source, target in class_map}.get(_plain(name), name)
-    return _ALIASES.get(_plain(mapped))
 
 
 def label_of(annotation: Annotation | None, settings: IngestSettings) -> Label:
@@ -130,7 +101,8 @@ def _csv_label(annotation: Annotation, settings: IngestSettings) -> Label:
     if not value:
         return Label(None, reason="no_label")
     if settings.class_map:
-        value = {_plain(source): target for source, target in settings.class_map}.get(_plain(value), "")
+        mapped = {plain_name(source): target for source, target in settings.class_map}
+        value = mapped.get(plain_name(value), "")
     names = label_names(settings) or []
     if value not in names:
         return Label(None, reason="unknown_label")

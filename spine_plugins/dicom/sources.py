@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -171,3 +172,9 @@ def _walk_list(path: Path) -> Iterator[Item]:
 def _is_dicom(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+def safe_name(name: str) -> str:
+    """A path as UTF-8 text, whatever bytes the file system holds; line breaks cannot forge report rows."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f]", "?", text)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from spine_plugins.classifier.answers import class_loss, is_as_wanted
 from stylegan2ada import stats
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
@@ -25,26 +25,6 @@ AUTHORS = {"weight": 0.1, "reduction": "mean", "mapping": "authors"}  # what the
 _NO_CLASSIFIER = (
     "the spine loss needs a trained classifier; give --classifier=FILE (from `spinegan classify`)"
 )
-
-
-def class_loss(logits: Tensor, c: Tensor, task: str) -> Tensor:
-    """Cross-entropy per sample, [N], of classifier logits [N, k] and wanted labels c."""
-    if task == "binary":  # one logit; c is one-hot [N, 2] with the positive class last
-        wanted = c[:, 1]
-        return functional.softplus((1 - 2 * wanted) * logits[:, 0])
-    if task == "multiclass":  # c is one-hot [N, k]
-        return functional.cross_entropy(logits, c, reduction="none")
-    # Independent findings: the joint surprise is the sum over them.
-    return functional.binary_cross_entropy_with_logits(logits, c, reduction="none").sum(dim=1)
-
-
-def is_as_wanted(logits: Tensor, c: Tensor, task: str) -> Tensor:
-    """1.0 where the classifier sees what was asked for (all findings of a vector), [N]."""
-    if task == "binary":
-        return ((logits[:, 0] > 0) == (c[:, 1] > 0.5)).float()
-    if task == "multiclass":
-        return (logits.argmax(dim=1) == c.argmax(dim=1)).float()
-    return ((logits > 0) == (c > 0.5)).all(dim=1).float()
 
 
 class SpineTerm:

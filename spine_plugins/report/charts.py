@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spine_plugins.report.collect import Run, as_dict, number
-from spine_plugins.report.concerns import LEAK_P
+from spine_plugins.markup import Safe
 from spine_plugins.report.curves import Line, Mark, Point, chart
-from spine_plugins.report.markup import Safe
+from spine_plugins.runs.concerns import LEAK_P
+from spine_plugins.runs.reading import Run, as_dict, number
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from spine_plugins.report.collect import read_run
+from spine_plugins.runs.reading import read_run
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
 

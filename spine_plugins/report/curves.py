@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spine_plugins.report.markup import Safe, join, tag
+from spine_plugins.markup import Safe, join, tag
 
 _WIDTH, _HEIGHT = 560, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 38

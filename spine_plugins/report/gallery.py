@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from spine_plugins.markup import Safe, join, tag
 from spine_plugins.report import pictures
 from spine_plugins.report.charts import run_label
-from spine_plugins.report.collect import Run, Snapshot
-from spine_plugins.report.markup import Safe, join, tag
+from spine_plugins.runs.reading import Run, Snapshot
 
 _TINY = 640  # pixels of width below which enlarging shows pixels instead of blur
 

@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from spine_plugins.markup import Child, Safe, join, tag
 from spine_plugins.report import charts
-from spine_plugins.report.collect import Run, as_dict, as_list, number
-from spine_plugins.report.markup import Child, Safe, join, tag
-from spine_plugins.report.places import command_text, short_value
 from spine_plugins.report.tables import UNKNOWN, code, comparison, facts
+from spine_plugins.runs.places import command_text, short_value
+from spine_plugins.runs.reading import Run, as_dict, as_list, number
 
 _MOST_OPTIONS = 400
 

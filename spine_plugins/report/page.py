@@ -7,11 +7,11 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
+from spine_plugins.markup import Safe, join, tag, trusted
 from spine_plugins.report import charts, making, parts, sections
-from spine_plugins.report.collect import Run
 from spine_plugins.report.gallery import Album
 from spine_plugins.report.look import SCRIPT, STYLE
-from spine_plugins.report.markup import Safe, join, tag, trusted
+from spine_plugins.runs.reading import Run
 from stylegan2ada import __version__
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import atomic_write

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from spine_plugins.report.collect import Run, as_dict, number
+from spine_plugins.markup import Safe, join, tag
 from spine_plugins.report.curves import show
 from spine_plugins.report.gallery import Album
-from spine_plugins.report.markup import Safe, join, tag
-from spine_plugins.report.places import file_name
 from spine_plugins.report.tables import UNKNOWN, code, facts, interval
+from spine_plugins.runs.places import file_name
+from spine_plugins.runs.reading import Run, as_dict, number
 
 
 def data_sets(runs: list[Run], album: Album) -> Safe | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from spine_plugins.report.collect import Snapshot
+from spine_plugins.runs.reading import Snapshot
 
 BUDGET_BYTES = 10 << 20  # of all pictures of a page as they are written into it
 MOST_SNAPSHOTS = 40  # of one run; more are thinned out evenly

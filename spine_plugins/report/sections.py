@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+from spine_plugins.markup import Safe, join, tag
 from spine_plugins.report import charts
-from spine_plugins.report.collect import Run, as_dict, number
-from spine_plugins.report.concerns import LEVELS, Concern, concerns, differences
 from spine_plugins.report.curves import show
-from spine_plugins.report.markup import Safe, join, tag
-from spine_plugins.report.places import short_text
 from spine_plugins.report.tables import UNKNOWN, comparison
+from spine_plugins.runs.concerns import LEVELS, Concern, concerns, differences
+from spine_plugins.runs.places import short_text
+from spine_plugins.runs.reading import Run, as_dict, number
 
 _MOST_WARNINGS = 60
 _FIRST_RESULTS = ("fid50k_full", "kid50k_full")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from spine_plugins.markup import Child, Safe, tag
 from spine_plugins.report import charts
-from spine_plugins.report.collect import Run, as_dict, number
-from spine_plugins.report.markup import Child, Safe, tag
+from spine_plugins.runs.reading import Run, as_dict, number
 
 UNKNOWN = "\u2013"
 

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from spine_plugins.dicom.labels import LESIONS
-from spine_plugins.dicom.report import COLUMNS
+from spine_plugins.dicom.tally import COLUMNS
 from tests.spine_plugins.dicom.making import (
     dataset,
     radiograph,

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from spine_plugins.report.command import report
-from tests.spine_plugins.report.conftest import (
+from tests.spine_plugins.conftest import (
     append,
     change_options,
     write_classifier,

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from spine_plugins.report.curves import Line, Mark, chart, show, thinned
-from spine_plugins.report.places import command_text, file_name, short_text, short_value
+from spine_plugins.runs.places import command_text, file_name, short_text, short_value
 
 
 def ticks(figure: str, anchor: str) -> list[str]:

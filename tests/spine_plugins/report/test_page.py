@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from spine_plugins.markup import Safe, escaped, tag
 from spine_plugins.report.command import report
-from spine_plugins.report.markup import Safe, escaped, tag
 from spine_plugins.report.pictures import thumbnail
-from tests.spine_plugins.report.conftest import append, change_options, grid_png, mean, stats_row, write_run
+from tests.spine_plugins.conftest import append, change_options, grid_png, mean, stats_row, write_run
 
 VOID = {"meta", "link", "img", "input"}
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'&amp;</svg>\u202e\x00"

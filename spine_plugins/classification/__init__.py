@@ -1,1 +1,0 @@
-"""What the SpineClassifier is made of: networks, data, training, evaluation; import from the files."""

@@ -1,0 +1,172 @@
+"""The SpineClassifier: a network and its card, which says what goes in and what comes out.
+
+`spinegan classify train` makes one; the spine loss, metrics and experiments use it frozen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spine_plugins.classifier.architectures import ARCHITECTURES
+from spine_plugins.classifier.cards import (
+    FORMAT,
+    FORMAT_VERSION,
+    TASKS,
+    TRAIN_FIRST,
+    card_path,
+    read_card,
+    write_card,
+)
+from stylegan2ada import files
+from stylegan2ada.errors import MissingError
+
+_LUMA = (0.299, 0.587, 0.114)  # RGB -> grey, as image libraries convert
+
+
+class SpineClassifier(nn.Module):
+    """Images [N, C, H, W] in [-1, 1], grey or RGB, any size -> logits [N, k]; k = 1 for a binary task.
+
+    The positive class of a binary classifier has index 1.
+    """
+
+    mean: Tensor  # [C, 1, 1]
+    std: Tensor
+
+    def __init__(self, card: dict[str, Any]) -> None:
+        super().__init__()
+        self.card = card
+        self.task: Literal["binary", "multiclass", "multilabel"] = card["task"]
+        self.class_names: list[str] = list(card["class_names"])
+        self.size, self.channels = int(card["input"]["size"]), int(card["input"]["channels"])
+        outputs = 1 if self.task == "binary" else len(self.class_names)
+        self.network = ARCHITECTURES[card["arch"]].build(self.channels, outputs, float(card["dropout"]))
+        # Not in the state dict: the card is the one place of these numbers.
+        for name in ("mean", "std"):
+            values = torch.tensor(card["input"][name], dtype=torch.float32).reshape(-1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def forward(self, img: Tensor, mapping: Literal["card", "authors"] = "card") -> Tensor:
+        x = self.prepare(img) if mapping == "card" else self.prepare_as_authors(img)
+        return self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Of images that are prepared already."""
+        return self.network(x)  # [N, k]
+
+    def prepare(self, img: Tensor) -> Tensor:
+        """[-1, 1] -> [0, 1], resized (antialiased) and normalised as the card says: [N, C, size, size]."""
+        return self.normalise(self.resized((img.float() + 1) / 2))
+
+    def prepare_as_authors(self, img: Tensor) -> Tensor:
+        """What the paper's program did: normalise [-1, 1] as if it were [0, 1], and cut out the centre.
+
+        Where an image is smaller than the input, zeros are put around it.
+        """
+        return self.normalise(_centre(img.float(), self.size))
+
+    def resized(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] at the input's size; untouched if it has it."""
+        side = (self.size, self.size)
+        if tuple(x.shape[2:]) == side:
+            return x
+        return functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Grey or RGB to the input's channels, then minus mean, over standard deviation."""
+        if x.ndim != 4 or x.shape[1] not in (1, 3):
+            raise ValueError(f"images must be [N, 1 or 3, H, W], not {list(x.shape)}")
+        if x.shape[1] < self.channels:
+            x = x.repeat(1, self.channels, 1, 1)
+        elif x.shape[1] > self.channels:
+            x = (x * x.new_tensor(_LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return (x - self.mean) / self.std
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """[N, len(class_names)]; they sum to one unless the findings are independent."""
+        if self.task == "multiclass":
+            return logits.softmax(dim=1)
+        p = logits.sigmoid()
+        return torch.cat([1 - p, p], dim=1) if self.task == "binary" else p
+
+
+def new_classifier(
+    arch: str,  # a key of ARCHITECTURES
+    task: str,  # one of TASKS
+    class_names: list[str],
+    *,
+    size: int | None = None,  # default: what the architecture was made for
+    channels: int | None = None,
+    dropout: float | None = None,
+) -> SpineClassifier:
+    """An untrained classifier with torch's random weights and the beginning of a card."""
+    kind = ARCHITECTURES[arch]
+    assert task in TASKS, task
+    channels = channels or kind.channels
+    own = channels == kind.channels
+    return SpineClassifier(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "arch": arch,
+            "task": task,
+            "class_names": list(class_names),
+            "dropout": kind.dropout if dropout is None else dropout,
+            "input": {
+                "size": size or kind.size,
+                "channels": channels,
+                "range": "[0, 1] before normalisation",
+                "resize": "bilinear, antialiased",
+                "mean": list(kind.mean if own else (0.5,) * channels),
+                "std": list(kind.std if own else (0.5,) * channels),
+            },
+        }
+    )
+
+
+def save_classifier(classifier: SpineClassifier, path: str | Path) -> None:
+    """Write the weights and the card; the card names the hash of the weights it belongs to."""
+    path = Path(path)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
+    with files.atomic_write(path) as file:
+        file.write(safetensors.torch.save(tensors, metadata={"format": FORMAT}))
+    classifier.card["sha256"] = files.sha256_file(path)
+    write_card(classifier.card, path)
+
+
+def load_classifier(path: str) -> SpineClassifier:
+    """A trained classifier from its file, or URL, with the card beside it: eval, frozen, float32."""
+    weights = files.local_copy(path)
+    if not weights.is_file():
+        raise MissingError(f"the classifier {path} does not exist; {TRAIN_FIRST}")
+    card = read_card(path)
+    if card.get("sha256") != files.sha256_file(weights):
+        raise MissingError(
+            f"the card {card_path(path)} is of another file than {path} (their SHA-256 differ); "
+            "copy both from where they were made"
+        )
+    try:
+        classifier = SpineClassifier(card)
+        classifier.load_state_dict(safetensors.torch.load_file(weights))
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise MissingError(
+            f"{path} and its card do not describe a classifier of this program ({reason}); {TRAIN_FIRST}"
+        ) from error
+    return classifier.float().eval().requires_grad_(False)
+
+
+def _centre(x: Tensor, size: int) -> Tensor:
+    """The central square of [N, C, H, W]; zeros around what is smaller."""
+    rows, columns = (max(size - side, 0) for side in x.shape[2:])
+    if rows or columns:
+        left, top = columns // 2, rows // 2
+        x = functional.pad(x, (left, columns - left, top, rows - top))
+    top, left = ((side - size) // 2 for side in x.shape[2:])
+    return x[:, :, top : top + size, left : left + size]

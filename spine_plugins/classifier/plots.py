@@ -1,0 +1,84 @@
+"""ROC and calibration plots as PNG; matplotlib is only needed here."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from spine_plugins import statistics as st
+from spine_plugins.classifier.evaluation import scores_of
+from spine_plugins.classifier.labelled import LabelledImages
+from stylegan2ada import files
+from stylegan2ada.errors import MissingError
+
+_INCHES, _DPI = (4.6, 4.4), 150
+_MOST_CURVES = 13
+
+
+def is_available() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw_roc(data: LabelledImages, logits: np.ndarray, metrics: dict[str, Any], path: Path) -> None:
+    """One curve per class, with its AUC and interval in the legend."""
+    figure, axes = _canvas("1 - specificity", "sensitivity")
+    axes.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
+    for name, y, score, row in _classes(data, scores_of(logits, str(data.task)), metrics):
+        false_positive, sensitivity, _ = st.roc_curve(y, score)
+        axes.plot(false_positive, sensitivity, lw=1.3, label=f"{name}: {_shown(row['auc'])}")
+    _write(figure, axes, path, "lower right")
+
+
+def draw_calibration(data: LabelledImages, logits: np.ndarray, metrics: dict[str, Any], path: Path) -> None:
+    """Observed share against predicted probability; the area of a dot is its number of images."""
+    figure, axes = _canvas("predicted probability", "observed share")
+    axes.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
+    for name, y, p, row in _classes(data, special.expit(scores_of(logits, str(data.task))), metrics):
+        found = st.reliability(y, p, bins=10)
+        there = found.count > 0
+        (line,) = axes.plot(
+            found.predicted[there], found.observed[there], lw=1.0, label=f"{name}: ECE {row['ece']:.3f}"
+        )
+        sizes = 4 + 120 * found.count[there] / len(y)
+        axes.scatter(found.predicted[there], found.observed[there], s=sizes, color=line.get_color())
+    _write(figure, axes, path, "upper left")
+
+
+def _classes(data: LabelledImages, scores: np.ndarray, metrics: dict[str, Any]) -> list[tuple]:
+    """(name, labels, scores, row of the table) of the classes that can be measured."""
+    assert data.targets is not None
+    rows = [
+        (row["class"], data.targets[:, k], scores[:, k], row)
+        for k, row in enumerate(metrics["per_class"])
+        if row["auc"]["value"] is not None
+    ]
+    return rows[:_MOST_CURVES]
+
+
+def _canvas(x_title: str, y_title: str) -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingError(
+            "plots need matplotlib, which is not installed; run: pip install 'spinegan[report]'"
+        ) from error
+    figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")  # no pyplot: nothing global, no window
+    axes = figure.subplots()
+    axes.set(xlabel=x_title, ylabel=y_title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    return figure, axes
+
+
+def _write(figure: Any, axes: Any, path: Path, place: str) -> None:
+    axes.legend(loc=place, fontsize=7, frameon=False)
+    with files.atomic_write(path) as file:
+        figure.savefig(file, format="png", metadata={"Software": None})
+
+
+def _shown(interval: dict[str, Any]) -> str:
+    if interval["low"] is None:
+        return f"{interval['value']:.3f}"
+    return f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"

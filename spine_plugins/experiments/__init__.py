@@ -1,0 +1,1 @@
+"""Figures and tables of the paper, made from files that the commands leave behind."""

@@ -1,0 +1,292 @@
+"""One file per way in which a DICOM file can be unusable, and the table of what a reader should say.
+
+Left out are reasons that lie in the computer or in flags, not in a file: unreadable, decoder_missing,
+timeout, memory, worker_crash, checksum_mismatch, body_part_rejected, forbidden_group, inflate_limit (see
+below), not_in_subset, over_max_images, and multi_label, which only eight classes know.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from spine_plugins.phantom.dicom_file import (
+    Traits,
+    annotation_rows,
+    import_pydicom,
+    make_file,
+    stored_pixels,
+)
+from spine_plugins.phantom.scene import make_study, render
+from spine_plugins.phantom.series import hashed
+from spine_plugins.phantom.syntaxes import PLAIN_SYNTAXES, RLE
+
+_SIZE = (320, 256)
+_JPEG = "1.2.840.10008.1.2.4.50"
+_MPEG2 = "1.2.840.10008.1.2.4.100"
+_PLAIN = Traits(PLAIN_SYNTAXES[0], 12, False, "present", 1.0, 0.0, True, True)
+_BOMB_BYTES = 64 << 20
+
+
+def write_bad_files(out: Path, seed: int) -> None:
+    """Fill `out/bad`, append the rows that these files need to train.csv, and write expected.csv.
+
+    expected.csv lists every file below `out`, for the tool's default limits and binary labels. The deflate
+    bomb grows to 64 MB, which is below the default --max-inflate of 512 MB: what stops it then is the image
+    size that it claims (20000x20000 is above --max-pixels). With --max-inflate=32 it is `inflate_limit`.
+    """
+    folder = out / "bad"
+    folder.mkdir()
+    maker = _Maker(folder, seed)
+    for name, (make, _, _) in _FILES.items():
+        maker.write(name, make)
+    expected = {f"bad/{name}": (status, reason) for name, (_, status, reason) in _FILES.items()}
+    expected |= _write_links(folder)
+    with open(out / "annotations" / "train.csv", "a", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(maker.annotations)
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and name not in expected:
+            expected[name] = ("ok", "") if name.endswith(".dicom") else ("skipped", "not_dicom")
+    expected["expected.csv"] = ("skipped", "not_dicom")
+    with open(out / "expected.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "status", "reason"))
+        writer.writerows((name, *expected[name]) for name in sorted(expected))
+
+
+class _Maker:
+    """Makes sound files of its own pixels for each name, to be spoilt in one respect."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.folder, self.seed = folder, seed
+        self.annotations: list[tuple] = []
+        self.number = 0
+
+    def write(self, name: str, make: Callable[[_Maker, str], bytes]) -> None:
+        self.number += 1
+        (self.folder / name).write_bytes(make(self, name))
+
+    def sound(
+        self, name: str, traits: Traits = _PLAIN, *, lesion: str = "No finding", box=None, pixels_of: str = ""
+    ) -> Any:
+        """A dataset that would be accepted, with its line in train.csv."""
+        source = pixels_of or name
+        image = render(
+            make_study(np.random.SeedSequence((self.seed, zlib.crc32(source.encode()))), kinds={}), 0, _SIZE
+        ).image
+        stem = name.rsplit(".", 1)[0]
+        study = hashed(f"phantom bad {self.seed} {stem}")
+        if lesion:
+            boxes = [] if lesion == "No finding" else [(lesion, *(box or (100.0, 140.0, 150.0, 190.0)))]
+            self.annotations += annotation_rows(study, study, stem, boxes)
+        ids = {"image": f"bad {self.seed} {stem}", "study": study, "series": study}
+        ids |= {"patient": f"BAD{self.number:03d}", "name": f"Phantom^Bad{self.number:03d}"}
+        return make_file(stored_pixels(image, traits), traits, ids)
+
+
+def _saved(ds: Any) -> bytes:
+    with io.BytesIO() as buffer:
+        ds.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue()
+
+
+def _changed(**values: Any) -> Callable[[_Maker, str], bytes]:
+    """A sound file with other header values."""
+
+    def make(maker: _Maker, name: str) -> bytes:
+        ds = maker.sound(name)
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+        return _saved(ds)
+
+    return make
+
+
+def _cropped(rows: int, columns: int) -> Callable[[_Maker, str], bytes]:
+    def make(maker: _Maker, name: str) -> bytes:
+        ds = maker.sound(name)
+        ds.PixelData = np.ascontiguousarray(ds.pixel_array[:rows, :columns]).tobytes()
+        ds.Rows, ds.Columns = rows, columns
+        return _saved(ds)
+
+    return make
+
+
+def _with_frame(syntax: str, frame: Callable[[], bytes]) -> Callable[[_Maker, str], bytes]:
+    """A file that says it is compressed, around the bytes of one frame; 8 bit, one frame."""
+
+    def make(maker: _Maker, name: str) -> bytes:
+        from pydicom.encaps import encapsulate
+        from pydicom.uid import UID
+
+        ds = maker.sound(name, Traits(PLAIN_SYNTAXES[0], 8, False, "absent", 1.0, 0.0, True, True))
+        ds.file_meta.TransferSyntaxUID = UID(syntax)
+        ds.PixelData = encapsulate([frame()])
+        ds["PixelData"].VR = "OB"
+        return _saved(ds)
+
+    return make
+
+
+def _jpeg_of_other_size() -> bytes:
+    with io.BytesIO() as buffer:
+        grey = np.tile(np.arange(200, dtype=np.uint8), (240, 1))
+        PIL.Image.fromarray(grey).save(buffer, format="JPEG")
+        return buffer.getvalue()
+
+
+def _without_pixels(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    del ds.PixelData
+    return _saved(ds)
+
+
+def _without_meta(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    with io.BytesIO() as buffer:
+        import_pydicom().dcmwrite(
+            buffer, _bare(ds), implicit_vr=False, little_endian=True, enforce_file_format=False
+        )
+        return buffer.getvalue()
+
+
+def _bare(ds: Any) -> Any:
+    bare = copy.deepcopy(ds)
+    del bare.file_meta
+    return bare
+
+
+def _truncated(maker: _Maker, name: str) -> bytes:
+    whole = _saved(maker.sound(name))
+    return whole[: len(whole) - _SIZE[0] * _SIZE[1]]  # half of the 16 bit pixels
+
+
+def _bits_lie(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    ds.BitsStored, ds.HighBit = 10, 9  # the pixels use 12
+    return _saved(ds)
+
+
+def _rgb(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name, Traits(PLAIN_SYNTAXES[0], 8, False, "absent", 1.0, 0.0, True, True))
+    ds.PixelData = np.repeat(ds.pixel_array[:, :, None], 3, 2).tobytes()
+    ds.SamplesPerPixel, ds.PlanarConfiguration, ds.PhotometricInterpretation = 3, 0, "RGB"
+    return _saved(ds)
+
+
+def _frames(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    ds.NumberOfFrames, ds.PixelData = 3, ds.PixelData * 3
+    return _saved(ds)
+
+
+def _constant(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    ds.PixelData = np.full(_SIZE, 700, np.uint16).tobytes()
+    return _saved(ds)
+
+
+def _one_bit(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 1, 1, 0
+    ds.PixelData = ds.PixelData[: _SIZE[0] * _SIZE[1] // 8]
+    return _saved(ds)
+
+
+def _same_sop(maker: _Maker, name: str) -> bytes:
+    ds = maker.sound(name)
+    ds.SOPInstanceUID = maker.sound("a_original.dicom", lesion="").SOPInstanceUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return _saved(ds)
+
+
+def _conflict(lesion: str) -> Callable[[_Maker, str], bytes]:
+    return lambda maker, name: _saved(maker.sound(name, lesion=lesion, pixels_of="conflict"))
+
+
+def _dicomdir(maker: _Maker, name: str) -> bytes:
+    ds = _bare(maker.sound(name, lesion=""))
+    pydicom = import_pydicom()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(PLAIN_SYNTAXES[0])
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = pydicom.uid.UID("1.2.840.10008.1.3.10")
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    del ds.PixelData
+    ds.DirectoryRecordSequence = pydicom.Sequence()
+    return _saved(ds)
+
+
+def _bomb(maker: _Maker, name: str) -> bytes:
+    """64 MB of zeros behind the pixel data of a small file, deflated to some 70 kB."""
+    ds = maker.sound(name)
+    ds.Rows = ds.Columns = 20000
+    ds.file_meta.TransferSyntaxUID = import_pydicom().uid.UID(PLAIN_SYNTAXES[3])
+    ds.PixelData = b"\0" * (_BOMB_BYTES - 4096)
+    return _saved(ds)
+
+
+def _rle_beyond_the_end() -> bytes:
+    """An RLE frame whose header points behind its own end: some decoders panic on it."""
+    return np.array([1, 1 << 30, *[0] * 14], "<u4").tobytes() + bytes(range(64))
+
+
+_FILES: dict[str, tuple[Callable[[_Maker, str], bytes], str, str]] = {
+    "a_original.dicom": (lambda maker, name: _saved(maker.sound(name)), "ok", ""),
+    "bits_stored_lie.dicom": (_bits_lie, "ok", ""),
+    "DICOMDIR": (_dicomdir, "skipped", "dicomdir"),
+    "burned_in.dicom": (_changed(BurnedInAnnotation="YES"), "excluded", "burned_in"),
+    "colour.dicom": (_rgb, "excluded", "colour"),
+    "conflict_1.dicom": (_conflict("No finding"), "excluded", "conflicting_label"),
+    "conflict_2.dicom": (_conflict("Osteophytes"), "excluded", "conflicting_label"),
+    "constant.dicom": (_constant, "excluded", "constant_image"),
+    "corrupt_rle.dicom": (_with_frame(RLE, _rle_beyond_the_end), "failed", "decode_error"),
+    "deflate_bomb.dicom": (_bomb, "excluded", "too_large"),
+    "duplicate_pixels.dicom": (
+        lambda maker, name: _saved(maker.sound(name, pixels_of="a_original.dicom")),
+        "excluded", "duplicate_pixels",
+    ),
+    "duplicate_sop.dicom": (_same_sop, "excluded", "duplicate_sop"),
+    "geometry.dicom": (_with_frame(_JPEG, _jpeg_of_other_size), "failed", "geometry_mismatch"),
+    "lost_label.dicom": (
+        lambda maker, name: _saved(maker.sound(name, lesion="Fracture", box=(20.0, 2.0, 60.0, 14.0))),
+        "excluded", "label_lost_by_crop",
+    ),
+    "modality.dicom": (_changed(Modality="CT"), "excluded", "modality_rejected"),
+    "mpeg.dicom": (_with_frame(_MPEG2, lambda: bytes(512)), "failed", "unsupported_syntax"),
+    "multi_frame.dicom": (_frames, "excluded", "multi_frame"),
+    "no_label.dicom": (lambda maker, name: _saved(maker.sound(name, lesion="")), "excluded", "no_label"),
+    "no_meta.dicom": (_without_meta, "skipped", "not_dicom"),
+    "no_pixel_data.dicom": (_without_pixels, "failed", "no_pixel_data"),
+    "one_bit.dicom": (_one_bit, "failed", "bits_unsupported"),
+    "rows_zero.dicom": (_changed(Rows=0), "failed", "header_invalid"),
+    "text.dicom": (lambda maker, name: b"This is not a DICOM file.\n" * 40, "skipped", "not_dicom"),
+    "too_small.dicom": (_cropped(64, 64), "excluded", "too_small"),
+    "truncated.dicom": (_truncated, "failed", "pixel_data_short"),
+    "unknown_label.dicom": (
+        lambda maker, name: _saved(maker.sound(name, lesion="Unheard-of lesion")), "excluded", "unknown_label"
+    ),
+    "wrong_syntax.dicom": (_with_frame(_JPEG, lambda: bytes(range(256)) * 8), "failed", "decode_error"),
+}  # fmt: skip
+
+
+def _write_links(folder: Path) -> dict[str, tuple[str, str]]:
+    """Links that lead nowhere and out of the folder, where the system has links."""
+    try:
+        os.symlink("nothing-here.dicom", folder / "dangling.dicom")
+        os.symlink(os.path.join("..", "..", "outside-of-the-phantom.dicom"), folder / "escape.dicom")
+    except (OSError, NotImplementedError):
+        return {}
+    return {
+        "bad/dangling.dicom": ("skipped", "not_regular_file"),
+        "bad/escape.dicom": ("skipped", "path_escape"),
+    }

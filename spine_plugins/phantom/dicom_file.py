@@ -1,0 +1,109 @@
+"""One phantom as one DICOM file: how it is stored, and the rows that annotate it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spine_plugins.phantom.syntaxes import JPEG_EXTENDED, put_pixels
+from spine_plugins.vindr import NO_FINDING
+from stylegan2ada.errors import MissingError
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How one file is stored; goes round-robin, so that every value occurs."""
+
+    syntax: str
+    bits_stored: int
+    inverted: bool  # MONOCHROME1
+    window: str  # present | absent | absurd
+    slope: float
+    intercept: float
+    has_modality: bool
+    has_spacing: bool
+
+
+def traits_of(index: int, syntaxes: tuple[str, ...]) -> Traits:
+    syntax = syntaxes[index % len(syntaxes)]
+    # Shifted by one each round, or a period common with the syntaxes would always pair the same values.
+    turn = index + index // len(syntaxes)
+    slope, intercept = ((1.0, 0.0), (1.0, 0.0), (2.0, -100.0), (0.5, 12.0))[index // 3 % 4]
+    return Traits(
+        syntax=syntax,
+        bits_stored=12 if syntax == JPEG_EXTENDED else (8, 10, 12, 14, 16)[turn % 5],
+        inverted=bool((index + index // 10) % 2),
+        window=("present", "absent", "absurd")[index // 2 % 3],
+        slope=slope,
+        intercept=intercept,
+        has_modality=index % 11 != 5,
+        has_spacing=index % 7 != 3,
+    )
+
+
+def stored_pixels(image: np.ndarray, traits: Traits) -> np.ndarray:
+    """float 0..1 -> uint8 or uint16 as they lie in the file, MONOCHROME1 turned round."""
+    top = 2**traits.bits_stored - 1
+    values = np.rint((0.03 + 0.92 * image) * top)
+    return (top - values if traits.inverted else values).astype(
+        np.uint8 if traits.bits_stored <= 8 else np.uint16
+    )
+
+
+def import_pydicom() -> Any:
+    """pydicom, or a sentence on how to get it."""
+    try:
+        import pydicom
+    except ImportError as error:
+        raise MissingError("writing DICOM phantoms needs pydicom; pip install 'spinegan[dicom]'") from error
+    return pydicom
+
+
+def make_file(pixels: np.ndarray, traits: Traits, ids: dict[str, str], view: str = "AP") -> Any:
+    """A complete pydicom dataset; `ids` gives image, study, series, patient and name."""
+    pydicom = import_pydicom()
+    from pydicom.uid import UID, generate_uid
+
+    ds = pydicom.Dataset()
+    ds.file_meta = pydicom.dataset.FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = UID(traits.syntax)
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = UID(
+        "1.2.840.10008.5.1.4.1.1.1.1"
+    )  # digital X-ray
+    ds.SOPInstanceUID = generate_uid(entropy_srcs=["image", ids["image"]])
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", ids["study"]])
+    ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series", ids["series"]])
+    ds.PatientID, ds.PatientName = ids["patient"], ids["name"]
+    ds.PatientBirthDate, ds.PatientSex = "", "O"
+    ds.StudyDate, ds.StudyTime, ds.StudyID = "20200101", "120000", "1"
+    ds.AccessionNumber, ds.ReferringPhysicianName, ds.Manufacturer = "", "", ids.get("vendor", "")
+    ds.BodyPartExamined, ds.ViewPosition = "LSPINE", "LL" if view == "lateral" else "AP"
+    ds.ImageType = ["DERIVED", "PRIMARY"]
+    if traits.has_modality:
+        ds.Modality = "DX"
+    if traits.has_spacing:
+        ds.PixelSpacing = [0.4, 0.4]
+    ds.Rows, ds.Columns = pixels.shape
+    ds.SamplesPerPixel, ds.PixelRepresentation = 1, 0
+    ds.PhotometricInterpretation = "MONOCHROME1" if traits.inverted else "MONOCHROME2"
+    ds.BitsAllocated = 8 if pixels.dtype == np.uint8 else 16
+    ds.BitsStored, ds.HighBit = traits.bits_stored, traits.bits_stored - 1
+    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = traits.slope, traits.intercept, "US"
+    low, high = (float(edge) * traits.slope + traits.intercept for edge in (pixels.min(), pixels.max()))
+    if traits.window == "present":
+        ds.WindowCenter, ds.WindowWidth = round((low + high) / 2, 2), round(max(high - low, 1), 2)
+    elif traits.window == "absurd":
+        ds.WindowCenter, ds.WindowWidth = round(high * 40 + 1e5, 2), 1
+    put_pixels(ds, pixels)
+    return ds
+
+
+def annotation_rows(study: str, series_id: str, image: str, boxes: Iterable[tuple]) -> list[tuple]:
+    """One row per box; a normal image has one row without a box."""
+    start = (study, series_id, image, "rad1")
+    rows = [(*start, box[0], *map(float, box[1:])) for box in boxes]
+    return rows or [(*start, NO_FINDING, "", "", "", "")]

@@ -1,0 +1,220 @@
+"""Many phantoms in order: studies, reader noise, the factors table and rendering by several processes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from spine_plugins.phantom.lesions import KINDS
+from spine_plugins.phantom.scene import Box, Phantom, Study, make_study, render
+from spine_plugins.vindr import CLASSES
+from stylegan2ada.errors import UserError
+from stylegan2ada.files import atomic_write
+
+T = TypeVar("T")
+LABEL_NAMES = {classes: list(names) for classes, names in CLASSES.items()}
+_SEVERITY_COLUMNS = {kind: "severity_" + kind.lower().replace(" ", "_") for kind in KINDS}
+FACTOR_COLUMNS = (
+    *("name", "study", "patient", "split", "view", "label", "label_name", "label_true", "kind", "severity"),
+    *_SEVERITY_COLUMNS.values(),
+    *("style", "marker", "collimation"),
+)
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """Everything that decides what a series looks like."""
+
+    seed: int = 0
+    size: tuple[int, int] = (512, 448)
+    difficulty: float = 1.0
+    confound: float = 0.0
+    label_noise: float = 0.0
+    allow_several: bool = True  # two or more reported kinds in one image
+
+    def checked(self) -> SeriesOptions:
+        """Itself; unusable values are told apart."""
+        check_size(self.size)
+        for name in ("confound", "label_noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                flag = "--" + name.replace("_", "-")
+                raise UserError(f"{flag}={getattr(self, name)} is not a share; give a number from 0 to 1")
+        if not self.difficulty > 0:
+            raise UserError(
+                f"--difficulty={self.difficulty} must be above 0; 1 is normal, 2 halves every lesion"
+            )
+        return self
+
+    def recipe(self, **more: object) -> dict[str, object]:
+        return {"tool": "spinegan phantom", **asdict(self), **more}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One image of a series with its place in it and what the reader wrote."""
+
+    index: int
+    study: str
+    patient: str
+    split: str
+    phantom: Phantom
+    kinds_read: tuple[str, ...]  # reported kinds after reader noise, empty = No finding
+    boxes_read: tuple[Box, ...]
+
+    @property
+    def label(self) -> int:
+        return int(bool(self.kinds_read))
+
+    def label_in(self, classes: str) -> int:
+        if classes == "binary":
+            return self.label
+        return 1 + KINDS.index(self.kinds_read[0]) if self.kinds_read else 0
+
+    def row(self, name: str, classes: str = "binary") -> dict[str, object]:
+        """Its line of factors.csv."""
+        label = self.label_in(classes)
+        factors, kinds = self.phantom.factors, self.phantom.kinds
+        return {
+            "name": name,
+            "study": self.study,
+            "patient": self.patient,
+            "split": self.split,
+            "view": factors["view"],
+            "label": label,
+            "label_name": LABEL_NAMES[classes][label],
+            "label_true": self.phantom.label,
+            "kind": factors["kind"],
+            "severity": f"{factors['severity']:.4f}",
+            **{column: f"{kinds.get(kind, 0.0):.4f}" for kind, column in _SEVERITY_COLUMNS.items()},
+            "style": factors["style"],
+            "marker": factors["marker"],
+            "collimation": factors["collimation"],
+        }
+
+
+def check_size(size: tuple[int, int]) -> None:
+    height, width = size
+    if height < 32 or not 0.6 * height <= width <= 1.5 * height:
+        raise UserError(
+            f"a phantom of {height}x{width} (height x width) cannot be drawn; give at least 32 rows "
+            "and a width between 0.6 and 1.5 of the height"
+        )
+
+
+def study_seed(seed: int, number: int, branch: int = 0) -> np.random.SeedSequence:
+    """Each study has its own seed, whoever draws it and however many there are."""
+    return np.random.SeedSequence(seed, spawn_key=(branch, number))
+
+
+def hashed(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def sheets_of_study(options: SeriesOptions, number: int, first: int, count: int) -> Iterator[Sheet]:
+    """The first `count` images of a study; `first` is the running number of the first of them."""
+    study = _study(options, number)
+    patient = hashed(f"phantom patient {options.seed} {_patient_number(options.seed, number)}")
+    split = "test" if int(patient[:8], 16) % 5 == 0 else "train"
+    reader = np.random.default_rng(study_seed(options.seed, number, branch=1))
+    for image in range(count):
+        phantom = render(study, image, options.size)
+        kinds, boxes = _read(phantom, reader, options.label_noise)
+        name = hashed(f"phantom study {options.seed} {number}")
+        yield Sheet(first + image, name, patient, split, phantom, kinds, boxes)
+
+
+def run_over_studies(
+    work: Callable[[SeriesOptions, int, int, int], T], options: SeriesOptions, n: int, workers: int | None
+) -> Iterator[tuple[int, T]]:
+    """(count, work(options, study, first index, count)) for as many studies as give n images, in order.
+
+    `workers` > 1 starts fresh processes (a script that asks for them needs the usual
+    `if __name__ == "__main__"`); None takes every core. The results do not depend on it.
+    """
+    if n < 1:
+        raise UserError(f"{n} phantoms were asked for; give at least 1")
+    tasks = list(_tasks(options, n))
+    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    if workers <= 1:
+        for number, first, count in tasks:
+            yield count, work(options, number, first, count)
+        return
+    numbers, firsts, counts = zip(*tasks)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        results = pool.map(work, [options] * len(tasks), numbers, firsts, counts, chunksize=4)
+        yield from zip(counts, results)
+
+
+def write_factors(path: str | Path, rows: list[dict[str, object]]) -> None:
+    """factors.csv: one line per image with everything that is true about it."""
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, FACTOR_COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def pack_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
+    """uint8 [H, W]: bit 0 = vertebrae, bits 1..7 = the kinds in the order of KINDS (masks may overlap)."""
+    packed = np.zeros(masks["vertebrae"].shape, np.uint8)
+    for bit, name in enumerate(("vertebrae", *KINDS)):
+        if name in masks:
+            packed |= masks[name].astype(np.uint8) << bit
+    return packed
+
+
+def unpack_masks(packed: np.ndarray) -> dict[str, np.ndarray]:
+    """The bool masks in a picture of the masks folder; kinds that are absent have no entry."""
+    layers = {name: (packed >> bit & 1).astype(bool) for bit, name in enumerate(("vertebrae", *KINDS))}
+    return {name: mask for name, mask in layers.items() if name == "vertebrae" or mask.any()}
+
+
+def _study(options: SeriesOptions, number: int) -> Study:
+    return make_study(
+        study_seed(options.seed, number),
+        confound=options.confound,
+        difficulty=options.difficulty,
+        allow_several=options.allow_several,
+    )
+
+
+def _tasks(options: SeriesOptions, n: int) -> Iterator[tuple[int, int, int]]:
+    done, number = 0, 0
+    while done < n:
+        count = min(len(_study(options, number).views), n - done)
+        yield number, done, count
+        done, number = done + count, number + 1
+
+
+def _patient_number(seed: int, number: int) -> int:
+    """About one study in ten is a second visit of the patient before."""
+    while number > 0 and study_seed(seed, number, branch=2).generate_state(1)[0] % 10 == 0:
+        number -= 1
+    return number
+
+
+def _read(
+    phantom: Phantom, rng: np.random.Generator, noise: float
+) -> tuple[tuple[str, ...], tuple[Box, ...]]:
+    """What a reader writes down: the truth, or with probability `noise` the opposite."""
+    mistaken, place, size = rng.random() < noise, rng.uniform(0.3, 0.7, 2), rng.uniform(0.06, 0.12)
+    kinds = tuple(kind for kind in KINDS if kind in {box[0] for box in phantom.boxes})
+    if not mistaken:
+        return kinds, tuple(phantom.boxes)
+    if phantom.label:
+        return (), ()
+    kind = max(phantom.kinds, key=lambda name: phantom.kinds[name], default="Osteophytes")
+    height, width = phantom.image.shape
+    x, y = (place - size / 2) * (width, height)
+    return (kind,), ((kind, float(x), float(y), float(x + size * width), float(y + size * height)),)

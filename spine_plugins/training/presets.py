@@ -1,0 +1,36 @@
+"""Settings with reasons: each preset of train_spine as flag values and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Choice = tuple[Any, str]  # value of a flag, and the reason for it
+
+_PAPER: dict[str, Choice] = {
+    "cond": (True, "the paper's networks are conditional"),
+    "aug": ("ada", "adaptive discriminator augmentation"),
+    "target": (0.6, "the paper's ADA parameter"),
+    "augpipe": ("bgcfnc", "blit, geometry, colour, filter, noise and cutout, as in section 4.3"),
+    "snap": (50, "a snapshot every 200 kimg at 4 kimg per tick"),
+}
+PRESETS: dict[str, dict[str, Choice]] = {
+    "paper-ada": _PAPER | {"kimg": (4200, "4,200,000 images shown to the discriminator")},
+    "paper-spine": _PAPER
+    | {
+        "kimg": (4200, "4,200,000 images shown to the discriminator"),
+        "loss": ("spine", "the class term of section 4.5"),
+        "cls_weight": (0.01, "the paper's factor"),
+        "cls_reduction": ("sum", "the paper's formula sums over the minibatch"),
+    },
+    "paper-multi": _PAPER | {"kimg": (1200, "1,200,000 images, for the eight lesion classes")},
+    "radiograph": {
+        "augpipe": (
+            "radiograph",
+            "no flips, quarter turns or colours: they would leak into fakes as anatomy",
+        ),
+        "ada_max_p": (0.8, "above that, augmentations themselves leak into the fakes"),
+        "sampler": ("balanced", "rare classes are seen as often as frequent ones"),
+        "cond": (True, "labels are what the data set is for"),
+        "snap": (10, "small data overfits early: look often"),
+    },
+}

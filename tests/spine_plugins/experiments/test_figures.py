@@ -1,0 +1,91 @@
+"""Figure 4: real and generated images of every class side by side, nothing truncated or hand-picked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from click.testing import CliRunner
+
+from spine_plugins.experiments import command as figures_command
+from spine_plugins.experiments import figures
+from stylegan2ada.checkpoints import save_network
+from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.data.writer import DatasetWriter
+from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+
+WIDTHS = {"channel_base": 64, "channel_max": 4}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    with DatasetWriter(tmp_path / "real.zip") as writer:
+        for i in range(6):
+            writer.add(np.full((16, 16), 10 + 20 * i, dtype=np.uint8), label=int(i >= 4))
+        writer.extra["label_names"] = ["normal", "abnormal"]
+    return tmp_path / "real.zip"
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    G = Generator(z_dim=4, c_dim=2, w_dim=4, img_resolution=16, img_channels=1, synthesis_kwargs=WIDTHS)
+    D = Discriminator(c_dim=2, img_resolution=16, img_channels=1, **WIDTHS)
+    networks = {"training_set_kwargs": None, "G": G, "D": D, "G_ema": G, "augment_pipe": None}
+    save_network(networks, tmp_path / "net.pkl")
+    return tmp_path / "net.pkl"
+
+
+def test_one_panel_per_network_and_one_for_reals(data: Path, network: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fig4.png"
+    result = CliRunner().invoke(
+        figures_command.figures,
+        [
+            "fig4",
+            "--networks",
+            f"{network},{network}",
+            "--data",
+            str(data),
+            "--out",
+            str(out),
+            "--per-class=3",
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    assert "3 panels, 3 images of each of 2 classes, psi 1" in result.output
+    with PIL.Image.open(out) as picture:
+        assert picture.size[1] > 3 * 2 * 96
+        assert picture.mode == "RGB"
+
+
+def test_reals_are_of_their_class_and_too_few_leave_black(data: Path) -> None:
+    dataset = ImageFolderDataset(data, use_labels=True)
+    rows = figures.real_rows(dataset, 3, seed=0)
+    assert rows.shape == (6, 1, 16, 16)
+    levels = rows[:, 0, 0, 0].tolist()
+    assert all(level in (10, 30, 50, 70) for level in levels[:3])
+    assert sorted(levels[3:]) == [0, 90, 110]
+    assert len(set(levels[:3])) == 3
+
+
+def test_a_network_of_other_classes_is_refused(tmp_path: Path, network: Path) -> None:
+    with DatasetWriter(tmp_path / "three.zip") as writer:
+        for i in range(3):
+            writer.add(np.zeros((16, 16), dtype=np.uint8), label=i)
+    result = CliRunner().invoke(
+        figures_command.figures,
+        [
+            "fig4",
+            "--networks",
+            str(network),
+            "--data",
+            str(tmp_path / "three.zip"),
+            "--out",
+            str(tmp_path / "x.png"),
+        ],
+    )
+    assert result.exit_code == 2
+    assert "knows 2 classes" in result.output

@@ -1,0 +1,102 @@
+"""The demo runs real commands in order, remembers what is done, and goes on after any interruption."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from spine_plugins import demo_command as room
+from stylegan2ada.errors import StoppedOnRequest, UserError
+
+
+def python(code: str) -> tuple[str, ...]:
+    return ("-c", code)
+
+
+def test_a_step_is_stamped_only_when_it_succeeds(tmp_path: Path) -> None:
+    (tmp_path / "done").mkdir()
+    good = room.Step("good", "", python("open('{out}/made', 'w').close()"), 1)
+    room.run_step(good, tmp_path)
+    assert room._is_done(tmp_path, good)
+    assert (tmp_path / "made").exists()
+    bad = room.Step("bad", "", python("raise SystemExit(3)"), 1)
+    with pytest.raises(UserError, match="exit code 3.*To begin anew, remove") as caught:
+        room.run_step(bad, tmp_path)
+    assert caught.value.exit_code == 3
+    assert not room._is_done(tmp_path, bad)
+    stopped = room.Step("stopped", "", python("raise SystemExit(75)"), 1)
+    with pytest.raises(StoppedOnRequest):
+        room.run_step(stopped, tmp_path)
+
+
+def test_a_changed_command_is_done_again_and_leftovers_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "done").mkdir()
+    (tmp_path / "half").mkdir()
+    step = room.Step("x", "", python("import os; os.mkdir('{out}/half')"), 1, ("half",))
+    room.run_step(step, tmp_path)
+    assert room._is_done(tmp_path, step)
+    assert not room._is_done(tmp_path, room.Step("x", "", python("pass"), 1))
+
+
+def test_every_step_names_a_real_command() -> None:
+    for step in room.steps(2):
+        first = step.command[0]
+        if first == "-m":
+            from spine_plugins.__main__ import VERBS
+
+            assert step.command[2] in VERBS
+        else:
+            assert (room._ROOT / first).is_file(), first
+
+
+def test_an_installed_package_says_that_it_needs_a_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_ROOT", tmp_path)
+    result = CliRunner().invoke(room.demo, [f"--out={tmp_path / 'demo'}"])
+    assert (result.exit_code, "clone the source" in result.output) == (2, True)
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.slow
+def test_the_whole_demo_survives_interruptions(tmp_path: Path) -> None:
+    """Stopped by Ctrl-C at several moments and started again, it ends with everything made."""
+    out = tmp_path / "demo"
+    command = [sys.executable, "-m", "spine_plugins", "demo", "--out", str(out), "--kimg=1"]
+    for patience_sec in (4, 15, 45):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        child = subprocess.Popen(command, cwd=room._ROOT, start_new_session=True, **quiet)
+        time.sleep(patience_sec)
+        if child.poll() is None:  # Ctrl-C reaches the whole group, as in a terminal
+            os.killpg(child.pid, signal.SIGINT)
+            assert child.wait(timeout=120) in (75, 0), patience_sec
+    done = subprocess.run(command, cwd=room._ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "What was made" in done.stdout
+    for name in (
+        "spine-train.zip",
+        "classifier.safetensors",
+        "synthetic.zip",
+        "synthetic_card.json",
+        "report.html",
+    ):
+        assert (out / name).stat().st_size > 0
+    again = subprocess.run(command, cwd=room._ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert again.stdout.count("done before") == len(room.steps(1))
+    shutil.rmtree(out)
+
+
+def test_signals_of_the_child_count_as_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "done").mkdir()
+    code = f"import os; os.kill(os.getpid(), {int(signal.SIGINT)})"
+    step = room.Step("sig", "", python(f"import signal; signal.signal(2, signal.SIG_DFL); {code}"), 1)
+    with pytest.raises(StoppedOnRequest):
+        room.run_step(step, tmp_path)

@@ -1,0 +1,59 @@
+"""The doctor names what is missing and how to get it, and never crashes on a strange computer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spine_plugins import doctor_command as room
+from stylegan2ada.data.writer import DatasetWriter
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def run(*args: str):
+    return CliRunner().invoke(room.doctor, list(args))
+
+
+def test_every_missing_thing_has_a_fix(tmp_path: Path) -> None:
+    for finding in room.examine(None, str(tmp_path)):
+        assert finding.found
+        assert finding.is_ok or finding.fix, finding
+    output = run("--outdir", str(tmp_path)).output
+    assert "spinegan detectors fetch inception" in output
+
+
+def test_a_good_and_a_bad_data_set(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "good.zip") as writer:
+        for i in range(4):
+            writer.add(np.full((16, 16), i, dtype=np.uint8), label=i % 2)
+    good = run("--data", str(tmp_path / "good.zip"))
+    assert good.exit_code == 0
+    assert "4 images, 16x16, 1 channel(s), 2 classes, no patient groups" in good.output
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    bad = run("--data", str(tmp_path / "bad.zip"))
+    assert bad.exit_code == 3
+    assert "FAIL data" in bad.output
+
+
+def test_a_missing_codec_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spine_plugins.dicom import codecs
+
+    monkeypatch.setattr(codecs, "decoder_table", lambda: [("JPEG-LS Lossless", "-", "pip install pyjpegls")])
+    finding = room._codecs()
+    assert finding.is_ok is None
+    assert "JPEG-LS Lossless" in finding.found
+    monkeypatch.setattr(room.importlib.util, "find_spec", lambda name: None)
+    assert "spinegan[dicom]" in room._codecs().fix
+
+
+def test_a_place_without_rights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_can_write", lambda place: False)  # root may write anywhere
+    assert room._rights("somewhere").is_ok is False
+    assert run().exit_code == 3
