@@ -1,10 +1,7 @@
 """Measure networks or image sets: `python stylegan2ada/calc_metrics.py --network=... --metrics=...`."""
 
-if __name__ == "__main__":  # run as a file: our rooms must not shadow other packages
-    import sys
-    from pathlib import Path as _Path
-
-    sys.path[0] = str(_Path(__file__).resolve().parent.parent)
+if __name__ == "__main__" and not __package__:
+    import as_script  # noqa: F401
 
 import re
 from pathlib import Path

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-if __name__ == "__main__":  # run as a file of a bare clone: our rooms must not shadow other packages
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__" and not __package__:
+    import as_script  # noqa: F401
 
 import csv
 import io
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from stylegan2ada import files, options
+from stylegan2ada import files, options, provenance
 from stylegan2ada.data import transforms
 from stylegan2ada.data.decode import DatasetError
-from stylegan2ada.data.recipe import make_recipe
 from stylegan2ada.data.source_labels import SourceLabels, class_table, find_labels
 from stylegan2ada.data.sources import Source, SourceError, SourceImage, open_source
 from stylegan2ada.data.writer import DatasetWriter, DestinationError
@@ -182,7 +179,7 @@ def _describe(
         writer.extra["groups"] = {new: groups[old] for old, new in done.names.items() if old in groups}
     flags = {name: value for name, value in given.items() if name not in _PATHS}
     flags["labels"] = given["labels"] if given["labels"] in (None, "folders") else "csv"
-    writer.extra["recipe"] = make_recipe("dataset_tool", flags, resize_filter=given["resize_filter"])
+    writer.extra["recipe"] = provenance.recipe("dataset_tool", flags, resize_filter=given["resize_filter"])
     if source.description.get("recipe"):
         writer.extra["recipe"]["made_from"] = source.description["recipe"]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
+import json
 import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from stylegan2ada.errors import MissingError
 
@@ -62,6 +65,28 @@ def atomic_write(path: str | Path, *, keep_previous: bool = False) -> Iterator[B
         _fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any, *, indent: int = 1) -> None:
+    """Readable JSON that appears complete or not at all."""
+    with atomic_write(path) as file:
+        text = json.dumps(value, indent=indent, ensure_ascii=False)
+        file.write((text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table in UTF-8 with Unix line ends that appears complete or not at all; None is an empty cell."""
+    with atomic_write(path) as file:
+        file.write(csv_bytes(header, rows))
+
+
+def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """The content of such a table."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def local_copy(path_or_url: str) -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+if __name__ == "__main__" and not __package__:
+    import as_script  # noqa: F401
 
-if __package__ in (None, ""):  # run as a file of a bare clone: our rooms must not shadow other packages
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import click
 

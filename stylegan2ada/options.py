@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from stylegan2ada import files
 from stylegan2ada.config import augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
 
@@ -70,9 +74,31 @@ class Option(click.Option):
         self.group = group
 
 
-def command(*args: Any, **kwargs: Any) -> Decorator:
-    """click.command with our Command class."""
-    return click.command(*args, cls=Command, **kwargs)
+def command(
+    name: str | None = None,
+    *,
+    record: type[Any] | None = None,  # frozen dataclass with a field per option; the function receives one
+    parent: click.Group | None = None,  # a group that the command becomes a verb of
+    **settings: Any,  # click.command's
+) -> Decorator:
+    """click.command with our Command class; below it stand the groups, then the function."""
+    register = click.command if parent is None else parent.command
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        callback = function if record is None else _given_as(record, function)
+        return register(name, cls=Command, **settings)(callback)
+
+    return decorate
+
+
+def _given_as(record: type[Any], function: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The function, called with the parsed options in one record."""
+
+    @functools.wraps(function)  # click keeps the options in an attribute of the function
+    def call(**values: Any) -> Any:
+        return function(record(**values))
+
+    return call
 
 
 def group(title: str, *options: tuple[tuple[str, ...], dict[str, Any]]) -> Decorator:
@@ -180,6 +206,54 @@ class WeightedName(click.ParamType):
 
 def _dashed(token: str) -> str:
     return token.replace("_", "-")
+
+
+# What a command says: numbers for programs, words for people.
+
+json_option = group(
+    "For programs",
+    opt("--json", "json_file", metavar="FILE|-",
+        help="Also write the printed numbers as one JSON object; - prints it, and words go to stderr"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Where a command's words and numbers go, by its --json."""
+
+    json_file: str | None
+
+    def say(self, text: str = "") -> None:
+        """One line for people."""
+        click.echo(text, err=self.json_file == "-")
+
+    def numbers(self, values: Mapping[str, Any]) -> None:
+        """The one JSON object, if it was asked for; NaN and infinity are null."""
+        if self.json_file is None:
+            return
+        plain = _plain(values)
+        if self.json_file == "-":
+            click.echo(json.dumps(plain, indent=1, ensure_ascii=False))
+            return
+        try:
+            files.write_json(self.json_file, plain)
+        except OSError as error:
+            raise UserError(
+                f"--json={self.json_file} cannot be written ({error.strerror}); give another file, or -"
+            ) from error
+
+
+def _plain(value: Any) -> Any:
+    """The same nesting as JSON knows it: paths as text, tuples as lists, numpy numbers as numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 # The groups of the training commands. Units stand in the help; nothing has a click default, so that the

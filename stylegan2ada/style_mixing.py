@@ -1,10 +1,7 @@
 """Mix styles: `python stylegan2ada/style_mixing.py --network=... --rows=... --cols=... --outdir=...`."""
 
-if __name__ == "__main__":  # run as a file: our rooms must not shadow other packages
-    import sys
-    from pathlib import Path as _Path
-
-    sys.path[0] = str(_Path(__file__).resolve().parent.parent)
+if __name__ == "__main__" and not __package__:
+    import as_script  # noqa: F401
 
 from pathlib import Path
 from typing import Any

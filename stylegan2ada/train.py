@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__" and not __package__:
+    import as_script  # noqa: F401
+
 import dataclasses
 import inspect
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-if __package__ in (None, ""):  # run as a file of a bare clone: our rooms must not shadow other packages
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from stylegan2ada import options as flags
 from stylegan2ada import processes

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stylegan2ada import processes
+from stylegan2ada import processes, provenance
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.training import run_dir as folders
@@ -87,7 +87,7 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
     if job.run_dir is None:
         job = dataclasses.replace(job, run_dir=folders.create(job.outdir, job.config.desc))
     assert job.run_dir is not None
-    extra = {**job.record, "provenance": folders.provenance()}
+    extra = {**job.record, "provenance": provenance.of_this_program()}
     if launch_id is not None:
         extra["launch_id"] = launch_id
     try:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import re
-import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import stylegan2ada
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import atomic_write
@@ -137,34 +130,6 @@ def _our_part(path: Path) -> dict[str, Any]:
         return json.loads((path / OPTIONS_FILE).read_text()).get(_OURS, {})
     except (OSError, ValueError, AttributeError):
         return {}
-
-
-def provenance() -> dict[str, Any]:
-    """Versions and the hash of our source: what made the numbers of this run."""
-    import numpy
-    import PIL
-    import scipy
-
-    modules = {"numpy": numpy, "pillow": PIL, "scipy": scipy, "torch": torch}
-    return {
-        "version": stylegan2ada.__version__,
-        "source_sha256": source_sha256(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "libraries": {name: str(module.__version__) for name, module in modules.items()},
-        "command": sys.argv,
-    }
-
-
-@cache
-def source_sha256() -> str:
-    """One hash over the text of all Python files of the packages that are loaded from this source tree."""
-    root = Path(stylegan2ada.__file__).parent.parent
-    digest = hashlib.sha256()
-    for package in ("stylegan2ada", "spine_plugins"):
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _number(name: str) -> int:

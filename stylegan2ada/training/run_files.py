@@ -1,0 +1,213 @@
+"""The files of a run folder: names, which of them grow, which are public; and the run's events. No torch.
+
+Writers and readers of a run both stand on this page, so that nobody parses what was printed for people.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+OPTIONS = "training_options.json"
+OURS = "spinegan"  # our part of the options file, beside upstream's keys
+STATE = "training-state.pt"
+PREVIOUS = ".previous"  # ending of the state before the newest
+REQUEUE = "REQUEUE"  # exists while a run was stopped on request and waits to be continued
+STATS = "stats.jsonl"
+LOG = "log.txt"
+EVENTS = "events.jsonl"
+JUDGE = "judge.jsonl"
+REALS = "reals.png"
+CLASSES = "classes"  # folder of a grid per class
+PRIVATE = "privacy/private"  # mode 700: what a private run may not show
+
+
+class Trait(enum.Flag):
+    """What holds of a file."""
+
+    PUBLIC = enum.auto()  # shows no training image, nor what was measured on one outside the training itself
+    GROWS = enum.auto()  # lines are only ever appended
+    CUT_BACK = enum.auto()  # by --continue, to its length at the saved state: what followed happens again
+
+
+_NONE = Trait(0)
+_LOG = Trait.GROWS | Trait.CUT_BACK
+_HISTORY = Trait.PUBLIC | Trait.GROWS
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """One row of the table below."""
+
+    pattern: str  # as fnmatch has it, relative to the run folder
+    traits: Trait
+    what: str
+
+
+# fmt: off
+TABLE = (
+    RunFile(OPTIONS,                    Trait.PUBLIC, "what was asked for, and of which program"),
+    RunFile(LOG,                        Trait.PUBLIC | _LOG, "what was printed"),
+    RunFile(STATS,                      Trait.PUBLIC | _LOG, "statistics of every tick"),
+    RunFile("events.out.tfevents*",     _HISTORY, "the same; TensorBoard hides what was undone"),
+    RunFile(EVENTS,                     _HISTORY, "what happened; `effective` hides what was undone"),
+    RunFile("metric-*.jsonl",           _LOG, "measurements against real images"),
+    RunFile(JUDGE,                      _LOG, "what a second classifier says of fakes and reals"),
+    RunFile("network-snapshot-*.pkl",   Trait.PUBLIC, "networks"),
+    RunFile("fakes*.png",               Trait.PUBLIC, "generated images"),
+    RunFile(f"{CLASSES}/*.png",         Trait.PUBLIC, "generated images of one class"),
+    RunFile(REQUEUE,                    Trait.PUBLIC, "the run was stopped on request and waits"),
+    RunFile(REALS,                      _NONE, "training images"),
+    RunFile(f"{STATE}*",                _NONE, "all that --continue needs, the order of the images included"),
+    RunFile("report.html",              _NONE, "the page about the run, with training images"),
+    RunFile("privacy/ledger.jsonl",     _HISTORY, "queries of a private run; never cut back"),
+    RunFile("privacy/privacy_report.*", Trait.PUBLIC, "the statement of a private run"),
+    RunFile(f"{PRIVATE}/*",             _NONE, "what a private run may not show"),
+)
+# fmt: on
+
+
+def find_row(name: str) -> RunFile | None:
+    """The row of a file, given relative to its run folder; None for a file that is not ours."""
+    return next((row for row in TABLE if fnmatch.fnmatchcase(name, row.pattern)), None)
+
+
+def is_public(name: str) -> bool:
+    """Whether a file of a run may be shown; what is not on the table may not."""
+    row = find_row(name)
+    return row is not None and Trait.PUBLIC in row.traits
+
+
+def cut_back_files(run_dir: Path) -> list[Path]:
+    """The files that are there and go back to their length at the saved state."""
+    patterns = [row.pattern for row in TABLE if Trait.CUT_BACK in row.traits]
+    return sorted({path for pattern in patterns for path in run_dir.glob(pattern) if path.is_file()})
+
+
+# Names with a number in them.
+
+
+_SNAPSHOT = re.compile(r"network-snapshot-\d+\.(pkl|safetensors)")
+
+
+def snapshot(kimg: int) -> str:
+    """network-snapshot-000200.pkl"""
+    return f"network-snapshot-{kimg:06d}.pkl"
+
+
+def snapshots_in(run_dir: Path) -> list[Path]:
+    """Network snapshots, oldest first."""
+    return sorted(path for path in run_dir.iterdir() if _SNAPSHOT.fullmatch(path.name))
+
+
+def fakes(kimg: int | None) -> str:
+    """fakes000200.png; fakes_init.png before training."""
+    return "fakes_init.png" if kimg is None else f"fakes{kimg:06d}.png"
+
+
+def class_fakes(kimg: int | None, index: int, name: str | None = None) -> str:
+    """classes/fakes000200-class1-abnormal.png"""
+    tail = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_") if name else ""
+    return f"{CLASSES}/{fakes(kimg).removesuffix('.png')}-class{index}{'-' + tail if tail else ''}.png"
+
+
+def metric(name: str) -> str:
+    """metric-fid50k_full.jsonl"""
+    return f"metric-{name}.jsonl"
+
+
+def kimg_of(name: str) -> int | None:
+    """The number at the end of a snapshot's or a picture's name; None if it has none."""
+    digits = re.search(r"(\d+)\.\w+$", name)
+    return int(digits[1]) if digits else None
+
+
+# Events.
+
+_ENDS = ("stopped", "finished", "diverged")
+KINDS = ("started", "continued", "saved", "stopped", "finished", "diverged", "warning")
+_MOST_BYTES = 64 << 20  # of the events of one run; more is no file of ours
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run; `code` is for programs, `text` for people."""
+
+    event: str  # one of KINDS
+    kimg: float
+    code: str = ""
+    text: str = ""
+    time: float = 0.0  # seconds since 1970
+
+
+def add_event(run_dir: Path, event: str, *, kimg: float, code: str = "", text: str = "") -> Event:
+    """Append one line, on disk before this returns; an event is worth more than the run that it ends."""
+    assert event in KINDS, event
+    record = Event(event, kimg, code, text, time.time())
+    line = json.dumps({"time": record.time, "kimg": kimg, "event": event, "code": code, "text": text})
+    with open(run_dir / EVENTS, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return record
+
+
+def read_events(run_dir: Path) -> list[Event]:
+    """All events in order; lines that are no event (half written, damaged) are left out."""
+    path = run_dir / EVENTS
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return []
+        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return []
+    return [event for event in map(_parsed, lines) if event is not None]
+
+
+def effective(events: Iterable[Event]) -> list[Event]:
+    """The events less those that a later `continued` took back: what came after its state happened again."""
+    kept: list[Event] = []
+    for event in events:
+        if event.event == "continued":
+            kept = [e for e in kept if e.kimg <= event.kimg and e.event not in _ENDS]
+        kept.append(event)
+    return kept
+
+
+def state_of(events: Iterable[Event]) -> str:
+    """`finished`, `stopped`, `diverged`, `running` (or killed: that leaves no event), `unknown`."""
+    last = "unknown"
+    for event in events:
+        if event.event in ("started", "continued"):
+            last = "running"
+        elif event.event in _ENDS:
+            last = event.event
+    return last
+
+
+def _parsed(line: str) -> Event | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, Mapping) or row.get("event") not in KINDS:
+        return None
+    kimg, when = row.get("kimg"), row.get("time")
+    if not _is_number(kimg):
+        return None
+    texts = {name: row[name] if isinstance(row.get(name), str) else "" for name in ("code", "text")}
+    return Event(str(row["event"]), float(kimg), **texts, time=float(when) if _is_number(when) else 0.0)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300 and math.isfinite(value)

@@ -1,0 +1,106 @@
+"""Names of a run's files in one place, and events that survive damage, kills and --continue."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stylegan2ada.training import run_files as files
+from stylegan2ada.training.run_files import Event, add_event, effective, read_events, state_of
+
+
+def test_every_file_of_the_table_is_found_by_its_name() -> None:
+    for name in ("stats.jsonl", "metric-fid50k_full.jsonl", "network-snapshot-000200.pkl", "fakes_init.png",
+                 "classes/fakes000004-class1-abnormal.png", "training-state.pt.previous"):  # fmt: skip
+        assert files.find_row(name) is not None, name
+    assert files.find_row("holiday.png") is None
+
+
+def test_what_shows_training_images_is_not_public() -> None:
+    for name in (
+        "reals.png",
+        "training-state.pt",
+        "report.html",
+        "judge.jsonl",
+        "privacy/private/audit.json",
+        "x",
+    ):
+        assert not files.is_public(name), name
+    for name in ("network-snapshot-000200.pkl", "stats.jsonl", "privacy/ledger.jsonl"):
+        assert files.is_public(name), name
+
+
+def test_the_ledger_and_the_events_are_never_cut_back(tmp_path: Path) -> None:
+    (tmp_path / "privacy").mkdir()
+    logs = ("stats.jsonl", "log.txt", "metric-a.jsonl", "judge.jsonl")
+    for name in (*logs, "events.jsonl", "privacy/ledger.jsonl"):
+        (tmp_path / name).write_text("x\n")
+    assert {path.name for path in files.cut_back_files(tmp_path)} == set(logs)
+
+
+def test_names_with_numbers() -> None:
+    assert files.snapshot(200) == "network-snapshot-000200.pkl"
+    assert files.kimg_of(files.snapshot(200)) == files.kimg_of(files.fakes(200)) == 200
+    assert files.kimg_of(files.fakes(None)) is None
+    assert (
+        files.class_fakes(4, 1, "Disc space/narrowing")
+        == "classes/fakes000004-class1-Disc_space_narrowing.png"
+    )
+    assert files.class_fakes(None, 0) == "classes/fakes_init-class0.png"
+
+
+def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
+    assert read_events(tmp_path) == []
+    written = [
+        add_event(tmp_path, "started", kimg=0),
+        add_event(tmp_path, "warning", kimg=1.5, code="leak", text="p = 0.9"),
+    ]
+    assert read_events(tmp_path) == written
+    assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[1])["code"] == "leak"
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        "{",
+        "[]",
+        '{"event": "party", "kimg": 1}',
+        '{"event": "saved", "kimg": "a"}',
+        '{"event": "saved", "kimg": NaN}',
+        '{"event": "saved", "kimg": 1e999}',
+        '{"event": ["saved"], "kimg": 1}',
+        "[" * 100_000,
+    ],
+)
+def test_damaged_lines_are_left_out(tmp_path: Path, junk: str) -> None:
+    good = add_event(tmp_path, "saved", kimg=4)
+    with open(tmp_path / "events.jsonl", "a") as file:
+        file.write(junk + "\n")
+    assert read_events(tmp_path) == [good]
+
+
+def test_what_continue_took_back_is_not_effective() -> None:
+    events = [
+        *(Event("started", 0), Event("warning", 2, "leak"), Event("saved", 4)),
+        *(Event("warning", 6, "collapse"), Event("diverged", 6), Event("continued", 4), Event("saved", 8)),
+    ]
+    assert [(e.event, e.kimg) for e in effective(events)] == [
+        ("started", 0), ("warning", 2), ("saved", 4), ("continued", 4), ("saved", 8),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state"),
+    [
+        ([], "unknown"),
+        (["started", "saved"], "running"),
+        (["started", "saved", "stopped"], "stopped"),
+        (["started", "stopped", "continued"], "running"),
+        (["started", "continued", "saved", "finished"], "finished"),
+        (["started", "diverged"], "diverged"),
+    ],
+)
+def test_the_state_is_that_of_the_last_event(kinds: list[str], state: str) -> None:
+    assert state_of(Event(kind, 0) for kind in kinds) == state
