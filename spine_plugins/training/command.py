@@ -62,7 +62,7 @@ def main(**values: Any) -> None:
     train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
     """
     own = {name: values.pop(name) for name in (*_OWN, "judge", "test_data", "accept_classifier", "preset")}
-    options, own = expand(train.as_options(values), own)
+    options, own = expand(TrainOptions(**values), own)
     options, record, hooks = prepare(options, own)
     train.run(options, hooks=hooks, record=record)
 

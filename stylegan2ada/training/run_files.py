@@ -70,7 +70,8 @@ TABLE = (
     RunFile("report.html",              _NONE, "the page about the run, with training images"),
     RunFile("privacy/ledger.jsonl",     _HISTORY, "queries of a private run; never cut back"),
     RunFile("privacy/privacy_report.*", Trait.PUBLIC, "the statement of a private run"),
-    RunFile(f"{PRIVATE}/*",             _NONE, "what a private run may not show"),
+    RunFile(f"{PRIVATE}/{STATS}",       _LOG, "statistics that a private run may not show"),
+    RunFile(f"{PRIVATE}/*",             _NONE, "what else it may not show"),
 )
 # fmt: on
 
