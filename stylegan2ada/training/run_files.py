@@ -124,6 +124,40 @@ def metric(name: str) -> str:
     return f"metric-{name}.jsonl"
 
 
+def metric_files(run_dir: Path) -> dict[str, Path]:
+    """{metric: the file of its measurements}, in order of names."""
+    prefix, suffix = metric("*").split("*")
+    paths = sorted(run_dir.glob(metric("*")))
+    return {path.name.removeprefix(prefix).removesuffix(suffix): path for path in paths}
+
+
+_GRID = re.compile(r"fakes(\d+|_init)(?:-class(\d+)(?:-(.*))?)?\.png")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture of generated images, as its name tells."""
+
+    path: Path
+    kimg: int | None  # None: before training
+    index: int | None = None  # of the one class it shows; None: all classes
+    name: str | None = None  # of that class, as far as a file name can say it
+
+
+def grids_in(run_dir: Path) -> list[Grid]:
+    """Pictures of generated images: first those of all classes, then those of one class; by names."""
+    found = []
+    for folder in (run_dir, run_dir / CLASSES):
+        for path in sorted(folder.glob("fakes*.png")):
+            match = _GRID.fullmatch(path.name)
+            if match is None or (match[2] is not None) != (folder != run_dir):
+                continue
+            kimg = None if match[1] == "_init" else int(match[1])
+            index = None if match[2] is None else int(match[2])
+            found.append(Grid(path, kimg, index, match[3] and match[3].replace("_", " ")))
+    return found
+
+
 def kimg_of(name: str) -> int | None:
     """The number at the end of a snapshot's or a picture's name; None if it has none."""
     digits = re.search(r"(\d+)\.\w+$", name)
