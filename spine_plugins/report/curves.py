@@ -42,7 +42,7 @@ def chart(
     *,
     help_: str = "",
     marks: tuple[Mark, ...] = (),
-    zero: bool = False,  # the axis includes 0
+    zero: bool = False,  # the axis includes 0, unless it is logarithmic
     key: str,  # of its elements' ids; our own text
 ) -> Safe | None:
     """A figure with legend, axes, readout and a table of values; None without a single finite point."""
@@ -52,7 +52,8 @@ def chart(
         return None
     is_log = _wants_log([y for _, y in finite], marks)
     x_axis = _Axis.around([x for x, _ in finite] + [0.0], _LEFT, _WIDTH - _RIGHT)
-    ys = [y for _, y in finite] + [m.y for m in marks] + ([0.0] if zero else [])
+    # No logarithmic axis reaches 0.
+    ys = [y for _, y in finite] + [m.y for m in marks] + ([0.0] if zero and not is_log else [])
     y_axis = _Axis.around(ys, _HEIGHT - _BOTTOM, _TOP, is_log=is_log)
     return tag(
         "figure",

@@ -55,6 +55,8 @@ def test_a_wide_range_gets_a_logarithmic_axis() -> None:
     ys = [float(p.split()[1]) for p in path[1].split("L")]
     assert ys[0] - ys[1] == pytest.approx(ys[1] - ys[2])
     assert "logarithmic" not in drawn([(0, 0.0), (1, 100.0)])
+    falling = drawn([(0, 350.0), (1, 1.5)], zero=True)  # an FID that falls far: no room for 0 on this axis
+    assert "logarithmic" in falling and ticks(falling, "end") == ["1", "10", "100", "1000"]
     assert "logarithmic" not in drawn([(0, 0.01), (1, 100.0)], marks=(Mark(1, "m"),))
 
 
