@@ -132,9 +132,9 @@ def _marks(plan: Plan, runs: list[Run]) -> Iterator[Mark]:
     if "Loss/signs/real" in plan.names:
         targets = {target for run in runs if (target := finite(run.options.get("ada_target"))) is not None}
         yield from (Mark(target, f"target {target:g}") for target in sorted(targets))
-    strengths = [y for run in runs for name in plan.names if name == _STRENGTH for _, y in run.series(name)]
+    strengths = [y for run in runs for _, y in run.series(_STRENGTH)]
     # Far below the limit the mark would only flatten the curve.
-    if any(y > LEAK_P / 2 for y in strengths):
+    if _STRENGTH in plan.names and any(y > LEAK_P / 2 for y in strengths):
         yield Mark(LEAK_P, f"above {LEAK_P} augmentations can leak")
 
 

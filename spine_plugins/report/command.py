@@ -11,6 +11,7 @@ from spine_plugins.runs.concerns import Concern, concerns, differences
 from spine_plugins.runs.reading import Run, read_run
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
+from stylegan2ada.training import run_files
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def report(asked: Report) -> None:
     voice = options.Voice(asked.json_file)
     folders = dict.fromkeys(asked.runs)
     runs = [read_run(folder, asked.synthetic if i == 0 else ()) for i, folder in enumerate(folders)]
-    target = Path(asked.out) if asked.out else runs[0].folder / "report.html"
+    target = Path(asked.out) if asked.out else runs[0].folder / run_files.REPORT
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UserError(f"--out={target} is not a file in an existing folder; give one, like report.html")
     size = write_page(runs, target, with_paths=asked.paths)

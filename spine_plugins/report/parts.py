@@ -109,7 +109,9 @@ def _bars(title: str, counts: Document) -> Safe | None:
     if not known:
         return None
     most = max(known[0][1], 1)
-    rows = [(tag("span", name), _bar(n / most), tag("span", f"{n:,}")) for name, n in known[:_MOST_BARS]]
+    rows = [
+        (tag("span", name), _bar(100 * n / most), tag("span", f"{n:,}")) for name, n in known[:_MOST_BARS]
+    ]
     more = len(known) - len(rows)
     return tag(
         "div",
@@ -119,8 +121,8 @@ def _bars(title: str, counts: Document) -> Safe | None:
     )
 
 
-def _bar(share: float) -> Safe:
-    drawn = tag("rect", width=round(100 * share, 1), height=12, rx=1)
+def _bar(percent: float) -> Safe:
+    drawn = tag("rect", width=round(percent, 1), height=12, rx=1)
     return tag("svg", drawn, viewBox="0 0 100 12", preserveAspectRatio="none", aria_hidden="true")
 
 

@@ -146,6 +146,8 @@ def _last(run: Run, name: str) -> float | None:
 
 
 def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return UNKNOWN
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -26,6 +26,7 @@ LOG = "log.txt"
 EVENTS = "events.jsonl"
 JUDGE = "judge.jsonl"
 REALS = "reals.png"
+REPORT = "report.html"
 CLASSES = "classes"  # folder of a grid per class
 PRIVATE = "privacy/private"  # mode 700: what a private run may not show
 
@@ -67,7 +68,7 @@ TABLE = (
     RunFile(REQUEUE,                    Trait.PUBLIC, "the run was stopped on request and waits"),
     RunFile(REALS,                      _NONE, "training images"),
     RunFile(f"{STATE}*",                _NONE, "all that --continue needs, the order of the images included"),
-    RunFile("report.html",              _NONE, "the page about the run, with training images"),
+    RunFile(REPORT,                     _NONE, "the page about the run, with training images"),
     RunFile("privacy/ledger.jsonl",     _HISTORY, "queries of a private run; never cut back"),
     RunFile("privacy/privacy_report.*", Trait.PUBLIC, "the statement of a private run"),
     RunFile(f"{PRIVATE}/*",             _NONE, "what a private run may not show"),

@@ -198,6 +198,8 @@ def test_a_run_without_an_end(run_dir: Path) -> None:
     change_options(run_dir, total_kimg=float("inf"), ada_target=float("inf"))
     page = page_of(run_dir)
     assert "200 kimg" in page.text and "Still to go" not in page.text and "target inf" not in page.text
+    change_options(run_dir, total_kimg=1e308)  # so many seconds are no number
+    assert re.search("Still to go\\s+\u2013", page_of(run_dir).text)
 
 
 def test_damage_in_the_middle_is_told(run_dir: Path) -> None:
