@@ -27,6 +27,7 @@ from spine_plugins.classifier.cards import (
 from stylegan2ada import files
 from stylegan2ada.errors import MissingError
 
+Mapping = Literal["card", "authors"]  # how images become the network's input
 _LUMA = (0.299, 0.587, 0.114)  # RGB -> grey, as image libraries convert
 
 
@@ -52,7 +53,7 @@ class SpineClassifier(nn.Module):
             values = torch.tensor(card["input"][name], dtype=torch.float32).reshape(-1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, img: Tensor, mapping: Literal["card", "authors"] = "card") -> Tensor:
+    def forward(self, img: Tensor, mapping: Mapping = "card") -> Tensor:
         x = self.prepare(img) if mapping == "card" else self.prepare_as_authors(img)
         return self.logits(x)
 
