@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 Array = NDArray[np.float64]
+Weights = Array | NDArray[np.int64]  # how often each image counts: [n], or [B, n] for B resamples
 Values = float | Array  # a number, or one per row of weights
 _CHUNK_VALUES = 4_000_000  # of a bootstrap at once
 
@@ -225,7 +226,7 @@ def bootstrap_counts(
 
 
 def bootstrap_interval(
-    statistic: Callable[[Array | NDArray[np.int64]], Values],  # weights [B, n] -> [B] (and [n] -> number)
+    statistic: Callable[[Weights], Values],  # [B, n] -> [B], and [n] -> number
     n: int,
     groups: Sequence[Hashable] | None = None,
     *,
