@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +25,8 @@ import torch
 from stylegan2ada.checkpoints.training_state import load_state, save_state
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.processes import StopRequest
+from stylegan2ada.protocols import State
 
-State = dict[str, Any]  # nested dicts and lists of tensors, arrays and plain values
 _FORMAT = 1
 _OURS = ("format", "identity")  # what we add to a state
 

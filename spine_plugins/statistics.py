@@ -164,6 +164,7 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
     """Per positive the share of negatives below, per negative the share of positives above; ties half."""
     y, s = _checked(labels, scores)
     positive, negative = s[y], s[~y]
+    # The rank among all less the rank among one's own kind counts those of the other kind below: O(n log n).
     everywhere = stats.rankdata(s)  # midranks
     of_positive = (everywhere[y] - stats.rankdata(positive)) / max(len(negative), 1)
     of_negative = 1 - (everywhere[~y] - stats.rankdata(negative)) / max(len(positive), 1)
@@ -298,6 +299,7 @@ def _tallies(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) ->
     """Weight of positives and of negatives per distinct score, ascending: [..., m] each."""
     y, s = _checked(labels, scores)
     w = np.ones(len(s)) if weights is None else np.asarray(weights, dtype=np.float64)
+    # Images of one score cannot be told apart by a threshold: they are one step of every curve.
     order = np.argsort(s, kind="stable")
     starts = np.flatnonzero(np.diff(s[order], prepend=np.nan) != 0)
     w, y = w[..., order], y[order]

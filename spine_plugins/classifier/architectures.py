@@ -64,7 +64,8 @@ class Cnn13k(nn.Module):
         return self.head(self.features(x))
 
 
-BUILDERS: dict[str, Callable[[int, int, float], nn.Module]] = {  # channels, outputs, dropout
+Builder = Callable[[int, int, float], nn.Module]  # channels, outputs, dropout
+BUILDERS: dict[str, Builder] = {
     "densenet121": DenseNet121,
     "cnn13k": Cnn13k,
 }

@@ -152,6 +152,7 @@ def split(data: LabelledImages, share: float, seed: int) -> tuple[np.ndarray, np
     columns = np.column_stack([data.targets, data.targets.sum(axis=1) == 0]).astype(np.float64)
     wanted = columns.sum(axis=0) * share
     scale = 1 / np.maximum(wanted, 1)
+    # A group goes over if that brings the counts of all classes nearer to what is wanted.
     held: list[int] = []
     have = np.zeros_like(wanted)
     # Large groups first: the small ones then even out what is missing.

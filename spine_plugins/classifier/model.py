@@ -21,9 +21,9 @@ from spine_plugins.classifier.cards import FORMAT, FORMAT_VERSION, TRAIN_FIRST, 
 from spine_plugins.classifier.defaults import ARCHITECTURES
 from stylegan2ada import files
 from stylegan2ada.errors import MissingError
+from stylegan2ada.images import LUMA
 
 Mapping = Literal["card", "authors"]  # how images become the network's input
-_LUMA = (0.299, 0.587, 0.114)  # RGB -> grey, as image libraries convert
 
 
 class SpineClassifier(nn.Module):
@@ -81,7 +81,7 @@ class SpineClassifier(nn.Module):
         if x.shape[1] < self.channels:
             x = x.repeat(1, self.channels, 1, 1)
         elif x.shape[1] > self.channels:
-            x = (x * x.new_tensor(_LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+            x = (x * x.new_tensor(LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         return (x - self.mean) / self.std
 
     def probabilities(self, logits: Tensor) -> Tensor:

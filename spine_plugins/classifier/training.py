@@ -10,7 +10,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from spine_plugins.resumable import Resumable, seeded, step_seed
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.progress import Progress
+from stylegan2ada.protocols import State
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Progressed:
     loss_sum: float = 0.0  # of this epoch's images so far
     best_epoch: int | None = None  # counted from 1, as in the history
     best_score: float | None = None
-    best_loss: float = 0.0  # decides between epochs of one score, as easy tasks have
+    best_loss: float = 0.0
     best: dict[str, Tensor] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -218,6 +219,7 @@ class _Run:
             score = ranking_score(self.selection.targets, logits, self.classifier.task)
             loss = self.mean_loss(logits, self.selection.targets)
             row |= {f"{self.schedule.select_on}_auc": score, f"{self.schedule.select_on}_loss": loss}
+            # Easy tasks reach an AUC of 1 early; among equals the surer epoch is the better one.
             is_best = self.at.best_score is None or (score, -loss) > (self.at.best_score, -self.at.best_loss)
             if is_best:
                 self.at.best_score, self.at.best_loss, self.at.best_epoch = score, loss, epoch
@@ -244,7 +246,7 @@ class _Run:
         is_bf16 = self.schedule.precision == "bf16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_bf16)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """All that the next step depends on; its random numbers follow from where it is."""
         return {
             "at": {**self.at.__dict__},
