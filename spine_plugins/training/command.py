@@ -170,7 +170,7 @@ def _check_judge(options: TrainOptions, own: Mapping[str, Any], record: Mapping[
         gate.check_fit(found.card, dataset.info(), own["judge"])
         dataset.close()
     path = own["classifier"]
-    reasons = judge.same_judge(found, load_classifier(path).card) if path else []
+    reasons = judge.same_judge(found.card, load_classifier(path).card) if path else []
     for reason in reasons:
         processes.print0(f"Warning: --judge is not independent: {reason}")
     return reasons

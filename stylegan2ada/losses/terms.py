@@ -18,7 +18,10 @@ class GeneratorTerm(Protocol):
     """What a term offers; `start(context)`, `state_dict()` and `load_state_dict()` are optional."""
 
     name: str
-    weight: float
+
+    @property
+    def weight(self) -> float: ...  # now; an attribute will do
+
     reduction: Literal["mean", "sum"]  # over the batch; "sum" does not depend on rounds and ranks
 
     def __call__(self, fake_img: Tensor, gen_c: Tensor, real_img: Tensor) -> Tensor:
