@@ -4,28 +4,64 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from spine_plugins.classifier import gate, load_classifier
 from spine_plugins.losses.spine import SpineGANLoss
-from spine_plugins.training import judge
+from spine_plugins.training import checks
+from spine_plugins.training.judge import Judge
 from spine_plugins.training.presets import PRESETS
 from stylegan2ada import options as flags
 from stylegan2ada import processes, train
 from stylegan2ada.config import TrainOptions
-from stylegan2ada.data.dataset import ImageFolderDataset
-from stylegan2ada.data.fingerprint import fingerprint
+from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 
-_OWN = ("classifier", "cls_weight", "cls_reduction", "cls_warmup", "spine_aug", "spine_compat")
-_EXPECTED_CLASSES = {"paper-ada": 2, "paper-spine": 2, "paper-multi": 8}
+# Flags that are arguments of the loss.
+_OF_LOSS = ("classifier", "cls_weight", "cls_reduction", "cls_warmup", "spine_aug", "spine_compat")
+
+
+@dataclass(frozen=True)
+class TrainSpine(TrainOptions):
+    """What `train_spine` was asked: what `train` knows, and ours; None where nothing was given."""
+
+    preset: str | None = None
+    classifier: str | None = None
+    cls_weight: float | None = None
+    cls_reduction: str | None = None
+    cls_warmup: float | None = None
+    spine_aug: bool | None = None
+    spine_compat: str | None = None
+    judge: str | None = None
+    test_data: str | None = None
+    accept_classifier: bool | None = None
+
+    def of_loss(self) -> dict[str, Any]:
+        """The arguments of the loss that were given."""
+        return {name: value for name in _OF_LOSS if (value := getattr(self, name)) is not None}
+
+    def for_engine(self) -> TrainOptions:
+        """The part that the engine knows."""
+        names = [option.name for option in dataclasses.fields(TrainOptions)]
+        return TrainOptions(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `train.run` is given."""
+
+    options: TrainOptions
+    hooks: list[Hook] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    dataset: Dataset | None = None
+
 
 spine_options = flags.group(
     "SpineGAN: a classifier in the generator's loss (--loss=spine)",
@@ -50,79 +86,79 @@ preset_options = flags.group(
 )  # fmt: skip
 
 
-@flags.command("train_spine")
+@flags.command("train_spine", record=TrainSpine)
 @preset_options
 @spine_options
 @flags.train_options
-def main(**values: Any) -> None:
+def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
 
     \b
     train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
     train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
     """
-    own = {name: values.pop(name) for name in (*_OWN, "judge", "test_data", "accept_classifier", "preset")}
-    options, own = expand(TrainOptions(**values), own)
-    options, record, hooks = prepare(options, own)
-    train.run(options, hooks=hooks, record=record)
+    made = prepare(expand(asked))
+    train.run(
+        made.options, hooks=made.hooks, record=made.record, warnings=made.warnings, dataset=made.dataset
+    )
 
 
-def expand(options: TrainOptions, own: dict[str, Any]) -> tuple[TrainOptions, dict[str, Any]]:
-    """Both sets of options with the preset filled in where nothing was given; prints each choice."""
-    if own["preset"] is None:
-        return options, own
+def expand(asked: TrainSpine) -> TrainSpine:
+    """The request with the preset filled in where nothing was given; prints each choice."""
+    if asked.preset is None:
+        return asked
     changes: dict[str, Any] = {}
-    for name, (value, reason) in PRESETS[own["preset"]].items():
-        is_own = name in own
-        given = own[name] if is_own else getattr(options, name)
+    for name, (value, reason) in PRESETS[asked.preset].items():
+        given = getattr(asked, name)
         flag = f"--{name.replace('_', '-')}"
-        if name == "sampler" and options.cond is False:
+        if name == "sampler" and asked.cond is False:
             continue  # there are no classes to balance
         if given is not None:
-            processes.print0(f"Preset {own['preset']}: {flag} stays {given}, as given")
+            processes.print0(f"Preset {asked.preset}: {flag} stays {given}, as given")
             continue
-        processes.print0(f"Preset {own['preset']}: {flag}={_shown(value)} ({reason})")
-        if is_own:
-            own = own | {name: value}
-        else:
-            changes[name] = value
-    return dataclasses.replace(options, **changes), own
+        processes.print0(f"Preset {asked.preset}: {flag}={_shown(value)} ({reason})")
+        changes[name] = value
+    return dataclasses.replace(asked, **changes)
 
 
-def prepare(options: TrainOptions, own: Mapping[str, Any]) -> tuple[TrainOptions, dict[str, Any], list[Hook]]:
+def prepare(asked: TrainSpine) -> Prepared:
     """The engine's options with the spine loss in them, facts for the run's record, the judge as a hook."""
-    going_on = _run_to_continue(options)
-    says_nothing_new = options.loss is None and all(own[name] is None for name in _OWN)
-    if going_on is not None and says_nothing_new:  # a bare --continue=DIR: the run's own settings hold
-        _, _, ours = folders.read_options(going_on)
-        path = own["judge"] or (ours.get("spine") or {}).get("judge")
-        return options, {}, [judge.Judge(path)] if path else []
+    going_on = train.run_to_continue(asked)
+    before, ours = (None, {}) if going_on is None else folders.read_options(going_on)[::2]
+    facts: dict[str, Any] = dict(ours.get("spine") or {})  # what the run was told before stays true
+    # A bare --continue=DIR: the run's own settings hold.
+    says_nothing_new = going_on is not None and asked.loss is None and not asked.of_loss()
+    options = asked.for_engine() if says_nothing_new else _with_term_as_loss(asked.for_engine())
+    dataset = None if asked.data is None else train.open_data(asked.data)
+    warnings: list[tuple[str, str]] = []
+    classifier = asked.classifier or dict(options.loss_opt or ()).get("classifier")
+    if options.loss == "spine":
+        found = checks.classifier(
+            classifier, dataset, cond=bool(options.cond), test_data=asked.test_data,
+            accept=bool(asked.accept_classifier),
+        )  # fmt: skip
+        facts |= found
+        warnings += [("classifier", f"the classifier was accepted although {doubt}")
+                     for doubt in found["classifier_doubts"]]  # fmt: skip
+        options = _with_loss_options(options, asked.of_loss())
+    elif asked.of_loss():
+        flag = next(iter(asked.of_loss())).replace("_", "-")
+        raise UserError(f"--{flag} belongs to the spine loss; add --loss=spine, or leave it out")
+    if asked.preset:
+        checks.classes(asked.preset, dataset)
+        facts["preset"] = asked.preset
+    if asked.judge:
+        classifier = classifier or (None if before is None else before.loss_kwargs.get("classifier"))
+        facts["judge"] = str(Path(asked.judge).resolve())
+        facts["judge_doubts"] = checks.judge(asked.judge, classifier, dataset)
+        warnings += [("judge", f"--judge is not independent: {doubt}") for doubt in facts["judge_doubts"]]
+    for _, text in warnings:
+        processes.print0(f"Warning: {text}")
+    hooks: list[Hook] = [Judge(facts["judge"])] if facts.get("judge") else []
+    return Prepared(options, hooks, {"spine": facts} if facts else {}, warnings, dataset)
 
-    options = _with_term_as_loss(options, own)
-    given = {name: own[name] for name in _OWN if own[name] is not None}
-    if options.loss != "spine":
-        if given:
-            flag = next(iter(given)).replace("_", "-")
-            raise UserError(f"--{flag} belongs to the spine loss; add --loss=spine, or leave it out")
-        record: dict[str, Any] = {}
-    else:
-        record = _check_classifier(options, own)
-        if "classifier" in given:
-            given["classifier"] = str(Path(given["classifier"]).resolve())
-        pairs = [*(options.loss_opt or ()), *((name, str(value)) for name, value in given.items())]
-        options = dataclasses.replace(options, loss_opt=tuple(pairs))
-    _check_classes(options, own)
-    hooks: list[Hook] = []
-    if own["judge"]:
-        record["judge"] = str(Path(own["judge"]).resolve())
-        record["judge_doubts"] = _check_judge(options, own, record)
-        hooks.append(judge.Judge(record["judge"]))
-    if own["preset"]:
-        record["preset"] = own["preset"]
-    return options, {"spine": record} if record else {}, hooks
 
-
-def _with_term_as_loss(options: TrainOptions, own: Mapping[str, Any]) -> TrainOptions:
+def _with_term_as_loss(options: TrainOptions) -> TrainOptions:
     """`--loss=wgan-gp --term=spine:0.02` is the spine loss with another objective."""
     terms = list(options.term or ())
     mine = next((term for term in terms if term.partition(":")[0] == "spine"), None)
@@ -139,67 +175,18 @@ def _with_term_as_loss(options: TrainOptions, own: Mapping[str, Any]) -> TrainOp
     return dataclasses.replace(options, loss="spine", term=tuple(terms) or None, loss_opt=tuple(pairs))
 
 
-def _check_classifier(options: TrainOptions, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts about the classifier for the run's record; UserError if it may not be used."""
-    path = own["classifier"] or dict(options.loss_opt or ()).get("classifier")
-    if not path:
-        raise UserError(
-            "--loss=spine needs a classifier; give --classifier=FILE, made by `spinegan classify train`"
-        )
-    if not options.cond:
-        raise UserError("--loss=spine asks fakes for their class, so the network needs labels; add --cond=1")
-    card = load_classifier(path).card
-    if options.data is not None:
-        dataset = ImageFolderDataset(options.data, use_labels=True)
-        if not dataset.has_labels:
-            raise UserError(f"--loss=spine needs labels, and {options.data} has none; pack it with labels")
-        gate.check_fit(card, dataset.info(), path)
-        dataset.close()
-    test = None if own["test_data"] is None else fingerprint(ImageFolderDataset(own["test_data"]))
-    accepted = gate.require_trust(card, path, accept=bool(own["accept_classifier"]), test_fingerprint=test)
-    for doubt in accepted:
-        processes.print0(f"Warning: the classifier was accepted although {doubt}")
-    auc = ((card.get("metrics") or {}).get("val") or {}).get("auc")
-    return {"classifier_sha256": card.get("sha256"), "classifier_auc": auc, "classifier_doubts": accepted}
+def _with_loss_options(options: TrainOptions, given: dict[str, Any]) -> TrainOptions:
+    """Flags of the loss as its options; the classifier is found from wherever the run goes on."""
+    if "classifier" in given:
+        given["classifier"] = str(Path(given["classifier"]).resolve())
+    pairs = [*(options.loss_opt or ()), *((name, str(value)) for name, value in given.items())]
+    return dataclasses.replace(options, loss_opt=tuple(pairs))
 
 
-def _check_judge(options: TrainOptions, own: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
-    found = load_classifier(own["judge"])
-    if options.data is not None:
-        dataset = ImageFolderDataset(options.data, use_labels=True)
-        gate.check_fit(found.card, dataset.info(), own["judge"])
-        dataset.close()
-    path = own["classifier"]
-    reasons = judge.same_judge(found.card, load_classifier(path).card) if path else []
-    for reason in reasons:
-        processes.print0(f"Warning: --judge is not independent: {reason}")
-    return reasons
-
-
-def _check_classes(options: TrainOptions, own: Mapping[str, Any]) -> None:
-    expected = _EXPECTED_CLASSES.get(own["preset"])
-    if expected is None or options.data is None:
-        return
-    dataset = ImageFolderDataset(options.data, use_labels=True)
-    found = dataset.label_dim if dataset.has_labels else 0
-    dataset.close()
-    if found != expected:
-        raise UserError(
-            f"--preset={own['preset']} is for {expected} classes, but {options.data} has {found}; "
-            f"make it with dataset_tool_dicom.py --labels={'spine8' if expected == 8 else 'binary'}"
-        )
-
-
-def _run_to_continue(options: TrainOptions) -> Path | None:
-    if options.continue_run is None:
-        return None
-    if options.continue_run != "latest":
-        return Path(options.continue_run)
-    return None if options.outdir is None else folders.latest(options.outdir)
-
-
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-assert set(_OWN) <= set(inspect.signature(SpineGANLoss).parameters), "each flag is an argument of the loss"
+assert set(_OF_LOSS) <= set(inspect.signature(SpineGANLoss).parameters), (
+    "each flag is an argument of the loss"
+)
