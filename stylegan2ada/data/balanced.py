@@ -26,7 +26,7 @@ class BalancedSampler:
                 "use labelled data with --cond=1, or the uniform sampler"
             )
         assert 0 <= rank < num_replicas, (rank, num_replicas)
-        classes = dataset.raw_labels()[dataset.raw_indices]  # [len]
+        classes = dataset.item_labels()  # [len]
         self.rank = rank
         self.num_replicas = num_replicas
         self.position = 0  # items drawn so far, by all ranks together

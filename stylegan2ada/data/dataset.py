@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -135,6 +136,24 @@ class Dataset(torch.utils.data.Dataset):
             self._labels = np.zeros((self.raw_shape[0], 0), dtype=np.float32) if labels is None else labels
             self._label_shape = _checked_shape(self._labels, self.raw_shape[0], self.name)
         return self._labels
+
+    def item_labels(self) -> np.ndarray:
+        """int64 [len] class indices or float32 [len, c] vectors as stored, in the order of the items."""
+        return self.raw_labels()[self.raw_indices]
+
+    def view(self, indices: np.ndarray | Sequence[int], flips: np.ndarray | None = None) -> Self:
+        """A data set of the same kind whose items are these stored images, mirrored where `flips` says so.
+
+        It opens files of its own. The order is that of `indices`; flips is bool [len], default: none.
+        """
+        chosen = np.array(indices, dtype=np.int64)
+        mirrored = np.zeros(len(chosen), dtype=bool) if flips is None else np.array(flips, dtype=bool)
+        assert chosen.ndim == 1 and mirrored.shape == chosen.shape, (chosen.shape, mirrored.shape)
+        assert len(chosen) == 0 or 0 <= chosen.min() <= chosen.max() < self.raw_shape[0], self.raw_shape
+        seen = copy.copy(self)  # by __getstate__, which leaves out what is open
+        seen.raw_indices, seen.flips = chosen, mirrored
+        seen._labels = self._labels  # of all that is stored, so the same; read once
+        return seen
 
     def stored_labels(self) -> np.ndarray | None:
         """The labels that are stored, also when this reader was told not to use them; None if unusable."""

@@ -323,13 +323,10 @@ def report_metric(
 
 def _as_measured(dataset: Dataset, xflip: bool | None) -> Dataset:
     """All stored images, whatever subset was trained on; mirrored copies only if the metric leaves them."""
-    whole = type(dataset).__new__(type(dataset))
-    whole.__dict__.update(dataset.__getstate__())  # a reader of its own: no shared file handle
     stored = np.arange(dataset.raw_shape[0], dtype=np.int64)
     is_mirrored = bool(dataset.flips.any()) if xflip is None else xflip
-    whole.raw_indices = np.tile(stored, 2) if is_mirrored else stored
-    whole.flips = np.arange(len(whole.raw_indices)) >= len(stored)
-    return whole
+    indices = np.tile(stored, 2) if is_mirrored else stored
+    return dataset.view(indices, np.arange(len(indices)) >= len(stored))
 
 
 def _silent(total: int, label: str) -> Any:

@@ -138,9 +138,7 @@ def untouched_draws() -> Iterator[None]:
 
 def _indices(run: Run) -> list[int]:
     columns, rows = run.grid_size
-    labels = None
-    if run.dataset.has_labels:
-        labels = run.dataset.raw_labels()[run.dataset.raw_indices]
+    labels = run.dataset.item_labels() if run.dataset.has_labels else None
     return grid_indices(columns, rows, len(run.dataset), labels)
 
 

@@ -247,6 +247,58 @@ def test_further_facts(make_dataset, tmp_path):
     assert ImageFolderDataset(path).info().label_names is None  # labels that are not used have no names
 
 
+def test_item_labels_are_raw_and_in_the_order_of_the_items(make_dataset):
+    path = make_dataset("a.zip", n=5, labels=[4, 3, 2, 1, 0])
+    dataset = ImageFolderDataset(path, use_labels=True, max_size=3, xflip=True)
+    labels = dataset.item_labels()
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [4 - raw for raw in dataset.raw_indices]
+    assert len(labels) == len(dataset) == 6
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a"])
+def test_a_view_has_these_items_and_files_of_its_own(make_dataset, name):
+    dataset = ImageFolderDataset(make_dataset(name, n=5, labels=[0, 1, 2, 1, 0]), use_labels=True)
+    view = dataset.view(np.array([3, 0, 3]), np.array([False, False, True]))
+    assert type(view) is ImageFolderDataset
+    assert [view.get_details(i).raw_idx for i in range(len(view))] == [3, 0, 3]
+    assert np.array_equal(view[0][0], dataset[3][0])
+    assert np.array_equal(view[2][0], dataset[3][0][:, :, ::-1])
+    assert view.item_labels().tolist() == [1, 0, 1]
+    assert view.label_dim == dataset.label_dim == 3  # classes stay as they were
+    view.close()
+    assert np.array_equal(dataset[1][0], dataset.view([1])[0][0])  # the other's files are open still
+    assert len(dataset) == 5 and not dataset.flips.any()
+
+
+def test_a_view_of_a_view_counts_stored_images(make_dataset):
+    dataset = ImageFolderDataset(make_dataset("a.zip", n=5), max_size=2, xflip=True)
+    assert dataset.view([4, 0]).view([0, 1, 4]).raw_indices.tolist() == [0, 1, 4]
+    assert len(dataset.view([])) == 0
+    with pytest.raises(AssertionError):
+        dataset.view([5])
+
+
+def test_a_view_keeps_the_attributes_of_plug_ins():
+    class Counted(Dataset):
+        def __init__(self):
+            super().__init__("counted", [3, 1, 4, 4], use_labels=True)
+            self.reads = 0
+
+        def _load_raw_image(self, raw_idx):
+            return np.full([1, 4, 4], raw_idx, dtype=np.uint8)
+
+        def _load_raw_labels(self):
+            self.reads += 1
+            return np.array([2, 1, 0])
+
+    dataset = Counted()
+    assert dataset.label_dim == 3
+    view = dataset.view([2])
+    assert view[0][0].max() == 2 and view.item_labels().tolist() == [0]
+    assert dataset.reads == view.reads == 1  # labels are read once, not per view
+
+
 def test_pickles_without_open_files(make_dataset):
     dataset = ImageFolderDataset(make_dataset("a.zip", labels=[0, 1, 0, 1, 0]), use_labels=True)
     image, label = dataset[3]
