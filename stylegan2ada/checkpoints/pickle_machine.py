@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from stylegan2ada.checkpoints.official_names import Name
+from stylegan2ada.official_names import Name
 
 MAX_OPERATIONS = 400_000  # a 1024x1024 network file needs about 60 thousand
 MAX_INT_BITS = 128  # generator states and torch's magic number; anything longer is no configuration

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stylegan2ada.errors import UserError
+from stylegan2ada.official_names import OPTION_CLASSES
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class TrainConfig:
 
     def to_upstream(self) -> dict[str, Any]:
         """The options as upstream writes them to training_options.json: its keys, class names and order."""
-        named = dict(CLASS_NAMES)
+        named = dict(OPTION_CLASSES)
         if self.loss != "stylegan2":
             named["loss_kwargs"] = self.loss
         written: dict[str, Any] = {}
@@ -167,16 +168,6 @@ class TrainConfig:
         return replace(self, num_gpus=num_gpus, batch_gpu=batch_gpu)
 
 
-# What upstream calls the classes; only written into options files, never imported.
-CLASS_NAMES = {
-    "training_set_kwargs": "training.dataset.ImageFolderDataset",
-    "G_kwargs": "training.networks.Generator",
-    "D_kwargs": "training.networks.Discriminator",
-    "G_opt_kwargs": "torch.optim.Adam",
-    "D_opt_kwargs": "torch.optim.Adam",
-    "loss_kwargs": "training.loss.StyleGAN2Loss",
-    "augment_kwargs": "training.augment.AugmentPipe",
-}
 _WRITTEN_ORDER = (
     "num_gpus", "image_snapshot_ticks", "network_snapshot_ticks", "metrics", "random_seed",
     "training_set_kwargs", "data_loader_kwargs", "G_kwargs", "D_kwargs", "G_opt_kwargs", "D_opt_kwargs",

@@ -359,7 +359,7 @@ def inverse_map(params: Mapping[str, Tensor], width: int, height: int) -> tuple[
     input = Mirror Quarter ( Zoom Turn Squeeze Turn (output - fractional shift) - whole shift )
     """
     # Resampling asks each output pixel where it comes from, so what is composed are the inverses, the last
-    # operation first. Mirror and quarter turn (`coarse`) stay apart: whole shifts lie between them and the rest.
+    # operation first. Mirror and quarter turn (`coarse`) stay apart: whole shifts come before them.
     some = next(params[name] for name in GEOMETRY if name in params)
     zero = torch.zeros_like(some.reshape(len(some), -1)[:, 0])
     one = zero + 1
