@@ -21,7 +21,8 @@ Options = dict[
     str, Any
 ]  # keyword arguments of a constructor or a call, as options files and pickles hold them
 State = dict[str, Any]  # of an object, for its load_state_dict: tensors and plain data
-Card = dict[str, Any]  # facts about networks or images that travel with them; JSON
+JsonObject = dict[str, Any]  # of a file that people and other programs write, too
+Card = JsonObject  # facts about networks that travel with them
 
 NetworkKey = Literal["G", "D", "G_ema"]
 NETWORK_KEYS: tuple[NetworkKey, ...] = ("G", "D", "G_ema")

@@ -41,7 +41,7 @@ def find_class(class_name: str) -> type[nn.Module]:
 
 
 def assemble(described: Iterable[tuple[str, Description]]) -> Networks:
-    """Networks by entry (G, D, G_ema, augment_pipe), None where one is not described; no facts beside them."""
+    """Networks by entry (G, D, G_ema, augment_pipe), None where not described; no facts beside them."""
     built = {entry: build(entry, description) for entry, description in described}
     modules = {entry: built.get(entry) for entry in names.ENTRY_CLASSES}
     # `build` has checked that each is of its entry's class.

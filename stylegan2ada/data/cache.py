@@ -14,7 +14,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -115,7 +114,7 @@ def _stamp_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _state_of(path: Path) -> dict[str, Any]:
+def _state_of(path: Path) -> dict[str, int]:
     stat = path.stat()
     return {
         "size": stat.st_size,
@@ -133,8 +132,7 @@ def _was_stamped(path: Path) -> bool:
 
 
 def _stamp(path: Path) -> None:
-    with files.atomic_write(_stamp_of(path)) as file:
-        file.write(json.dumps(_state_of(path)).encode())
+    files.write_json(_stamp_of(path), _state_of(path))
 
 
 @contextlib.contextmanager

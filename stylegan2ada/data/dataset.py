@@ -20,6 +20,9 @@ from stylegan2ada.data.decode import DatasetError, decode_image, is_image_name
 from stylegan2ada.data.labels import labels_in_order, parse_description
 from stylegan2ada.data.writer import LABELS_FILE
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import JsonObject, State
+
+ContentKey = list[Any]  # facts for JSON: a kind, its place or members, and what tells that they changed
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Dataset(torch.utils.data.Dataset):
     def close(self) -> None:
         """Give back open files; reading afterwards opens them again."""
 
-    def content_key(self) -> list[Any] | None:
+    def content_key(self) -> ContentKey | None:
         """Cheap facts for JSON that change whenever the content does; None: nothing is known, never cache."""
         return None
 
@@ -206,7 +209,7 @@ class Dataset(torch.utils.data.Dataset):
 
     label_names: list[str] | None = None  # of the classes, or of the columns of a label vector
     groups: dict[str, dict[str, str | None]] | None = None  # image name -> hashes of its study and patient
-    recipe: dict[str, Any] | None = None  # how the images were made; None = unknown
+    recipe: JsonObject | None = None  # how the images were made; None = unknown
     path: str | None = None
 
     def info(self) -> DatasetInfo:
@@ -216,7 +219,7 @@ class Dataset(torch.utils.data.Dataset):
         shape = (channels, height, width)
         return DatasetInfo(self.name, self.path, len(self), shape, self.label_dim, self.has_labels, names)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         return {**self.__dict__, "_labels": None}  # workers read them again rather than receive copies
 
     def __del__(self) -> None:
@@ -239,7 +242,7 @@ class ImageFolderDataset(Dataset):
         self.path = os.fspath(path)
         self._zip: tuple[int, zipfile.ZipFile] | None = None  # (process id, open archive)
         self._is_zip = _is_zip_name(self.path)
-        self._description: dict[str, Any] | None = None  # dataset.json, once looked at
+        self._description: JsonObject | None = None  # dataset.json, once looked at
         self.image_names = sorted(name for name in self._stored_names() if is_image_name(name))
         if not self.image_names:
             raise DatasetError(
@@ -277,7 +280,7 @@ class ImageFolderDataset(Dataset):
         return self._described().get("groups")
 
     @property
-    def recipe(self) -> dict[str, Any] | None:  # type: ignore[override]
+    def recipe(self) -> JsonObject | None:  # type: ignore[override]
         return self._described().get("recipe")
 
     def read_bytes(self, name: str) -> bytes:
@@ -289,7 +292,7 @@ class ImageFolderDataset(Dataset):
                 f"{name} in {self.path} cannot be read ({error}); restore or remove it"
             ) from error
 
-    def content_key(self) -> list[Any]:
+    def content_key(self) -> ContentKey:
         """What the directory of the zip, or the file system, says of every file (see data/fingerprint.py)."""
         if self._is_zip:
             members = sorted(self._archive().infolist(), key=lambda member: member.filename)
@@ -307,7 +310,7 @@ class ImageFolderDataset(Dataset):
         if opened is not None:
             opened[1].close()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         return {**super().__getstate__(), "_zip": None}
 
     def _matters(self, name: str) -> bool:
@@ -336,15 +339,14 @@ class ImageFolderDataset(Dataset):
                 ) from error
         return self._zip[1]
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self) -> JsonObject:
         if self._description is None:
-            names = set(self._archive().namelist()) if self._is_zip else None
-            exists = (
-                LABELS_FILE in names if names is not None else Path(str(self.path), LABELS_FILE).is_file()
-            )
-            self._description = (
-                parse_description(self.read_bytes(LABELS_FILE), str(self.path)) if exists else {}
-            )
+            if self._is_zip:
+                exists = LABELS_FILE in self._archive().namelist()
+            else:
+                exists = Path(str(self.path), LABELS_FILE).is_file()
+            content = self.read_bytes(LABELS_FILE) if exists else b"{}"
+            self._description = parse_description(content, str(self.path))
         return self._description
 
     def _decode(self, name: str) -> np.ndarray:  # uint8 [C, H, W]

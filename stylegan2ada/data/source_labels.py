@@ -6,6 +6,7 @@ import collections
 import csv
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,22 @@ import numpy as np
 
 from stylegan2ada.data.labels import label_table
 from stylegan2ada.data.sources import Source, SourceError
+from stylegan2ada.data.writer import Label
 from stylegan2ada.errors import MissingError, UserError
 
 _NAME_COLUMNS = ("image", "filename", "file", "name", "path")
 _MOST_LINES = 40
 
 
+# As a dataset.json holds them, which may be anything until `_check_alike` has looked.
+Labels = dict[str, Any]
+
+
 @dataclass
 class SourceLabels:
     """A label per image name, as far as there are any."""
 
-    of: dict[str, Any] = field(default_factory=dict)
+    of: Labels = field(default_factory=dict)
     names: list[str] | None = None  # of the classes or of the columns
     notes: list[str] = field(default_factory=list)  # what the user should know
 
@@ -152,10 +158,10 @@ def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     empty = next((name for name, text in texts.items() if not text), None)
     if empty is not None:
         raise UserError(f"{path}: {empty} has an empty label")
-    values = {name: _number(text) for name, text in texts.items()}
-    if all(value is not None for value in values.values()):
-        is_whole = all(value == int(value) for value in values.values())  # type: ignore[arg-type]
-        return SourceLabels({name: int(v) if is_whole else [v] for name, v in values.items()})  # type: ignore[arg-type]
+    values = {name: v for name, text in texts.items() if (v := _number(text)) is not None}
+    if len(values) == len(texts):
+        is_whole = all(value == int(value) for value in values.values())
+        return SourceLabels({name: int(v) if is_whole else [v] for name, v in values.items()})
     classes = sorted(set(texts.values()))
     return SourceLabels({name: classes.index(text) for name, text in texts.items()}, classes)
 
@@ -196,7 +202,7 @@ def _number(text: str) -> int | float | None:
     return int(value) if value == int(value) else value
 
 
-def _check_alike(labels: dict[str, Any], origin: str) -> None:
+def _check_alike(labels: Labels, origin: str) -> None:
     """All class numbers from 0 on, or all lists of numbers of one length."""
     first_name, first = next(iter(labels.items()))
     for name, label in labels.items():
@@ -214,7 +220,7 @@ def _check_alike(labels: dict[str, Any], origin: str) -> None:
             raise SourceError(f"{origin}: {name} has the class {label}; classes count from 0")
 
 
-def class_table(labels: list[Any], names: list[str] | None) -> list[str]:
+def class_table(labels: Sequence[Label], names: list[str] | None) -> list[str]:
     """Lines that say how often each class occurs, or how each column is spread, and what looks odd."""
     values = np.asarray(labels)
     if values.ndim == 2:
