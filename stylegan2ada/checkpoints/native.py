@@ -86,6 +86,7 @@ def read_native(data: bytes) -> Networks:
     described = facts.get("networks")
     if type(described) is not dict or not described.keys() <= official_names.ENTRY_CLASSES.keys():
         raise Unreadable("its header does not list the networks")
+    # A tensor that nobody asked for means that this is not the file that the header describes.
     strays = [name for name in tensors if name.partition("/")[0] not in described]
     if strays:
         raise Unreadable(f"its tensor {shown(min(strays))} belongs to no network")

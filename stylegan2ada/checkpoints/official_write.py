@@ -77,6 +77,7 @@ class _Encoder:
         self.write(data)
 
     def _once(self, value: object, write: Callable[[], None]) -> None:
+        # By value, not by identity: whether two equal texts are one object depends on how a run came about.
         index = self.known.get(value)
         if index is None:
             write()
@@ -99,7 +100,7 @@ class _Encoder:
 
     def _set(self, path: str, value: set[str]) -> None:
         self.write(pickle.EMPTY_SET + pickle.MARK)
-        for item in sorted(value):
+        for item in sorted(value):  # sets of texts have another order in every process
             self.put(path, item)
         self.write(pickle.ADDITEMS)
 
@@ -157,6 +158,8 @@ class _Encoder:
         self.write(pickle.TUPLE + pickle.REDUCE)
 
     def _module(self, path: str, module: nn.Module) -> None:
+        # The original's loader runs `module_src`, makes an instance of `class_name` without its constructor and
+        # gives it `state`: that must be complete, and hold nothing that only our classes know.
         record = {
             "type": names.RECORD_TYPE,
             "version": names.RECORD_VERSION,

@@ -55,6 +55,7 @@ def build(entry: str, description: Description) -> nn.Module:
         raise Unreadable(f"its {entry} is of class {shown(description.class_name)} instead of {expected}")
     check_arguments(entry, description)
     module = construct(entry, description)
+    # The arguments alone decide the structure here; a file whose own modules differ would compute otherwise.
     for path, child in module.named_modules():
         recorded = description.class_names.get(path, type(child).__name__)
         if recorded != type(child).__name__:
@@ -182,6 +183,7 @@ def fill(entry: str, module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
     for kind, keys in (("lacks", wanted - tensors.keys()), ("has the unknown", tensors.keys() - wanted)):
         if keys:
             raise Unreadable(f"its {entry} {kind} tensor {shown(min(keys))} (and {len(keys) - 1} others)")
+    # Not load_state_dict: on "meta" there is nothing to copy into, and the file decides about the types.
     for path, child in module.named_modules():
         for part in (child._parameters, child._buffers):
             for name, place in part.items():

@@ -171,6 +171,7 @@ def _generator_source(key: str) -> _Source:
         return _Source(f"{folder}/Const/const", _first)
     layer, leaf = path[1], path[-1]
     if leaf == "noise_const":
+        # Noise inputs were numbered through: one at 4x4, two at each larger size.
         number = 2 * (side.bit_length() - 1) - (5 if layer == "conv0" or side == 4 else 4)
         return _Source(f"synthesis/noise{max(number, 0)}", _first_first)
     folder += "/Conv" if side == 4 and layer == "conv1" else f"/{_G_LAYERS[layer]}"
@@ -280,6 +281,8 @@ def _described(
     variables: Mapping[str, torch.Tensor],
     source_of: Callable[[str], _Source],
 ) -> Description:
+    # From our side: our module says which tensors it wants, so nothing of ours can be forgotten, and what the
+    # file has beside them does not matter.
     bare = Description(class_name, (), arguments, {})
     check_arguments(entry, bare)
     tensors: dict[str, torch.Tensor] = {}

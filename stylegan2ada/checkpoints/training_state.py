@@ -27,6 +27,7 @@ _BYTES, _NUMPY = "<bytes>", "<numpy>"  # keys of stand-ins: torch's safe loader 
 
 def save_state(path: str | Path, state: State) -> None:
     """Write atomically; the file that stood there stays as `<name>.previous`."""
+    # In memory first: the checksum covers what was meant, not what a failing disk made of it.
     buffer = io.BytesIO()
     torch.save(_to_tensors("state", state), buffer)
     data = buffer.getbuffer()

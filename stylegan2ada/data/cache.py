@@ -72,7 +72,7 @@ def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
                 file.write(image.data)
             file.flush()
             os.fsync(file.fileno())
-        found = hasher.finish()
+        found = hasher.finish()  # known only now, hence the temporary name
         target = folder / f"{found}.npy"
         try:
             os.replace(temporary, target)
@@ -94,7 +94,7 @@ def _is_good(path: Path, dataset: Dataset, expected: str) -> bool:
         return False
     if list(images.shape) != dataset.raw_shape or images.dtype != np.uint8:
         return False
-    if _was_stamped(path):
+    if _was_stamped(path):  # size, times and inode as we left them: no need to read gigabytes again
         return True
     hasher = Hasher(dataset)
     rows = max(1, _CHUNK_BYTES // math.prod(dataset.image_shape))

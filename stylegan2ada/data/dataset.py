@@ -64,6 +64,7 @@ class Dataset(torch.utils.data.Dataset):
         self.use_labels = use_labels
         self._labels: np.ndarray | None = None  # raw labels, once looked at
         self._label_shape: list[int] = []
+        # Originals first, then all mirror images: upstream's order, on which samplers and recordings rest.
         chosen = _choose(self.raw_shape[0], max_size, random_seed)
         self.raw_indices = np.tile(chosen, 2) if xflip else chosen  # int64 [len]: item -> stored image
         self.flips = np.arange(len(self.raw_indices)) >= len(chosen)  # bool [len]: is it mirrored?
@@ -109,7 +110,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def get_labels(self, indices: np.ndarray | None = None) -> np.ndarray:
         """float32 [n, label_dim] of many items (default: all) at once."""
-        raw = self.raw_labels()[self.raw_indices if indices is None else self.raw_indices[indices]]
+        raw = self.item_labels() if indices is None else self.raw_labels()[self.raw_indices[indices]]
         if raw.dtype != np.int64:
             return raw.copy()
         one_hot = np.zeros((len(raw), *self.label_shape), dtype=np.float32)
@@ -372,6 +373,7 @@ def _choose(n: int, max_size: int | None, seed: int) -> np.ndarray:
         return indices
     if max_size < 1:
         raise UserError(f"a data set cannot be cut down to {max_size} images; give at least 1")
+    # upstream: shuffled, cut and sorted, so that a seed means the same subset there and here.
     np.random.RandomState(seed).shuffle(indices)
     return np.sort(indices[:max_size])
 

@@ -127,6 +127,7 @@ def _read_csv(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def _match(source: Source, by_name: dict[str, list[str]], path: str) -> tuple[dict[str, list[str]], int]:
     """The cells for every image, found by relative path or else by a file name that occurs only once."""
+    # Tables often name files without their folders; that is a match only where it cannot mean two images.
     base_names = collections.Counter(name.split("/")[-1] for name in source.names)
     found, used = {}, set()
     for name in source.names:
@@ -162,7 +163,7 @@ def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     if len(values) == len(texts):
         is_whole = all(value == int(value) for value in values.values())
         return SourceLabels({name: int(v) if is_whole else [v] for name, v in values.items()})
-    classes = sorted(set(texts.values()))
+    classes = sorted(set(texts.values()))  # by name, so that the numbers do not depend on the order of lines
     return SourceLabels({name: classes.index(text) for name, text in texts.items()}, classes)
 
 

@@ -176,6 +176,7 @@ class _NumbersOnly(pickle.Unpickler):
         )
 
 
+# Old files name numpy's private module as it was called before 2.0; importing that name today warns.
 def _has_new_numpy() -> bool:
     return int(np.__version__.split(".")[0]) >= 2
 

@@ -131,6 +131,7 @@ class DatasetWriter:
     def _check_alike(self, name: str, png_bytes: bytes) -> None:
         if not png_bytes.startswith(_PNG_SIGNATURE):
             raise UserError(f"{name} for {self.dest} is not a PNG image")
+        # The first chunk of a PNG lies at a fixed place; images need not be decoded to be compared.
         header = png_bytes[16:26]  # width, height, bit depth, colour type
         if self._header is None:
             self._header = header
