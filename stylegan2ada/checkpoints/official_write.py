@@ -127,7 +127,7 @@ class _Encoder:
 
         self._once(token, write)
 
-    def _call(self, path: str, name: names.Name, arguments: tuple[Any, ...]) -> None:
+    def _call(self, path: str, name: names.Name, arguments: tuple[object, ...]) -> None:
         self.put(path, Global(name))
         self.put(path, arguments)
         self.write(pickle.REDUCE)
@@ -158,7 +158,7 @@ class _Encoder:
         self.write(pickle.TUPLE + pickle.REDUCE)
 
     def _module(self, path: str, module: nn.Module) -> None:
-        # The original's loader runs `module_src`, makes an instance of `class_name` without its constructor and
+        # The original's loader runs `module_src`, makes a `class_name` without its constructor and
         # gives it `state`: that must be complete, and hold nothing that only our classes know.
         record = {
             "type": names.RECORD_TYPE,

@@ -22,6 +22,7 @@ else:  # running from a pickle inside an official checkout
     from torch_utils.persistence import persistent_class
 
 _EPS = 1e-8
+_Options = dict[str, Any]  # keyword arguments of inner classes
 _HALF_POWER = math.sqrt(0.5)  # two branches of equal variance are added with this gain each
 
 
@@ -456,7 +457,7 @@ class SynthesisBlock(nn.Module):
         self.in_channels, self.w_dim, self.resolution = in_channels, w_dim, resolution
         self.img_channels, self.is_last, self.architecture = img_channels, is_last, architecture
         self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
-        common: dict[str, Any] = {"conv_clamp": conv_clamp, "channels_last": self.channels_last}
+        common: _Options = {"conv_clamp": conv_clamp, "channels_last": self.channels_last}
         self.register_buffer("resample_filter", upfirdn2d.setup_filter(resample_filter))
 
         if in_channels == 0:
@@ -585,8 +586,8 @@ class Generator(nn.Module):
         w_dim: int,
         img_resolution: int,
         img_channels: int,
-        mapping_kwargs: dict[str, Any] = {},  # noqa: B006 - never changed; recorded signature
-        synthesis_kwargs: dict[str, Any] = {},  # noqa: B006
+        mapping_kwargs: _Options = {},  # noqa: B006 - never changed; recorded signature
+        synthesis_kwargs: _Options = {},  # noqa: B006
     ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
@@ -651,8 +652,8 @@ class DiscriminatorBlock(nn.Module):
             self.add_module(name, Conv2dLayer(width_in, width_out, kernel_size, **options))
             self.num_layers += 1
 
-        active: dict[str, Any] = {"activation": activation, "conv_clamp": conv_clamp}
-        halving: dict[str, Any] = {"down": 2, "resample_filter": resample_filter}
+        active: _Options = {"activation": activation, "conv_clamp": conv_clamp}
+        halving: _Options = {"down": 2, "resample_filter": resample_filter}
         if in_channels == 0 or architecture == "skip":
             add("fromrgb", img_channels, tmp_channels, 1, **active)
         add("conv0", tmp_channels, tmp_channels, 3, **active)
@@ -740,9 +741,9 @@ class Discriminator(nn.Module):
         num_fp16_res: int = 0,
         conv_clamp: float | None = None,
         cmap_dim: int | None = None,  # of the mapped label, None: channels at 4x4
-        block_kwargs: dict[str, Any] = {},  # noqa: B006
-        mapping_kwargs: dict[str, Any] = {},  # noqa: B006
-        epilogue_kwargs: dict[str, Any] = {},  # noqa: B006
+        block_kwargs: _Options = {},  # noqa: B006
+        mapping_kwargs: _Options = {},  # noqa: B006
+        epilogue_kwargs: _Options = {},  # noqa: B006
     ) -> None:
         super().__init__()
         self.c_dim, self.img_resolution, self.img_channels = c_dim, img_resolution, img_channels
@@ -756,7 +757,7 @@ class Discriminator(nn.Module):
             cmap_dim = last.channels
         if c_dim == 0:
             cmap_dim = 0
-        shared: dict[str, Any] = {
+        shared: _Options = {
             "img_channels": img_channels,
             "architecture": architecture,
             "conv_clamp": conv_clamp,
