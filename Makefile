@@ -55,7 +55,7 @@ proof: $(VENV)/.test
 lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy stylegan2ada/config stylegan2ada/data stylegan2ada/checkpoints spine_plugins/dicom
+	$(PY) -m mypy stylegan2ada spine_plugins
 	$(VENV)/bin/codespell --config .codespellrc
 
 check: lint test

@@ -11,17 +11,27 @@ import PIL.Image
 if TYPE_CHECKING:
     import torch  # not at run time: workers that only write PNG shall stay small and start fast
 
-LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in grey (Y of ITU-R BT.601)
+LUMA = (0.299, 0.587, 0.114)  # R, G, B -> grey (ITU-R BT.601), as image libraries convert
 
 
 def to_float(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 [..., H, W] in [0, 255] -> float32 in [-1, 1]."""
+    """[..., H, W] in [0, 255], of any type -> float32 in [-1, 1]."""
     return pixels.float() / 127.5 - 1
+
+
+def to_255(img: torch.Tensor) -> torch.Tensor:
+    """float in [-1, 1] -> float in [0, 255], neither clipped nor rounded: what gradients go through."""
+    return (img + 1) * 127.5
 
 
 def to_uint8(img: torch.Tensor) -> torch.Tensor:
     """float in [-1, 1] -> uint8 in [0, 255]: x * 127.5 + 128, clipped, then truncated (generate, metrics)."""
     return (img.float() * 127.5 + 128).clamp(0, 255).byte()
+
+
+def to_uint8_truncated(img: torch.Tensor) -> torch.Tensor:
+    """float in [-1, 1] -> uint8: (x + 1) * 127.5, clipped, truncated (upstream: films of the projector)."""
+    return to_255(img.float()).clamp(0, 255).byte()
 
 
 def range_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -205,7 +205,7 @@ def is_restart(environment: Mapping[str, str]) -> bool:
     return int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def launch(function: Callable[..., None], args: tuple[Any, ...], num_processes: int) -> None:
+def launch(function: Callable[..., object], args: tuple[object, ...], num_processes: int) -> None:
     """Run function(*args) in that many new processes on this machine, and wait for them.
 
     The function must be importable by name. StoppedOnRequest if they saved their state and left with 75.

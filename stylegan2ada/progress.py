@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,9 @@ class Progress:
     `.step(k)` counts by hand. Work that is done within a second prints nothing.
     """
 
-    def __init__(self, total: int | None, label: str, *, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, total: int | None, label: str, *, stream: TextIO | None = None, is_silent: bool = False
+    ) -> None:
         self.total = total
         self.label = label
         self.done = 0
@@ -27,6 +30,8 @@ class Progress:
         self._is_terminal = self._stream.isatty()
         self._start = time.monotonic()
         self._next = self._start + (1.0 if self._is_terminal else _LOG_SEC[0])
+        if is_silent:  # counts, for callers that report elsewhere
+            self._next = math.inf
         self._lines = 0
 
     def __iter__(self) -> Iterator[int]:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from stylegan2ada.networks import augment, stylegan2
 
 # Dictionaries whose values only the other end knows: the one place where that is said.
-Options = dict[
-    str, Any
-]  # keyword arguments of a constructor or a call, as options files and pickles hold them
+# Keyword arguments of a constructor or a call, as options files and pickles hold them.
+Options = dict[str, Any]
 State = dict[str, Any]  # of an object, for its load_state_dict: tensors and plain data
-Card = dict[str, Any]  # facts about networks or images that travel with them; JSON
+JsonObject = dict[str, Any]  # of a file that people and other programs write, too
+Card = JsonObject  # facts about networks that travel with them
 
 NetworkKey = Literal["G", "D", "G_ema"]
 NETWORK_KEYS: tuple[NetworkKey, ...] = ("G", "D", "G_ema")

@@ -9,13 +9,21 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from typing import Any
+from typing import TypedDict, TypeVar
 
 import torch
 
 from stylegan2ada import processes
 
+V = TypeVar("V")
 _Counters = dict[torch.device, torch.Tensor]  # per device: float64 [3], count, sum, sum of squares
+
+
+class LocalState(TypedDict):
+    """What one rank has counted."""
+
+    totals: dict[str, torch.Tensor]
+    fresh: dict[str, dict[str, torch.Tensor]]  # by name, then device
 
 
 class _Process:
@@ -41,7 +49,7 @@ def reset() -> None:
 
 
 @torch.no_grad()
-def report(name: str, value: Any) -> Any:
+def report(name: str, value: V) -> V:
     """Count all elements of a number, list, array or tensor under `name`; returns the value unchanged."""
     values = torch.as_tensor(value).detach().to(torch.float32).flatten()
     counters = _Process.fresh.setdefault(name, {})
@@ -54,7 +62,7 @@ def report(name: str, value: Any) -> Any:
     return value
 
 
-def report0(name: str, value: Any) -> Any:
+def report0(name: str, value: V) -> V:
     """Like report(), but only rank 0's value counts; the others merely make the name known."""
     report(name, value if _Process.rank == 0 else [])
     return value
@@ -126,7 +134,7 @@ class Collector:
 
     def _of(self, name: str) -> tuple[float, float, float]:
         moments = self._moments.get(name)
-        return (0.0, 0.0, 0.0) if moments is None else tuple(moments.tolist())  # type: ignore[return-value]
+        return (0.0, 0.0, 0.0) if moments is None else tuple(moments.tolist())
 
 
 def state_dict() -> dict[str, torch.Tensor]:
@@ -143,7 +151,7 @@ def load_state_dict(state: dict[str, torch.Tensor]) -> None:
     _Process.totals.update(_copied(state))
 
 
-def local_state() -> dict[str, Any]:
+def local_state() -> LocalState:
     """Everything counted on this rank, without closing an interval: a run that saves it goes on unchanged.
 
     Unlike `state_dict` no sum is formed, so floating point rounds the same whether or not it was called.
@@ -152,7 +160,7 @@ def local_state() -> dict[str, Any]:
     return {"totals": _copied(_Process.totals), "fresh": fresh}
 
 
-def load_local_state(state: dict[str, Any]) -> None:
+def load_local_state(state: LocalState) -> None:
     """The inverse of `local_state`, in place of all that was counted before."""
     _Process.totals.clear()
     _Process.totals.update(_copied(state["totals"]))

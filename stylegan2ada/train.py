@@ -9,9 +9,8 @@ import dataclasses
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from stylegan2ada import options as flags
 from stylegan2ada import processes
@@ -21,6 +20,7 @@ from stylegan2ada.data.samplers import find_sampler
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
 from stylegan2ada.losses.registry import find_loss, find_term
+from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
@@ -49,7 +49,7 @@ def run(
     *,
     hooks: Sequence[Hook] = (),  # called at the seams of the step
     seams: Seams | None = None,  # who makes the parts; like hooks, picklable for --gpus above 1
-    record: Mapping[str, Any] | None = None,  # facts for the options file, e.g. where a classifier is from
+    record: JsonObject | None = None,  # facts for the options file, e.g. where a classifier is from
     warnings: Sequence[tuple[str, str]] = (),  # (code, text) that were told already, for the events
     dataset: Dataset | None = None,  # what --data names, if it is open already
 ) -> Path | None:

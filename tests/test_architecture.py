@@ -25,7 +25,7 @@ FLOORS = [
 ]
 GROUND = {  # used by all but networks
     "errors", "files", "processes", "stats", "images", "progress", "config", "lazy", "protocols",
-    "provenance", "registry",
+    "provenance", "registry", "official_names",
 }  # fmt: skip
 COMMANDS = {
     "train", "generate", "style_mixing", "projector", "calc_metrics", "dataset_tool", "legacy", "options",

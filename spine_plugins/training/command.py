@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,6 +19,7 @@ from stylegan2ada.config import TrainOptions
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES
+from stylegan2ada.protocols import JsonObject, Options
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 
@@ -42,7 +42,7 @@ class TrainSpine(TrainOptions):
     test_data: str | None = None
     accept_classifier: bool | None = None
 
-    def of_loss(self) -> dict[str, Any]:
+    def of_loss(self) -> Options:
         """The arguments of the loss that were given."""
         return {name: value for name in _OF_LOSS if (value := getattr(self, name)) is not None}
 
@@ -58,7 +58,7 @@ class Prepared:
 
     options: TrainOptions
     hooks: list[Hook] = field(default_factory=list)
-    record: dict[str, Any] = field(default_factory=dict)
+    record: JsonObject = field(default_factory=dict)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     dataset: Dataset | None = None
 
@@ -107,7 +107,7 @@ def expand(asked: TrainSpine) -> TrainSpine:
     """The request with the preset filled in where nothing was given; prints each choice."""
     if asked.preset is None:
         return asked
-    changes: dict[str, Any] = {}
+    changes: Options = {}
     for name, (value, reason) in PRESETS[asked.preset].items():
         given = getattr(asked, name)
         flag = f"--{name.replace('_', '-')}"
@@ -125,7 +125,7 @@ def prepare(asked: TrainSpine) -> Prepared:
     """The engine's options with the spine loss in them, facts for the run's record, the judge as a hook."""
     going_on = train.run_to_continue(asked)
     before, ours = (None, {}) if going_on is None else folders.read_options(going_on)[::2]
-    facts: dict[str, Any] = dict(ours.get("spine") or {})  # what the run was told before stays true
+    facts: JsonObject = dict(ours.get("spine") or {})  # what the run was told before stays true
     # A bare --continue=DIR: the run's own settings hold.
     says_nothing_new = going_on is not None and asked.loss is None and not asked.of_loss()
     options = asked.for_engine() if says_nothing_new else _with_term_as_loss(asked.for_engine())
@@ -175,7 +175,7 @@ def _with_term_as_loss(options: TrainOptions) -> TrainOptions:
     return dataclasses.replace(options, loss="spine", term=tuple(terms) or None, loss_opt=tuple(pairs))
 
 
-def _with_loss_options(options: TrainOptions, given: dict[str, Any]) -> TrainOptions:
+def _with_loss_options(options: TrainOptions, given: Options) -> TrainOptions:
     """Flags of the loss as its options; the classifier is found from wherever the run goes on."""
     if "classifier" in given:
         given["classifier"] = str(Path(given["classifier"]).resolve())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ import torch
 from stylegan2ada import files
 from stylegan2ada.checkpoints import official_names
 from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
-from stylegan2ada.checkpoints.rebuild import Description, build, describe_module
+from stylegan2ada.checkpoints.rebuild import Description, assemble, describe_module
+from stylegan2ada.protocols import Networks
 
 _HEADER_KEY = "stylegan2ada"
 FORMAT_VERSION = 1
+Json = Any
 _TUPLE = "tuple"  # JSON has only lists: {"tuple": [...]} stands for a tuple
 
 
@@ -31,10 +34,10 @@ def is_native(data: bytes) -> bool:
     return data[8:10] == b'{"'
 
 
-def write_native(networks: dict[str, Any], path: Path) -> None:
+def write_native(networks: Mapping[str, Any], path: Path) -> None:
     """Write `path` and its card `path` with the ending .json; equal networks give equal bytes."""
     tensors: dict[str, torch.Tensor] = {}
-    described: dict[str, Any] = {}
+    described: dict[str, Json] = {}
     for entry in official_names.ENTRY_CLASSES:
         module = networks.get(entry)
         if module is None:
@@ -61,11 +64,10 @@ def write_native(networks: dict[str, Any], path: Path) -> None:
         **facts,
         "tensors": {name: [str(t.dtype), list(t.shape)] for name, t in sorted(tensors.items())},
     }
-    with files.atomic_write(path.with_suffix(".json")) as file:
-        file.write(json.dumps(summary, indent=1).encode() + b"\n")
+    files.write_json(path.with_suffix(".json"), summary)
 
 
-def read_native(data: bytes) -> dict[str, Any]:
+def read_native(data: bytes) -> Networks:
     """The networks of a file's bytes; the card beside the file is not needed."""
     try:
         tensors = safetensors.torch.load(data)
@@ -77,27 +79,35 @@ def read_native(data: bytes) -> dict[str, Any]:
         ) from error
     if type(facts) is not dict or facts.get("format_version") != FORMAT_VERSION:
         raise Unreadable(f"it is not of format version {FORMAT_VERSION}; a newer program wrote it")
-    result = {key: _from_json(facts.get(key)) for key in ("training_set_kwargs", "card")}
-    for key, value in result.items():
+    told = {key: _from_json(facts.get(key)) for key in ("training_set_kwargs", "card")}
+    for key, value in told.items():
         if value is not None and type(value) is not dict:
             raise Unreadable(f"its {key} is no dictionary")
     described = facts.get("networks")
     if type(described) is not dict or not described.keys() <= official_names.ENTRY_CLASSES.keys():
         raise Unreadable("its header does not list the networks")
+    # A tensor that nobody asked for means that this is not the file that the header describes.
     strays = [name for name in tensors if name.partition("/")[0] not in described]
     if strays:
         raise Unreadable(f"its tensor {shown(min(strays))} belongs to no network")
+    networks = assemble(_descriptions(described, tensors))
+    networks["training_set_kwargs"], networks["card"] = told["training_set_kwargs"], told["card"]
+    return networks
+
+
+def _descriptions(
+    described: dict[str, Json], tensors: dict[str, torch.Tensor]
+) -> Iterator[tuple[str, Description]]:
     for entry in official_names.ENTRY_CLASSES:
-        own = {
-            name.partition("/")[2]: value for name, value in tensors.items() if name.startswith(entry + "/")
-        }
-        result[entry] = (
-            build(entry, _description(entry, described[entry], own)) if entry in described else None
-        )
-    return result
+        if entry in described:
+            prefix = entry + "/"
+            own = {
+                name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
+            }
+            yield entry, _description(entry, described[entry], own)
 
 
-def _description(entry: str, facts: Any, tensors: dict[str, torch.Tensor]) -> Description:
+def _description(entry: str, facts: Json, tensors: dict[str, torch.Tensor]) -> Description:
     if type(facts) is dict and type(facts.get("class")) is str:
         arguments, keywords = _from_json(facts.get("init_args")), _from_json(facts.get("init_kwargs"))
         if type(arguments) is tuple and type(keywords) is dict:
@@ -105,7 +115,7 @@ def _description(entry: str, facts: Any, tensors: dict[str, torch.Tensor]) -> De
     raise Unreadable(f"its header does not say how {entry} was constructed")
 
 
-def _to_json(path: str, value: Any) -> Any:
+def _to_json(path: str, value: object) -> Json:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -116,13 +126,17 @@ def _to_json(path: str, value: Any) -> Any:
         return {_TUPLE: [_to_json(path, item) for item in value]}
     if isinstance(value, list):
         return [_to_json(path, item) for item in value]
-    is_plain = isinstance(value, dict) and all(type(key) is str for key in value)
-    if is_plain and value.keys() not in ({_TUPLE}, {"float"}):
+    # A dict that looks like one of the stand-ins above would come back as something else.
+    if (
+        isinstance(value, dict)
+        and all(type(key) is str for key in value)
+        and value.keys() not in ({_TUPLE}, {"float"})
+    ):
         return {key: _to_json(f"{path}.{key}", item) for key, item in value.items()}
     raise Unreadable(f"{path} holds a {type(value).__name__}, which a network file cannot hold")
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: Json) -> Any:
     if isinstance(value, list):
         return [_from_json(item) for item in value]
     if not isinstance(value, dict):

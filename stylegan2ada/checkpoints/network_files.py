@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,9 +13,13 @@ from stylegan2ada import files
 from stylegan2ada.checkpoints import native, official_names, official_read, official_write, tensorflow_read
 from stylegan2ada.checkpoints.cards import card_of_file, card_to_store
 from stylegan2ada.checkpoints.pickle_machine import Unreadable
-from stylegan2ada.checkpoints.rebuild import build
+from stylegan2ada.checkpoints.rebuild import Description, assemble
 from stylegan2ada.checkpoints.surgery import fold_to_grey
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import NETWORK_KEYS, Networks, Options
+
+if TYPE_CHECKING:
+    from stylegan2ada.networks.stylegan2 import Generator
 
 _TAKEN_FOR_NETWORKS = {  # what such files begin with: what they are
     b"PK\x03\x04": "it is a zip file, like a data set or the state of a run; take a network-snapshot-*.pkl",
@@ -30,7 +34,7 @@ def load_network(
     *,
     grey_from_rgb: bool = False,  # fold an RGB network to one that makes and judges grey images
     log: Callable[[str], None] = print,
-) -> dict[str, Any]:
+) -> Networks:
     """G, D, G_ema, augment_pipe (modules or None), training_set_kwargs and card of a network file.
 
     Reads official pickles of the PyTorch and the TensorFlow era and our own files, by content. Modules are in
@@ -45,25 +49,36 @@ def load_network(
             f"{origin} cannot be read: {error.strerror}; check the path and its permissions"
         ) from error
     try:
-        content, file_format, is_foreign = _read(data, log)
+        networks, file_format, is_foreign = _read(data, log)
     except Unreadable as reason:
         raise UserError(f"{origin} cannot be used as a network file: {reason}; {_ADVICE}") from reason
-    inner = content.pop("card", None) or {}
-    networks = {key: content.get(key) for key in ("G", "D", "G_ema", "augment_pipe", "training_set_kwargs")}
     networks["card"] = card_of_file(
         origin=origin,
         sha256=hashlib.sha256(data).hexdigest(),
         file_format=file_format,
         is_foreign=is_foreign,
-        inner=inner,
+        inner=networks["card"] or {},
     )
     return fold_to_grey(networks, log=log) if grey_from_rgb else networks
+
+
+def generator_of(networks: Networks, path: str) -> Generator:
+    """The G_ema that images are made and measured with; a file without one is refused by name."""
+    G = networks["G_ema"]
+    if G is None:
+        raise UserError(
+            f"{path} holds no G_ema, the network that makes images; take a network-snapshot-*.pkl"
+        )
+    return G
 
 
 _ADVICE = "check that the download is complete and that it is a StyleGAN2-ADA network"
 
 
-def save_network(networks: dict[str, Any], path: str | Path) -> None:
+def save_network(
+    networks: Mapping[str, Any],  # as load_network returns them; what is left out is saved as None
+    path: str | Path,
+) -> None:
     """Write by the name's ending: `.pkl` official, `.safetensors` native with a `.json` card beside it."""
     path = Path(path)
     if path.suffix not in (".pkl", ".safetensors"):
@@ -89,7 +104,7 @@ def save_network(networks: dict[str, Any], path: str | Path) -> None:
         ) from error
 
 
-def _read(data: bytes, log: Callable[[str], None]) -> tuple[dict[str, Any], str, bool]:
+def _read(data: bytes, log: Callable[[str], None]) -> tuple[Networks, str, bool]:
     """(content, format, is it from elsewhere?)."""
     if not data:
         raise Unreadable("it is empty")
@@ -101,21 +116,26 @@ def _read(data: bytes, log: Callable[[str], None]) -> tuple[dict[str, Any], str,
     content = official_read.read_records(data)
     if isinstance(content, tuple):
         return tensorflow_read.convert(content, len(data), log), "tensorflow", True
-    for key in ("G", "D", "G_ema"):
+    for key in NETWORK_KEYS:
         if key not in content:
             raise Unreadable(f"it has no entry {key}")
-    result: dict[str, Any] = {}
+    networks = assemble(_descriptions(content, len(data)))
+    networks["training_set_kwargs"] = _dictionary(content, "training_set_kwargs")
+    networks["card"] = _dictionary(content, "card")
+    records = (content[key] for key in NETWORK_KEYS)
+    texts = [record.module_src for record in records if isinstance(record, official_read.Record)]
+    return networks, "official", not texts or not all(_SEAM in text for text in texts)
+
+
+def _dictionary(content: dict[str, object], name: str) -> Options | None:
+    value = content.get(name)
+    if value is not None and type(value) is not dict:
+        raise Unreadable(f"its {name} is no dictionary")
+    return official_read.plain(value)
+
+
+def _descriptions(content: dict[str, object], max_bytes: int) -> Iterator[tuple[str, Description]]:
     for key in official_names.ENTRY_CLASSES:
         record = content.get(key)
-        result[key] = None
         if record is not None:
-            result[key] = build(key, official_read.describe(record, max_bytes=len(data)))
-    options = content.get("training_set_kwargs")
-    card = content.get("card")
-    for name, value in (("training_set_kwargs", options), ("card", card)):
-        if value is not None and type(value) is not dict:
-            raise Unreadable(f"its {name} is no dictionary")
-    result["training_set_kwargs"] = official_read.plain(options)
-    result["card"] = official_read.plain(card)
-    records = [content[key] for key in ("G", "D", "G_ema") if content[key] is not None]
-    return result, "official", not records or not all(_SEAM in record.module_src for record in records)
+            yield key, official_read.describe(record, max_bytes=max_bytes)

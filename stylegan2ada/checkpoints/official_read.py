@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,6 +14,8 @@ from stylegan2ada.checkpoints import pickle_tensors
 from stylegan2ada.checkpoints.pickle_machine import Unreadable, Vocabulary, read_pickle, shown
 from stylegan2ada.checkpoints.rebuild import Description
 
+T = TypeVar("T")
+Plain = Any  # numbers, texts, booleans, None, and lists, tuples and dicts of them
 _MAX_MODULES = 10_000  # per network; 1024x1024 has about 150
 _MAX_NESTING = 32
 
@@ -22,7 +24,7 @@ _MAX_NESTING = 32
 class Record:
     """One pickled module as it stands in the file: nothing in it has been run."""
 
-    fields: dict[str, Any]
+    fields: dict[str, object]
 
     @property
     def class_name(self) -> str:
@@ -33,7 +35,7 @@ class Record:
         return self._field("module_src", str)
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return self._field("state", dict)
 
     def check(self) -> None:
@@ -46,10 +48,10 @@ class Record:
         if kind != names.RECORD_TYPE:
             raise Unreadable(f"a network in it is recorded as {shown(kind)} instead of a class")
 
-    def children(self) -> dict[str, Any]:
+    def children(self) -> dict[str, object]:
         return self._part("_modules")
 
-    def tensors(self) -> Iterator[tuple[str, Any]]:
+    def tensors(self) -> Iterator[tuple[str, object]]:
         """(name, tensor) of its own parameters and buffers that belong to the state dict."""
         hidden = self.state.get("_non_persistent_buffers_set", set())
         for part in ("_parameters", "_buffers"):
@@ -59,13 +61,13 @@ class Record:
                 ):
                     yield name, value
 
-    def _field(self, name: str, kind: type) -> Any:
+    def _field(self, name: str, kind: type[T]) -> T:
         value = self.fields.get(name)
-        if type(value) is not kind:
+        if not isinstance(value, kind) or type(value) is not kind:
             raise Unreadable(f"a network in it has {shown(value)} as its {name}")
         return value
 
-    def _part(self, name: str) -> dict[str, Any]:
+    def _part(self, name: str) -> dict[str, object]:
         part = self.state.get(name)
         if type(part) is not dict:
             raise Unreadable(f"a {self.class_name} in it has {shown(part)} as its {name}")
@@ -79,33 +81,34 @@ class Record:
 class TFNetwork:
     """A network of the TensorFlow era as it stands in the file."""
 
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, object] = field(default_factory=dict)
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: object) -> None:
         if type(state) is not dict or self.fields:
             raise Unreadable("a TensorFlow network in it has no plain state")
         self.fields = state
 
 
-def _record(*arguments: Any) -> Record:
+def _record(*arguments: object) -> Record:
     if len(arguments) != 1 or type(arguments[0]) is not dict:
         raise Unreadable("a network in it is recorded without its fields")
     return Record(arguments[0])
 
 
-def _empty_dict(*arguments: Any) -> dict[Any, Any]:
+def _empty_dict(*arguments: object) -> dict[object, object]:
     if arguments:
         raise Unreadable("it creates a dictionary from something else than its items")
     return {}
 
 
-def _set(*arguments: Any) -> set[str]:
-    if len(arguments) != 1 or type(arguments[0]) is not list or any(type(v) is not str for v in arguments[0]):
+def _set(*arguments: object) -> set[str]:
+    items = arguments[0] if len(arguments) == 1 else None
+    if type(items) is not list or any(type(v) is not str for v in items):
         raise Unreadable("it creates a set of something else than names")
-    return set(arguments[0])
+    return set(items)
 
 
-_CALLS: dict[names.Name, Callable[..., Any]] = {
+_CALLS: dict[names.Name, Callable[..., object]] = {
     names.RECONSTRUCT: _record,
     names.ORDERED_DICT: _empty_dict,
     names.EASY_DICT: _empty_dict,
@@ -125,15 +128,15 @@ VOCABULARY = Vocabulary(
 )
 
 
-def read_records(data: bytes) -> dict[str, Any] | tuple[Any, ...]:
+def read_records(data: bytes) -> dict[str, object] | tuple[object, ...]:
     """The file's dict, modules being Records; or, for TensorFlow-era files, a tuple of TFNetworks."""
     stream = io.BytesIO(data)
     content = read_pickle(stream, VOCABULARY)
     if stream.tell() != len(data):
         raise Unreadable("it goes on after its end")
-    if type(content) not in (dict, tuple):
-        raise Unreadable(f"it holds {shown(content)} instead of networks")
-    return content
+    if type(content) is dict or type(content) is tuple:
+        return content
+    raise Unreadable(f"it holds {shown(content)} instead of networks")
 
 
 def describe(record: object, *, max_bytes: int) -> Description:
@@ -144,7 +147,7 @@ def describe(record: object, *, max_bytes: int) -> Description:
     class_names: dict[str, str] = {}
     used_bytes = 0
     pending: list[tuple[str, object, int]] = [("", record, 0)]
-    while pending:
+    while pending:  # a stack of our own: nesting in a file must not exhaust Python's
         path, module, depth = pending.pop()
         if module is None:
             continue  # an optional sub-module that is switched off
@@ -170,7 +173,7 @@ def describe(record: object, *, max_bytes: int) -> Description:
     return Description(record.class_name, plain(arguments), plain(keywords), tensors, class_names)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Plain:
     """A copy of nested plain data; anything else is refused."""
     return _Plain().copy(value)
 
@@ -181,12 +184,12 @@ class _Plain:
     def __init__(self) -> None:
         self.items_left = 100_000
 
-    def copy(self, value: Any, depth: int = 0) -> Any:
+    def copy(self, value: object, depth: int = 0) -> Plain:
         self.items_left -= 1
         if value is None or type(value) in (bool, int, float, str):
             return value
         if depth < 16 and self.items_left > 0:
-            if type(value) in (tuple, list):
+            if type(value) is tuple or type(value) is list:
                 return type(value)([self.copy(item, depth + 1) for item in value])
             if type(value) is dict and all(type(key) is str for key in value):
                 return {key: self.copy(item, depth + 1) for key, item in value.items()}

@@ -13,7 +13,7 @@ import pickle
 import struct
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,9 +28,9 @@ from stylegan2ada.checkpoints.pickle_tensors import write_storage
 _LEFT_OUT = frozenset({"precision", "_compiled_call_impl"})
 
 
-def write_official(networks: dict[str, Any], file: BinaryIO) -> None:
+def write_official(networks: Mapping[str, object], file: BinaryIO) -> None:
     """Write the dict as upstream lays it out; a card is an extra key, which upstream ignores."""
-    content: dict[str, Any] = {key: networks.get(key) for key in names.TOP_LEVEL_KEYS}
+    content: dict[str, object] = {key: networks.get(key) for key in names.TOP_LEVEL_KEYS}
     if networks.get("card"):
         content["card"] = networks["card"]
     encoder = _Encoder(file)
@@ -45,7 +45,7 @@ class _Encoder:
     def __init__(self, file: BinaryIO) -> None:
         self.write = file.write
         self.known: dict[object, int] = {}
-        self.writers: dict[type, Callable[[str, Any], None]] = {
+        self.writers: dict[type, Callable[[str, Any], None]] = {  # Any: of the type that is its key
             type(None): lambda _, value: self._raw(pickle.NONE),
             bool: lambda _, value: self._raw(pickle.NEWTRUE if value else pickle.NEWFALSE),
             int: lambda _, value: self._raw(_int(value)),
@@ -62,7 +62,7 @@ class _Encoder:
             nn.Parameter: self._parameter,
         }
 
-    def put(self, path: str, value: Any) -> None:
+    def put(self, path: str, value: object) -> None:
         """Write one value; `path` names it if it cannot be written."""
         if isinstance(value, nn.Module):
             return self._module(path, value)
@@ -77,6 +77,7 @@ class _Encoder:
         self.write(data)
 
     def _once(self, value: object, write: Callable[[], None]) -> None:
+        # By value, not by identity: whether two equal texts are one object depends on how a run came about.
         index = self.known.get(value)
         if index is None:
             write()
@@ -85,13 +86,13 @@ class _Encoder:
         else:
             self.write(pickle.LONG_BINGET + struct.pack("<I", index))
 
-    def _list(self, path: str, value: list[Any]) -> None:
+    def _list(self, path: str, value: list[object]) -> None:
         self.write(pickle.EMPTY_LIST + pickle.MARK)
         for item in value:
             self.put(path, item)
         self.write(pickle.APPENDS)
 
-    def _tuple(self, path: str, value: tuple[Any, ...]) -> None:
+    def _tuple(self, path: str, value: tuple[object, ...]) -> None:
         self.write(pickle.MARK)
         for item in value:
             self.put(path, item)
@@ -99,19 +100,19 @@ class _Encoder:
 
     def _set(self, path: str, value: set[str]) -> None:
         self.write(pickle.EMPTY_SET + pickle.MARK)
-        for item in sorted(value):
+        for item in sorted(value):  # sets of texts have another order in every process
             self.put(path, item)
         self.write(pickle.ADDITEMS)
 
-    def _dict(self, path: str, value: dict[str, Any]) -> None:
+    def _dict(self, path: str, value: dict[str, object]) -> None:
         self.write(pickle.EMPTY_DICT)
         self._items(path, value)
 
-    def _ordered_dict(self, path: str, value: OrderedDict[str, Any]) -> None:
+    def _ordered_dict(self, path: str, value: OrderedDict[str, object]) -> None:
         self._call(path, names.ORDERED_DICT, ())
         self._items(path, value)
 
-    def _items(self, path: str, value: dict[str, Any]) -> None:
+    def _items(self, path: str, value: dict[str, object]) -> None:
         self.write(pickle.MARK)
         for key, item in value.items():
             self.put(path, key)
@@ -126,7 +127,7 @@ class _Encoder:
 
         self._once(token, write)
 
-    def _call(self, path: str, name: names.Name, arguments: tuple[Any, ...]) -> None:
+    def _call(self, path: str, name: names.Name, arguments: tuple[object, ...]) -> None:
         self.put(path, Global(name))
         self.put(path, arguments)
         self.write(pickle.REDUCE)
@@ -143,7 +144,7 @@ class _Encoder:
         self.put(path, Global(names.TENSOR))
         self.write(pickle.MARK)
         self._call(path, names.STORAGE, (write_storage(elements),))
-        rest: tuple[Any, ...] = (0, tuple(value.shape), stride, False, OrderedDict())
+        rest: tuple[object, ...] = (0, tuple(value.shape), stride, False, OrderedDict())
         for part in rest:
             self.put(path, part)
         self.write(pickle.TUPLE + pickle.REDUCE)
@@ -157,6 +158,8 @@ class _Encoder:
         self.write(pickle.TUPLE + pickle.REDUCE)
 
     def _module(self, path: str, module: nn.Module) -> None:
+        # The original's loader runs `module_src`, makes a `class_name` without its constructor and
+        # gives it `state`: that must be complete, and hold nothing that only our classes know.
         record = {
             "type": names.RECORD_TYPE,
             "version": names.RECORD_VERSION,
@@ -186,9 +189,9 @@ def _homes() -> list[str]:
     return sorted(set(names.CLASS_HOMES.values()))
 
 
-def exported_state(module: nn.Module) -> dict[str, Any]:
+def exported_state(module: nn.Module) -> dict[str, object]:
     """The instance's attributes as they travel: eval mode, no hooks, nothing that belongs to this machine."""
-    state = {}
+    state: dict[str, object] = {}
     for name, value in vars(module).items():
         if name in _LEFT_OUT:
             continue

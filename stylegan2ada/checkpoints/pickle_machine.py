@@ -11,10 +11,11 @@ import pickletools
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from stylegan2ada.checkpoints.official_names import Name
+from stylegan2ada.official_names import Name
 
+T = TypeVar("T")
 MAX_OPERATIONS = 400_000  # a 1024x1024 network file needs about 60 thousand
 MAX_INT_BITS = 128  # generator states and torch's magic number; anything longer is no configuration
 
@@ -34,17 +35,19 @@ class Global:
 class TakesState(Protocol):
     """What the BUILD opcode may be applied to."""
 
-    def set_state(self, state: Any) -> None: ...
+    def set_state(self, state: object) -> None: ...
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """All that a pickle may mention beyond plain data."""
 
-    calls: Mapping[Name, Callable[..., Any]]  # REDUCE: our function for the name, given the pickled arguments
-    instances: Mapping[Name, Callable[[], Any]]  # NEWOBJ without arguments
+    calls: Mapping[
+        Name, Callable[..., object]
+    ]  # REDUCE: our function for the name, given the pickled arguments
+    instances: Mapping[Name, Callable[[], object]]  # NEWOBJ without arguments
     tokens: frozenset[Name] = frozenset()  # names that only appear as arguments
-    persistent: Callable[[Any], Any] | None = None  # BINPERSID
+    persistent: Callable[[object], object] | None = None  # BINPERSID
 
     def allows(self, name: Name) -> bool:
         return name in self.calls or name in self.instances or name in self.tokens
@@ -63,10 +66,11 @@ def shown(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def read_pickle(stream: io.BytesIO, vocabulary: Vocabulary) -> Any:
+def read_pickle(stream: io.BytesIO, vocabulary: Vocabulary) -> object:
     """The value of the pickle that starts at the stream's position; leaves the stream right behind it."""
     machine = _Machine(stream, vocabulary)
     try:
+        # genops decodes and bounds-checks each opcode's argument; what an opcode means is decided here.
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
             if count >= MAX_OPERATIONS:
                 raise Unreadable(f"it has more than {MAX_OPERATIONS} pickle operations")
@@ -90,27 +94,27 @@ class _Machine:
     def __init__(self, stream: io.BytesIO, vocabulary: Vocabulary) -> None:
         self.stream = stream
         self.vocabulary = vocabulary
-        self.stack: list[Any] = []
-        self.outer: list[list[Any]] = []  # stacks set aside by MARK
-        self.memo: dict[int, Any] = {}  # a dict: a huge claimed index costs nothing
+        self.stack: list[object] = []
+        self.outer: list[list[object]] = []  # stacks set aside by MARK
+        self.memo: dict[int, object] = {}  # a dict: a huge claimed index costs nothing
 
-    def pop_marked(self) -> list[Any]:
+    def pop_marked(self) -> list[object]:
         items, self.stack = self.stack, self.outer.pop()
         return items
 
-    def pop_many(self, n: int) -> list[Any]:
+    def pop_many(self, n: int) -> list[object]:
         if len(self.stack) < n:
             raise Unreadable("its pickle stream takes values that were never put down")
         items = self.stack[len(self.stack) - n :]
         del self.stack[len(self.stack) - n :]
         return items
 
-    def top(self, kind: type) -> Any:
-        if type(self.stack[-1]) is not kind:
-            raise Unreadable(
-                f"its pickle stream fills {shown(self.stack[-1])} as if it were a {kind.__name__}"
-            )
-        return self.stack[-1]
+    def top(self, kind: type[T]) -> T:
+        value = self.stack[-1]
+        # Not of a subclass either: nothing that the vocabulary made may be filled by the back door.
+        if not isinstance(value, kind) or type(value) is not kind:
+            raise Unreadable(f"its pickle stream fills {shown(value)} as if it were a {kind.__name__}")
+        return value
 
     def push_global(self, module: object, attribute: object) -> None:
         if type(module) is not str or type(attribute) is not str:
@@ -121,17 +125,20 @@ class _Machine:
         self.stack.append(Global(name))
 
 
-def _push(machine: _Machine, value: Any) -> None:
+Step = Callable[[_Machine, Any], None]  # what the opcode carries: None, a number, text or bytes
+
+
+def _push(machine: _Machine, value: object) -> None:
     if type(value) is int and value.bit_length() > MAX_INT_BITS:
         raise Unreadable(f"it holds a whole number of {value.bit_length()} bits")
     machine.stack.append(value)
 
 
-def _constant(make: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
+def _constant(make: Callable[[], object]) -> Step:
     return lambda machine, _: machine.stack.append(make())
 
 
-def _ignore(machine: _Machine, _: Any) -> None:
+def _ignore(machine: _Machine, _: None) -> None:
     pass  # PROTO: genops needs no version; STOP ends the iteration by itself
 
 
@@ -140,43 +147,43 @@ def _frame(machine: _Machine, size: int) -> None:
         raise Unreadable("its pickle stream is broken or cut off (a frame is longer than the file)")
 
 
-def _mark(machine: _Machine, _: Any) -> None:
+def _mark(machine: _Machine, _: None) -> None:
     machine.outer.append(machine.stack)
     machine.stack = []
 
 
-def _tuple(size: int) -> Callable[[_Machine, Any], None]:
+def _tuple(size: int) -> Step:
     return lambda machine, _: machine.stack.append(tuple(machine.pop_many(size)))
 
 
-def _marked_tuple(machine: _Machine, _: Any) -> None:
+def _marked_tuple(machine: _Machine, _: None) -> None:
     items = machine.pop_marked()
     machine.stack.append(tuple(items))
 
 
-def _marked_list(machine: _Machine, _: Any) -> None:
+def _marked_list(machine: _Machine, _: None) -> None:
     items = machine.pop_marked()
     machine.stack.append(items)
 
 
-def _append(machine: _Machine, _: Any) -> None:
+def _append(machine: _Machine, _: None) -> None:
     (item,) = machine.pop_many(1)
     machine.top(list).append(item)
 
 
-def _appends(machine: _Machine, _: Any) -> None:
+def _appends(machine: _Machine, _: None) -> None:
     items = machine.pop_marked()
     machine.top(list).extend(items)
 
 
-def _checked_key(key: Any) -> Any:
+def _checked_key(key: object) -> str | int:
     # Only these: hashing nested tuples can take exponential time.
-    if type(key) not in (str, int):
-        raise Unreadable(f"it uses {shown(key)} as a key")
-    return key
+    if type(key) is str or type(key) is int:
+        return key
+    raise Unreadable(f"it uses {shown(key)} as a key")
 
 
-def _set_items(machine: _Machine, items: list[Any]) -> None:
+def _set_items(machine: _Machine, items: list[object]) -> None:
     if len(items) % 2:
         raise Unreadable("its pickle stream has a key without a value")
     target = machine.top(dict)
@@ -184,13 +191,13 @@ def _set_items(machine: _Machine, items: list[Any]) -> None:
         target[_checked_key(key)] = value
 
 
-def _marked_dict(machine: _Machine, _: Any) -> None:
+def _marked_dict(machine: _Machine, _: None) -> None:
     items = machine.pop_marked()
     machine.stack.append({})
     _set_items(machine, items)
 
 
-def _add_items(machine: _Machine, _: Any) -> None:
+def _add_items(machine: _Machine, _: None) -> None:
     items = machine.pop_marked()
     machine.top(set).update([_checked_key(item) for item in items])
 
@@ -205,7 +212,7 @@ def _get(machine: _Machine, index: int) -> None:
     machine.stack.append(machine.memo[index])
 
 
-def _memoize(machine: _Machine, _: Any) -> None:
+def _memoize(machine: _Machine, _: None) -> None:
     _put(machine, len(machine.memo))
 
 
@@ -213,11 +220,12 @@ def _global(machine: _Machine, argument: str) -> None:
     machine.push_global(*argument.split(" ", 1))  # genops joins module and name with a space
 
 
-def _stack_global(machine: _Machine, _: Any) -> None:
+def _stack_global(machine: _Machine, _: None) -> None:
     machine.push_global(*machine.pop_many(2))
 
 
-def _reduce(machine: _Machine, _: Any) -> None:
+def _reduce(machine: _Machine, _: None) -> None:
+    # A token is looked up, never imported; the functions of the vocabulary check their own arguments.
     function, arguments = machine.pop_many(2)
     call = machine.vocabulary.calls.get(function.name) if isinstance(function, Global) else None
     if call is None or type(arguments) is not tuple:
@@ -225,7 +233,7 @@ def _reduce(machine: _Machine, _: Any) -> None:
     machine.stack.append(call(*arguments))
 
 
-def _new_object(machine: _Machine, _: Any) -> None:
+def _new_object(machine: _Machine, _: None) -> None:
     kind, arguments = machine.pop_many(2)
     make = machine.vocabulary.instances.get(kind.name) if isinstance(kind, Global) else None
     if make is None or arguments != ():
@@ -237,7 +245,8 @@ def _called(function: object) -> str:
     return ".".join(function.name) if isinstance(function, Global) else shown(function)
 
 
-def _build(machine: _Machine, _: Any) -> None:
+def _build(machine: _Machine, _: None) -> None:
+    # The one place where a pickle reaches into an object: only those that check the state themselves.
     (state,) = machine.pop_many(1)
     target = machine.stack[-1]
     if not isinstance(target, TakesState):
@@ -245,14 +254,14 @@ def _build(machine: _Machine, _: Any) -> None:
     target.set_state(state)
 
 
-def _persistent(machine: _Machine, _: Any) -> None:
+def _persistent(machine: _Machine, _: None) -> None:
     (identity,) = machine.pop_many(1)
     if machine.vocabulary.persistent is None:
         raise Unreadable("it uses a persistent id, which only tensor storages have")
     machine.stack.append(machine.vocabulary.persistent(identity))
 
 
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+_STEPS: dict[str, Step] = {
     **dict.fromkeys(("PROTO", "STOP"), _ignore),
     **dict.fromkeys(
         "INT LONG BININT BININT1 BININT2 LONG1 LONG4 FLOAT BINFLOAT UNICODE BINUNICODE SHORT_BINUNICODE "

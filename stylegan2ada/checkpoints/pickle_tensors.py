@@ -7,7 +7,7 @@ import math
 import pickle
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class _StorageClass:
     key: str
 
 
-def _storage_class(identity: Any) -> _StorageClass:
+def _storage_class(identity: object) -> _StorageClass:
     if type(identity) is not tuple or len(identity) < 5 or identity[0] != "storage":
         raise Unreadable("a tensor storage in it is not described as one")
     token, key = identity[1], identity[2]
@@ -92,37 +92,39 @@ def _from_bytes(data: bytes, dtype: torch.dtype) -> torch.Tensor:
     return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
 
 
-def _whole_numbers(values: object) -> bool:
+def _whole_numbers(values: object) -> TypeGuard[tuple[int, ...]]:
     return type(values) is tuple and all(type(v) is int and 0 <= v < 2**31 for v in values)
 
 
 def rebuild_tensor(
-    storage: Any,
-    offset: Any,
-    size: Any,
-    stride: Any,
-    requires_grad: Any,  # noqa: ARG001 - the reader decides about gradients
-    hooks: Any,  # noqa: ARG001
-    metadata: Any = None,  # noqa: ARG001
+    storage: object,
+    offset: object,
+    size: object,
+    stride: object,
+    requires_grad: object,  # noqa: ARG001 - the reader decides about gradients
+    hooks: object,  # noqa: ARG001
+    metadata: object = None,  # noqa: ARG001
 ) -> torch.Tensor:
     """A view into a storage, after a check that it lies inside and does not repeat elements."""
     if not isinstance(storage, torch.Tensor) or storage.ndim != 1:
         raise Unreadable("a tensor in it has no storage")
-    if not (_whole_numbers(size) and _whole_numbers(stride) and _whole_numbers((offset,))):
+    start = (offset,)
+    if not (_whole_numbers(size) and _whole_numbers(stride) and _whole_numbers(start)):
         raise Unreadable("a tensor in it has a size, stride or offset that is no whole number")
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise Unreadable("a tensor in it has a size that does not match its stride")
     if 0 in size:
         return torch.empty(size, dtype=storage.dtype)
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    # torch would hand out memory beyond the storage, or a huge tensor whose elements are all the same few.
+    last = start[0] + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if last >= len(storage) or math.prod(size) > len(storage):
         raise Unreadable(
             f"a tensor in it of size {list(size)[:8]} reaches outside its {len(storage)} elements"
         )
-    return storage.as_strided(size, stride, offset)
+    return storage.as_strided(size, stride, start[0])
 
 
-def rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> torch.Tensor:  # noqa: ARG001
+def rebuild_parameter(data: object, requires_grad: object, hooks: object) -> torch.Tensor:  # noqa: ARG001
     """Parameters stay plain tensors until a module takes them in."""
     if not isinstance(data, torch.Tensor):
         raise Unreadable(f"a parameter in it is {shown(data)}")
@@ -132,12 +134,12 @@ def rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> torch.Tensor
 class NumpyType:
     """A numeric numpy dtype, named by its code."""
 
-    def __init__(self, code: Any, align: Any = False, copy: Any = True) -> None:  # noqa: ARG002
+    def __init__(self, code: object, align: object = False, copy: object = True) -> None:  # noqa: ARG002
         if type(code) is not str or code.lstrip("<|=") not in _NUMPY_CODES:
             raise Unreadable(f"it uses the numpy type {shown(code)}")
         self.dtype = np.dtype(code.lstrip("<|=")).newbyteorder("<")
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: object) -> None:
         """(version, byte order, ...); no other entry matters for plain numbers."""
         if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", "|", "=", ">"):
             raise Unreadable("it describes a numpy type that is no plain number")
@@ -148,12 +150,12 @@ class NumpyType:
 class NumpyArray:
     """An array that is created empty and then filled, as numpy pickles them."""
 
-    def __init__(self, kind: Any, shape: Any, code: Any) -> None:  # noqa: ARG002
+    def __init__(self, kind: object, shape: object, code: object) -> None:  # noqa: ARG002
         if not isinstance(kind, Global) or kind.name != names.NUMPY_NDARRAY:
             raise Unreadable("it builds a numpy array of an unknown kind")
         self.array: np.ndarray | None = None
 
-    def set_state(self, state: Any) -> None:
+    def set_state(self, state: object) -> None:
         """(version, shape, dtype, Fortran order?, bytes)."""
         if type(state) is not tuple or len(state) != 5:
             raise Unreadable("it fills a numpy array with something else than an array's content")
@@ -166,14 +168,14 @@ class NumpyArray:
         self.array = flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-def numpy_scalar(dtype: Any, data: Any = None) -> float | int | bool:
+def numpy_scalar(dtype: object, data: object = None) -> float | int | bool:
     """A numpy scalar as the Python number of the same value."""
     if not isinstance(dtype, NumpyType) or type(data) is not bytes or len(data) != dtype.dtype.itemsize:
         raise Unreadable("it holds a numpy scalar that is no plain number")
     return np.frombuffer(data, dtype.dtype)[0].item()
 
 
-def encode_text(text: Any, encoding: Any) -> bytes:
+def encode_text(text: object, encoding: object) -> bytes:
     """bytes, as protocols below 3 spell them."""
     if type(text) is not str or encoding != "latin1":
         raise Unreadable("it encodes text in a way that pickles of networks do not")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from stylegan2ada.checkpoints import official_names as names
 from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
+from stylegan2ada.protocols import Networks, Options
 
 _MAX_INT = 2**24
 _MAX_OF = {"img_resolution": 2**16, "num_layers": 256}
@@ -26,7 +27,7 @@ class Description:
 
     class_name: str
     init_args: tuple[Any, ...]
-    init_kwargs: dict[str, Any]
+    init_kwargs: Options
     tensors: dict[str, torch.Tensor]  # by state-dict key
     class_names: dict[str, str] = field(default_factory=dict)  # by module path, where the file says so
 
@@ -39,6 +40,14 @@ def find_class(class_name: str) -> type[nn.Module]:
     return getattr(importlib.import_module(home), class_name)
 
 
+def assemble(described: Iterable[tuple[str, Description]]) -> Networks:
+    """Networks by entry (G, D, G_ema, augment_pipe), None where not described; no facts beside them."""
+    built = {entry: build(entry, description) for entry, description in described}
+    modules = {entry: built.get(entry) for entry in names.ENTRY_CLASSES}
+    # `build` has checked that each is of its entry's class.
+    return cast(Networks, {**modules, "training_set_kwargs": None, "card": None})
+
+
 def build(entry: str, description: Description) -> nn.Module:
     """The module `entry` (G, D, ...): eval mode, CPU, no gradients, values and memory layout as described."""
     expected = names.ENTRY_CLASSES[entry]
@@ -46,6 +55,7 @@ def build(entry: str, description: Description) -> nn.Module:
         raise Unreadable(f"its {entry} is of class {shown(description.class_name)} instead of {expected}")
     check_arguments(entry, description)
     module = construct(entry, description)
+    # The arguments alone decide the structure here; a file whose own modules differ would compute otherwise.
     for path, child in module.named_modules():
         recorded = description.class_names.get(path, type(child).__name__)
         if recorded != type(child).__name__:
@@ -94,14 +104,13 @@ def check_arguments(entry: str, description: Description) -> None:
         _check_size(path, value)
 
 
-def argument_names(cls: type) -> list[str]:
+def argument_names(cls: type[nn.Module]) -> list[str]:
     """The constructor's arguments in order, without self and without collected keywords."""
-    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
-    listed = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    return listed[1:]  # without self
+    parameters = inspect.signature(cls).parameters.values()
+    return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
 
 
-def _check_names(path: str, given: Mapping[str, Any], known: list[str]) -> None:
+def _check_names(path: str, given: Iterable[str], known: list[str]) -> None:
     for name in given:
         if name not in known:
             raise Unreadable(
@@ -110,7 +119,7 @@ def _check_names(path: str, given: Mapping[str, Any], known: list[str]) -> None:
             )
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(f"{path}.{key}", inner)
@@ -122,7 +131,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _check_size(path: str, value: Any) -> None:
+def _check_size(path: str, value: object) -> None:
     limit = _MAX_OF.get(path.rpartition(".")[2], _MAX_INT)
     is_long = isinstance(value, list | tuple | str) and len(value) > _MAX_LIST
     if is_long or (isinstance(value, int | float) and not abs(value) <= limit):
@@ -139,7 +148,13 @@ class _OnMeta(TorchFunctionMode):
     _factories = frozenset({torch.randn, torch.zeros, torch.ones, torch.full, torch.empty})
     _in_place = frozenset({torch.Tensor.div_, torch.Tensor.mul_, torch.Tensor.fill_})
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: tuple[type, ...],
+        args: tuple[Any, ...] = (),
+        kwargs: Options | None = None,
+    ) -> Any:
         if func in self._factories and args and isinstance(args[0], list | tuple):
             return torch.empty(args[0], device="meta")
         if func in self._in_place and args[0].is_meta:
@@ -168,6 +183,7 @@ def fill(entry: str, module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
     for kind, keys in (("lacks", wanted - tensors.keys()), ("has the unknown", tensors.keys() - wanted)):
         if keys:
             raise Unreadable(f"its {entry} {kind} tensor {shown(min(keys))} (and {len(keys) - 1} others)")
+    # Not load_state_dict: on "meta" there is nothing to copy into, and the file decides about the types.
     for path, child in module.named_modules():
         for part in (child._parameters, child._buffers):
             for name, place in part.items():

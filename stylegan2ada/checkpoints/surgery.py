@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -12,7 +12,10 @@ from torch import nn
 from stylegan2ada.checkpoints import rebuild
 from stylegan2ada.checkpoints.pickle_machine import Unreadable
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import NETWORK_KEYS, Module, Networks, Options
 
+_G_FOLD = "means over the output channels of toRGB"
+_D_FOLD = "sums over the input channels of fromRGB"
 _HALF_PRECISION = {"num_fp16_res": 4, "conv_clamp": 256}
 
 
@@ -25,7 +28,7 @@ class CopyReport(NamedTuple):
 
 
 @torch.no_grad()
-def copy_matching(src_module: nn.Module, dst_module: nn.Module) -> CopyReport:
+def copy_matching(src_module: Module, dst_module: Module) -> CopyReport:
     """Copy every parameter and buffer that both have under one name; nothing is copied if a size differs."""
     source, target = _named_tensors(src_module), _named_tensors(dst_module)
     copied = [key for key in target if key in source]
@@ -43,14 +46,14 @@ def copy_matching(src_module: nn.Module, dst_module: nn.Module) -> CopyReport:
     )
 
 
-def _named_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+def _named_tensors(module: Module) -> dict[str, torch.Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-def fold_to_grey(networks: dict[str, Any], *, log: Callable[[str], None] = print) -> dict[str, Any]:
+def fold_to_grey(networks: Networks, *, log: Callable[[str], None] = print) -> Networks:
     """The same networks for one channel: G makes the mean of its RGB, D sees grey as three equal channels."""
-    result = dict(networks)
-    for key in ("G", "D", "G_ema"):
+    changed: dict[str, nn.Module] = {}
+    for key in NETWORK_KEYS:
         module = networks.get(key)
         if module is None or module.img_channels == 1:
             continue
@@ -58,21 +61,17 @@ def fold_to_grey(networks: dict[str, Any], *, log: Callable[[str], None] = print
             raise UserError(
                 f"{key} has {module.img_channels} channels; only RGB networks can be folded to grey"
             )
-        result[key] = _rebuilt(key, module, lambda _: {"img_channels": 1}, _fold_d if key == "D" else _fold_g)
-        what = (
-            "sums over the input channels of fromRGB"
-            if key == "D"
-            else "means over the output channels of toRGB"
-        )
+        fold, what = (_fold_d, _D_FOLD) if key == "D" else (_fold_g, _G_FOLD)
+        changed[key] = _rebuilt(key, module, lambda _: {"img_channels": 1}, fold)
         log(f"{key}: folded from RGB to grey ({what})")
-    if all(result[key] is networks.get(key) for key in ("G", "D", "G_ema")):
+    if not changed:
         log("The networks are grey already; nothing was folded")
-    return result
+    return _with(networks, changed)
 
 
-def check_channels(networks: dict[str, Any], channels: int, path: str) -> None:
+def check_channels(networks: Networks, channels: int, path: str) -> None:
     """A clear refusal where a loaded network does not fit images of that many channels."""
-    for key in ("G", "D", "G_ema"):
+    for key in NETWORK_KEYS:
         module = networks.get(key)
         if module is None or module.img_channels == channels:
             continue
@@ -97,24 +96,29 @@ def _fold_d(key: str, value: torch.Tensor) -> torch.Tensor:
     return value.sum(1, keepdim=True) / value.shape[1] ** 0.5 if key.endswith("fromrgb.weight") else value
 
 
-def with_half_precision(networks: dict[str, Any]) -> dict[str, Any]:
+def with_half_precision(networks: Networks) -> Networks:
     """The same networks built with float16 in the four highest resolutions and activations clamped to 256."""
 
-    def in_synthesis(old: dict[str, Any]) -> dict[str, Any]:
+    def in_synthesis(old: Options) -> Options:
         return {"synthesis_kwargs": {**old.get("synthesis_kwargs", {}), **_HALF_PRECISION}}
 
-    result = dict(networks)
-    for key in ("G", "D", "G_ema"):
-        if networks.get(key) is not None:
+    changed: dict[str, nn.Module] = {}
+    for key in NETWORK_KEYS:
+        module = networks.get(key)
+        if module is not None:
             changes = (lambda _: _HALF_PRECISION) if key == "D" else in_synthesis
-            result[key] = _rebuilt(key, networks[key], changes, lambda _, value: value)
-    return result
+            changed[key] = _rebuilt(key, module, changes, lambda _, value: value)
+    return _with(networks, changed)
+
+
+def _with(networks: Networks, changed: dict[str, nn.Module]) -> Networks:
+    return cast(Networks, {**networks, **changed})  # rebuilt, so of the classes that they were
 
 
 def _rebuilt(
     entry: str,
     module: nn.Module,
-    changes: Callable[[dict[str, Any]], dict[str, Any]],  # old arguments by name -> new ones
+    changes: Callable[[Options], Options],  # old arguments by name -> new ones
     convert: Callable[[str, torch.Tensor], torch.Tensor],  # key, old tensor -> new one
 ) -> nn.Module:
     old = rebuild.describe_module(module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from stylegan2ada.checkpoints import official_names as names
 from stylegan2ada.checkpoints.official_read import TFNetwork, plain
 from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
 from stylegan2ada.checkpoints.pickle_tensors import NumpyArray
-from stylegan2ada.checkpoints.rebuild import Description, build, check_arguments, construct
+from stylegan2ada.checkpoints.rebuild import Description, assemble, check_arguments, construct
+from stylegan2ada.protocols import NETWORK_KEYS, Networks, Options
 
 _MAX_COMPONENT_DEPTH = 4
 _FILTER = [1, 3, 3, 1]
 
 # TensorFlow's argument -> its default. `None` in a value means what it meant there.
-_G_DEFAULTS: dict[str, Any] = {
+_G_DEFAULTS: Options = {
     "latent_size": 512, "label_size": 0, "dlatent_size": 512, "resolution": 1024, "num_channels": 3,
     "mapping_layers": 8, "label_fmaps": None, "mapping_fmaps": None, "mapping_nonlinearity": "lrelu",
     "mapping_lrmul": 0.01, "w_avg_beta": 0.995,
@@ -28,7 +29,7 @@ _G_DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 _G_IGNORED = frozenset({"truncation_psi", "truncation_cutoff", "style_mixing_prob", "structure"})
 
-_D_DEFAULTS: dict[str, Any] = {
+_D_DEFAULTS: Options = {
     "label_size": 0, "resolution": 1024, "num_channels": 3, "architecture": "resnet",
     "fmap_base": 16384, "fmap_max": 512, "num_fp16_res": 0, "conv_clamp": None,
     "mapping_layers": 0, "mapping_fmaps": None, "mapping_lrmul": 0.1,
@@ -38,24 +39,27 @@ _D_DEFAULTS: dict[str, Any] = {
 _D_IGNORED = frozenset({"structure"})
 
 
-def convert(content: tuple[Any, ...], max_bytes: int, log: Callable[[str], None]) -> dict[str, Any]:
-    """{"G", "D", "G_ema"} of a file's (G, D, Gs); values are exactly those of the file."""
-    if len(content) != 3 or not all(isinstance(network, TFNetwork) for network in content):
+def convert(content: tuple[object, ...], max_bytes: int, log: Callable[[str], None]) -> Networks:
+    """G, D, G_ema of a file's (G, D, Gs); values are exactly those of the file."""
+    networks = [network for network in content if isinstance(network, TFNetwork)]
+    if len(content) != 3 or len(networks) != 3:
         raise Unreadable("it holds a tuple that is not the three networks of a TensorFlow-era file")
     log("Converting a network file of the TensorFlow era")
-    result: dict[str, Any] = {}
-    for entry, network in zip(("G", "D", "G_ema"), content, strict=True):
-        variables = _variables(entry, network, max_bytes)
-        translate = _discriminator if entry == "D" else _generator
-        description = translate(entry, _arguments(entry, network), variables)
-        result[entry] = build(entry, description)
-    return result
+    return assemble(
+        (entry, _translated(entry, network, max_bytes)) for entry, network in zip(NETWORK_KEYS, networks)
+    )
+
+
+def _translated(entry: str, network: TFNetwork, max_bytes: int) -> Description:
+    variables = _variables(entry, network, max_bytes)
+    translate = _discriminator if entry == "D" else _generator
+    return translate(entry, _arguments(entry, network), variables)
 
 
 # What the file says
 
 
-def _arguments(entry: str, network: TFNetwork) -> dict[str, Any]:
+def _arguments(entry: str, network: TFNetwork) -> Options:
     """The keyword arguments given in TensorFlow, defaults filled in."""
     version = network.fields.get("version")
     if type(version) is not int or version < names.TF_MIN_VERSION:
@@ -79,7 +83,7 @@ def _variables(entry: str, network: TFNetwork, max_bytes: int) -> dict[str, torc
     """All arrays of a network and its components by full name."""
     found: dict[str, torch.Tensor] = {}
     used_bytes = 0
-    pending: list[tuple[str, Any, int]] = [("", network, 0)]
+    pending: list[tuple[str, object, int]] = [("", network, 0)]
     while pending:
         prefix, part, depth = pending.pop()
         if not isinstance(part, TFNetwork) or depth > _MAX_COMPONENT_DEPTH:
@@ -99,7 +103,7 @@ def _variables(entry: str, network: TFNetwork, max_bytes: int) -> dict[str, torc
     return found
 
 
-def _tensor(name: str, value: Any) -> torch.Tensor:
+def _tensor(name: str, value: object) -> torch.Tensor:
     if isinstance(value, NumpyArray) and value.array is not None:
         return torch.from_numpy(np.array(value.array))
     if type(value) in (int, float):
@@ -167,6 +171,7 @@ def _generator_source(key: str) -> _Source:
         return _Source(f"{folder}/Const/const", _first)
     layer, leaf = path[1], path[-1]
     if leaf == "noise_const":
+        # Noise inputs were numbered through: one at 4x4, two at each larger size.
         number = 2 * (side.bit_length() - 1) - (5 if layer == "conv0" or side == 4 else 4)
         return _Source(f"synthesis/noise{max(number, 0)}", _first_first)
     folder += "/Conv" if side == 4 and layer == "conv1" else f"/{_G_LAYERS[layer]}"
@@ -188,7 +193,7 @@ def _discriminator_source(key: str) -> _Source:
 
 
 def _with_image_layers_renamed(
-    variables: Mapping[str, torch.Tensor], arguments: dict[str, Any]
+    variables: Mapping[str, torch.Tensor], arguments: Options
 ) -> dict[str, torch.Tensor]:
     """Progressive growing counted its image layers from the top (lod): architecture 'orig'."""
     renamed = {}
@@ -203,7 +208,7 @@ def _with_image_layers_renamed(
     return renamed
 
 
-def _generator(entry: str, given: dict[str, Any], variables: dict[str, torch.Tensor]) -> Description:
+def _generator(entry: str, given: Options, variables: dict[str, torch.Tensor]) -> Description:
     variables = _with_image_layers_renamed(variables, given)
     mapping = {
         "num_layers": given["mapping_layers"],
@@ -235,7 +240,7 @@ def _generator(entry: str, given: dict[str, Any], variables: dict[str, torch.Ten
     return _described(entry, "Generator", arguments, variables, _generator_source)
 
 
-def _discriminator(entry: str, given: dict[str, Any], variables: dict[str, torch.Tensor]) -> Description:
+def _discriminator(entry: str, given: Options, variables: dict[str, torch.Tensor]) -> Description:
     variables = _with_image_layers_renamed(variables, given)
     width, activation = given["mapping_fmaps"], given["nonlinearity"]
     arguments = {
@@ -272,10 +277,12 @@ def _discriminator(entry: str, given: dict[str, Any], variables: dict[str, torch
 def _described(
     entry: str,
     class_name: str,
-    arguments: dict[str, Any],
+    arguments: Options,
     variables: Mapping[str, torch.Tensor],
     source_of: Callable[[str], _Source],
 ) -> Description:
+    # From our side: our module says which tensors it wants, so nothing of ours can be forgotten, and what the
+    # file has beside them does not matter.
     bare = Description(class_name, (), arguments, {})
     check_arguments(entry, bare)
     tensors: dict[str, torch.Tensor] = {}

@@ -17,6 +17,7 @@ import torch
 
 from stylegan2ada import files
 from stylegan2ada.errors import MissingError, UserError
+from stylegan2ada.protocols import State
 
 # The checksum is the comment of torch's zip file, so that torch.load still opens the file itself.
 _COMMENT = b"sha256:"
@@ -24,8 +25,9 @@ _COMMENT_SIZE = len(_COMMENT) + 64
 _BYTES, _NUMPY = "<bytes>", "<numpy>"  # keys of stand-ins: torch's safe loader knows neither type
 
 
-def save_state(path: str | Path, state: dict[str, Any]) -> None:
+def save_state(path: str | Path, state: State) -> None:
     """Write atomically; the file that stood there stays as `<name>.previous`."""
+    # In memory first: the checksum covers what was meant, not what a failing disk made of it.
     buffer = io.BytesIO()
     torch.save(_to_tensors("state", state), buffer)
     data = buffer.getbuffer()
@@ -36,7 +38,7 @@ def save_state(path: str | Path, state: dict[str, Any]) -> None:
         file.write(_COMMENT_SIZE.to_bytes(2, "little") + _COMMENT + digest)
 
 
-def load_state(path: str | Path) -> dict[str, Any]:
+def load_state(path: str | Path) -> State:
     """The saved state, on the CPU; a damaged file is refused with the name of one that still continues."""
     path = Path(path)
     if not path.is_file():
@@ -77,7 +79,7 @@ def _way_on(path: Path) -> str:
     return "; there is no earlier state beside it, so start the run again or from a network snapshot"
 
 
-def _to_tensors(path: str, value: Any) -> Any:
+def _to_tensors(path: str, value: object) -> object:
     """The same nesting with torch's and plain types only."""
     if isinstance(value, torch.Tensor):
         is_view = value.untyped_storage().nbytes() != value.nbytes  # torch would save all of what it views
@@ -90,7 +92,7 @@ def _to_tensors(path: str, value: Any) -> Any:
         return {_BYTES: torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else torch.empty(0)}
     if isinstance(value, np.ndarray) and not value.dtype.hasobject and value.dtype.names is None:
         return {_NUMPY: [value.dtype.str, list(value.shape), _to_tensors(path, value.tobytes())]}
-    if type(value) in (list, tuple):
+    if type(value) is list or type(value) is tuple:
         return type(value)([_to_tensors(f"{path}[{i}]", item) for i, item in enumerate(value)])
     if isinstance(value, dict) and all(type(key) in (str, int) for key in value):
         return {key: _to_tensors(f"{path}.{key}", item) for key, item in value.items()}
@@ -115,7 +117,7 @@ def _from_tensors(value: Any) -> Any:
 # Random generators
 
 
-def capture_rng() -> dict[str, Any]:
+def capture_rng() -> State:
     """The state of the global generators of Python, numpy and torch (of this process's GPU, too).
 
     One process has one GPU: asking the others would make a context, and cost memory, on each of them.
@@ -130,7 +132,7 @@ def capture_rng() -> dict[str, Any]:
     }
 
 
-def restore_rng(captured: dict[str, Any]) -> None:
+def restore_rng(captured: State) -> None:
     """The inverse of `capture_rng`; a GPU that was not there keeps its own state."""
     version, words, gauss = captured["python"]
     random.setstate((version, tuple(int(word) for word in words), gauss))

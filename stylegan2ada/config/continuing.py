@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from stylegan2ada.config.records import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import Options
 
 # Flags that may change when a run goes on: they do not touch its numbers. --data may name another place with
 # the same images, which the loop checks; another number of devices gives up bitwise equality, and says so.
@@ -32,7 +32,7 @@ def continue_with(
                 f"{listed}: this run was started differently, and it would change its numbers; leave it out, "
                 "or start a new run from the last snapshot with --resume=PKL"
             )
-    changes: dict[str, Any] = {}
+    changes: Options = {}
     direct = {"kimg": "total_kimg", "device": "device", "state_minutes": "state_minutes",
               "keep_snapshots": "keep_snapshots"}  # fmt: skip
     changes |= {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stylegan2ada.errors import UserError
+from stylegan2ada.official_names import OPTION_CLASSES
+from stylegan2ada.protocols import JsonObject, Options
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ class TrainOptions:
             if getattr(self, name) == ():  # what a parser makes of a repeatable flag that was not given
                 object.__setattr__(self, name, None)
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> JsonObject:
         """The flags that were given, by field name; --dry-run and --continue say how to run, not what."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {k: v for k, v in values.items() if v is not None and k not in ("dry_run", "continue_run")}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> TrainOptions:
+    def from_record(cls, record: JsonObject) -> TrainOptions:
         """Back from what `given` wrote to JSON (lists become tuples again)."""
         known = {f.name for f in dataclasses.fields(cls)}
         return cls(**{name: _as_tuple(value) for name, value in record.items() if name in known})
@@ -89,13 +90,13 @@ class TrainConfig:
     network_snapshot_ticks: int | None  # None: no networks
     metrics: list[str]
     random_seed: int
-    training_set_kwargs: dict[str, Any]
-    data_loader_kwargs: dict[str, Any]
-    G_kwargs: dict[str, Any]
-    D_kwargs: dict[str, Any]
-    G_opt_kwargs: dict[str, Any]
-    D_opt_kwargs: dict[str, Any]
-    loss_kwargs: dict[str, Any]
+    training_set_kwargs: Options
+    data_loader_kwargs: Options
+    G_kwargs: Options
+    D_kwargs: Options
+    G_opt_kwargs: Options
+    D_opt_kwargs: Options
+    loss_kwargs: Options
     total_kimg: float
     batch_size: int
     batch_gpu: int
@@ -103,7 +104,7 @@ class TrainConfig:
     ema_rampup: float | None
     augment_p: float = 0
     ada_target: float | None = None
-    augment_kwargs: dict[str, Any] | None = None
+    augment_kwargs: Options | None = None
     resume_pkl: str | None = None
     ada_kimg: float = 500
     cudnn_benchmark: bool = True
@@ -125,12 +126,12 @@ class TrainConfig:
     detectors: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # what resolve decided by itself, with the reason
 
-    def to_upstream(self) -> dict[str, Any]:
+    def to_upstream(self) -> JsonObject:
         """The options as upstream writes them to training_options.json: its keys, class names and order."""
-        named = dict(CLASS_NAMES)
+        named = dict(OPTION_CLASSES)
         if self.loss != "stylegan2":
             named["loss_kwargs"] = self.loss
-        written: dict[str, Any] = {}
+        written: JsonObject = {}
         for name in _WRITTEN_ORDER:
             value = getattr(self, name)
             is_default = name in _ONLY_IF_CHANGED and value == _DEFAULTS[name]
@@ -144,12 +145,12 @@ class TrainConfig:
         """True if the augmentation strength is the user's and not ADA's."""
         return self.augment_kwargs is not None and self.ada_target is None
 
-    def ours(self) -> dict[str, Any]:
+    def ours(self) -> JsonObject:
         """The extra keys of training_options.json: only what differs from the default."""
         return {name: getattr(self, name) for name in _OURS if getattr(self, name) != _DEFAULTS[name]}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> TrainConfig:
+    def from_record(cls, record: JsonObject) -> TrainConfig:
         """Back from the two dictionaries above, as read from training_options.json."""
         known = {f.name for f in dataclasses.fields(cls)}
         values = {name: value for name, value in record.items() if name in known}
@@ -172,16 +173,6 @@ class TrainConfig:
         return replace(self, num_gpus=num_gpus, batch_gpu=batch_gpu)
 
 
-# What upstream calls the classes; only written into options files, never imported.
-CLASS_NAMES = {
-    "training_set_kwargs": "training.dataset.ImageFolderDataset",
-    "G_kwargs": "training.networks.Generator",
-    "D_kwargs": "training.networks.Discriminator",
-    "G_opt_kwargs": "torch.optim.Adam",
-    "D_opt_kwargs": "torch.optim.Adam",
-    "loss_kwargs": "training.loss.StyleGAN2Loss",
-    "augment_kwargs": "training.augment.AugmentPipe",
-}
 _WRITTEN_ORDER = (
     "num_gpus", "image_snapshot_ticks", "network_snapshot_ticks", "metrics", "random_seed",
     "training_set_kwargs", "data_loader_kwargs", "G_kwargs", "D_kwargs", "G_opt_kwargs", "D_opt_kwargs",
@@ -198,5 +189,5 @@ _OURS = ("loss", "terms", "sampler", "device", "precision", "ada_max_p", "keep_s
          "detectors")  # fmt: skip
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:  # of JSON
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list) else value

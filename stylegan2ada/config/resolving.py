@@ -18,6 +18,7 @@ from stylegan2ada.config.presets import (
 )
 from stylegan2ada.config.records import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import Options
 
 if TYPE_CHECKING:
     from stylegan2ada.data.dataset import DatasetInfo
@@ -42,32 +43,16 @@ def resolve(
     """The complete configuration for these options on this data set, or a UserError that names the flag."""
     check(options, info, known_metrics)
     gpus = options.gpus or 1
-    resolution = info.image_shape[1]
-    preset = _with_overrides(_preset(options, resolution, gpus), options)
+    preset = _with_overrides(_preset(options, info.image_shape[1], gpus), options)
     resumes = options.resume not in (None, "noresume")
     aug = options.aug or "ada"
-    is_fp32 = bool(options.fp32) or options.precision == "fp32"
-
-    common: dict[str, Any] = {
-        "channel_base": options.cbase or int(preset.fmaps * 32768),
-        "channel_max": options.cmax or 512,
-        "num_fp16_res": 0 if is_fp32 else 4,
-        "conv_clamp": None if is_fp32 else 256,
+    widths, layout = _widths(options, preset), _layout(options)
+    D_kwargs = _discriminator(options, preset)
+    loss_kwargs = {
+        "r1_gamma": preset.gamma,
+        **_of_cifar(options),
+        **loss_options(options.loss_opt or (), loss),
     }
-    channels_last = {"fp16_channels_last": True} if options.nhwc else {}
-    freeze = {} if options.freezed is None else {"freeze_layers": options.freezed}
-    D_kwargs: dict[str, Any] = {
-        "block_kwargs": freeze | channels_last,
-        "mapping_kwargs": {},
-        "epilogue_kwargs": {"mbstd_group_size": preset.mbstd},
-    } | common
-    is_cifar = options.cfg == "cifar"
-    if is_cifar:
-        D_kwargs["architecture"] = "orig"
-    loss_kwargs: dict[str, Any] = {"r1_gamma": preset.gamma}
-    if is_cifar:
-        loss_kwargs |= {"pl_weight": 0, "style_mixing_prob": 0}
-    loss_kwargs |= loss_options(options.loss_opt or (), loss)
     notes = [] if loss is None else _apply_loss(options, D_kwargs, loss_kwargs, loss)
 
     config = TrainConfig(
@@ -83,7 +68,7 @@ def resolve(
             "z_dim": 512,
             "w_dim": 512,
             "mapping_kwargs": {"num_layers": preset.map},
-            "synthesis_kwargs": common | channels_last,
+            "synthesis_kwargs": widths | layout,
         },
         D_kwargs=D_kwargs,
         G_opt_kwargs=_adam(preset.lr),
@@ -149,7 +134,7 @@ def describe(options: TrainOptions, info: DatasetInfo, gpus: int) -> str:
     return "-".join(parts)
 
 
-def loss_options(pairs: Sequence[tuple[str, str]], loss: LossFacts | None) -> dict[str, Any]:
+def loss_options(pairs: Sequence[tuple[str, str]], loss: LossFacts | None) -> Options:
     """{argument: value} of `--loss-opt NAME=VALUE`, checked against the arguments of the loss."""
     parsed = {name: _value(text) for name, text in pairs}
     if loss is not None and parsed:
@@ -175,7 +160,7 @@ def _preset(options: TrainOptions, resolution: int, gpus: int) -> Preset:
 
 def _with_overrides(preset: Preset, options: TrainOptions) -> Preset:
     """The preset with --gamma, --kimg and --batch put in."""
-    asked: dict[str, Any] = {"gamma": options.gamma, "kimg": options.kimg, "batch": options.batch}
+    asked: Options = {"gamma": options.gamma, "kimg": options.kimg, "batch": options.batch}
     return preset._replace(**{name: value for name, value in asked.items() if value is not None})
 
 
@@ -185,12 +170,43 @@ def _rounds(preset: Preset, options: TrainOptions, gpus: int) -> int:
     return max(min(own_split, preset.batch // gpus), 1)  # more GPUs than the preset knows: one round each
 
 
-def _adam(lr: float) -> dict[str, Any]:
+def _widths(options: TrainOptions, preset: Preset) -> Options:
+    """Channels and precision, the same for both networks."""
+    is_fp32 = bool(options.fp32) or options.precision == "fp32"
+    return {
+        "channel_base": options.cbase or int(preset.fmaps * 32768),
+        "channel_max": options.cmax or 512,
+        "num_fp16_res": 0 if is_fp32 else 4,
+        "conv_clamp": None if is_fp32 else 256,  # far below 65504, where half precision ends
+    }
+
+
+def _layout(options: TrainOptions) -> Options:
+    return {"fp16_channels_last": True} if options.nhwc else {}
+
+
+def _discriminator(options: TrainOptions, preset: Preset) -> Options:
+    freeze = {} if options.freezed is None else {"freeze_layers": options.freezed}
+    kwargs: Options = {
+        "block_kwargs": freeze | _layout(options),
+        "mapping_kwargs": {},
+        "epilogue_kwargs": {"mbstd_group_size": preset.mbstd},
+        **_widths(options, preset),
+    }
+    return kwargs | ({"architecture": "orig"} if options.cfg == "cifar" else {})
+
+
+def _of_cifar(options: TrainOptions) -> Options:
+    # upstream: this preset goes without path length regularisation and style mixing
+    return {"pl_weight": 0, "style_mixing_prob": 0} if options.cfg == "cifar" else {}
+
+
+def _adam(lr: float) -> Options:
     return {"lr": lr, "betas": [0, 0.99], "eps": 1e-8}
 
 
-def _dataset_kwargs(options: TrainOptions, info: DatasetInfo) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
+def _dataset_kwargs(options: TrainOptions, info: DatasetInfo) -> Options:
+    kwargs: Options = {
         "path": info.path,
         "use_labels": bool(options.cond),
         "max_size": info.num_images if options.subset is None else options.subset,
@@ -202,9 +218,7 @@ def _dataset_kwargs(options: TrainOptions, info: DatasetInfo) -> dict[str, Any]:
     return kwargs
 
 
-def _apply_loss(
-    options: TrainOptions, D_kwargs: dict[str, Any], loss_kwargs: dict[str, Any], loss: LossFacts
-) -> list[str]:
+def _apply_loss(options: TrainOptions, D_kwargs: Options, loss_kwargs: Options, loss: LossFacts) -> list[str]:
     """Put in the objective, and the discriminator settings it asks for; the answer says what was changed."""
     if options.term and "terms" not in inspect.signature(loss.make).parameters:
         raise UserError(
@@ -218,7 +232,7 @@ def _apply_loss(
     return [f"objective {loss.objective} asks for D_kwargs {settings}"] if settings else []
 
 
-def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
+def _merge(target: Options, changes: Mapping[str, object]) -> None:
     for name, value in changes.items():
         if isinstance(value, Mapping):
             _merge(target.setdefault(name, {}), value)
@@ -226,9 +240,9 @@ def _merge(target: dict[str, Any], changes: Mapping[str, Any]) -> None:
             target[name] = value
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> int | float | str | bool | None:
     """A number, true/false or none where the text looks like one, else the text."""
-    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    words: dict[str, bool | None] = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     for kind in (int, float):

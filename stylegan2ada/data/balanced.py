@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import State
 
 _BLOCK = 4096  # draws that share one random generator
 
@@ -55,9 +54,9 @@ class BalancedSampler:
             found[is_here] = self._by_class[self._starts[chosen] + offset]
         return found
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {"position": self.position, "seed": self._seed}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.position = int(state["position"])
         self._seed = int(state["seed"])

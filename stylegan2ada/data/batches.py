@@ -10,7 +10,6 @@ import collections
 import concurrent.futures
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from stylegan2ada.data.cache import LIMIT_BYTES, cached_images
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.data.samplers import Sampler, find_sampler
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import State
 
 _DEVICE_SHARE = 0.1  # of the free accelerator memory may hold images
 _AHEAD = 2  # batches being decoded while one is in use
@@ -66,11 +66,11 @@ class Batches:
         labels = torch.from_numpy(self.dataset.get_labels(indices))
         return images, self.to_device(labels)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The position after the last batch handed out; the same on every rank."""
         return {"sampler": self._kind, "state": self.source.sampler_state()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue with the batch that would have come next."""
         if state["sampler"] != self._kind:
             raise UserError(
@@ -101,7 +101,7 @@ class _Mapped:
         indices = self._batches.sampler.take(self._batches.batch_size)
         return indices, self._batches.to_device(torch.from_numpy(self._gather(indices)))
 
-    def sampler_state(self) -> dict[str, Any]:
+    def sampler_state(self) -> State:
         return self._batches.sampler.state_dict()
 
     def forget(self) -> None:
@@ -148,7 +148,7 @@ class _Streamed:
         self._batches = batches
         self._pool = concurrent.futures.ThreadPoolExecutor(max(workers, 1), thread_name_prefix="decode")
         # Per batch: where the sampler was before it, its indices, its images to come.
-        self._ahead: collections.deque[tuple[dict[str, Any], np.ndarray, list[_Coming]]] = collections.deque()
+        self._ahead: collections.deque[tuple[State, np.ndarray, list[_Coming]]] = collections.deque()
 
     def next_batch(self) -> tuple[np.ndarray, torch.Tensor]:
         while len(self._ahead) <= _AHEAD:
@@ -159,7 +159,7 @@ class _Streamed:
             images[row] = future.result()
         return indices, self._batches.to_device(torch.from_numpy(images))
 
-    def sampler_state(self) -> dict[str, Any]:
+    def sampler_state(self) -> State:
         """The sampler has run ahead; what counts is where it was before the first batch not handed out."""
         return self._ahead[0][0] if self._ahead else self._batches.sampler.state_dict()
 

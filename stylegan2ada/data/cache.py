@@ -14,7 +14,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -73,7 +72,7 @@ def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
                 file.write(image.data)
             file.flush()
             os.fsync(file.fileno())
-        found = hasher.finish()
+        found = hasher.finish()  # known only now, hence the temporary name
         target = folder / f"{found}.npy"
         try:
             os.replace(temporary, target)
@@ -95,7 +94,7 @@ def _is_good(path: Path, dataset: Dataset, expected: str) -> bool:
         return False
     if list(images.shape) != dataset.raw_shape or images.dtype != np.uint8:
         return False
-    if _was_stamped(path):
+    if _was_stamped(path):  # size, times and inode as we left them: no need to read gigabytes again
         return True
     hasher = Hasher(dataset)
     rows = max(1, _CHUNK_BYTES // math.prod(dataset.image_shape))
@@ -115,7 +114,7 @@ def _stamp_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _state_of(path: Path) -> dict[str, Any]:
+def _state_of(path: Path) -> dict[str, int]:
     stat = path.stat()
     return {
         "size": stat.st_size,
@@ -133,8 +132,7 @@ def _was_stamped(path: Path) -> bool:
 
 
 def _stamp(path: Path) -> None:
-    with files.atomic_write(_stamp_of(path)) as file:
-        file.write(json.dumps(_state_of(path)).encode())
+    files.write_json(_stamp_of(path), _state_of(path))
 
 
 @contextlib.contextmanager

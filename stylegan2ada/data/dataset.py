@@ -20,6 +20,9 @@ from stylegan2ada.data.decode import DatasetError, decode_image, is_image_name
 from stylegan2ada.data.labels import labels_in_order, parse_description
 from stylegan2ada.data.writer import LABELS_FILE
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import JsonObject, State
+
+ContentKey = list[Any]  # facts for JSON: a kind, its place or members, and what tells that they changed
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Dataset(torch.utils.data.Dataset):
     def close(self) -> None:
         """Give back open files; reading afterwards opens them again."""
 
-    def content_key(self) -> list[Any] | None:
+    def content_key(self) -> ContentKey | None:
         """Cheap facts for JSON that change whenever the content does; None: nothing is known, never cache."""
         return None
 
@@ -105,7 +108,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def get_labels(self, indices: np.ndarray | None = None) -> np.ndarray:
         """float32 [n, label_dim] of many items (default: all) at once."""
-        raw = self.raw_labels()[self.raw_indices if indices is None else self.raw_indices[indices]]
+        raw = self.item_labels() if indices is None else self.raw_labels()[self.raw_indices[indices]]
         if raw.dtype != np.int64:
             return raw.copy()
         one_hot = np.zeros((len(raw), *self.label_shape), dtype=np.float32)
@@ -219,7 +222,7 @@ class Dataset(torch.utils.data.Dataset):
 
     label_names: list[str] | None = None  # of the classes, or of the columns of a label vector
     groups: dict[str, dict[str, str | None]] | None = None  # image name -> hashes of its study and patient
-    recipe: dict[str, Any] | None = None  # how the images were made; None = unknown
+    recipe: JsonObject | None = None  # how the images were made; None = unknown
     path: str | None = None
 
     def info(self) -> DatasetInfo:
@@ -229,7 +232,7 @@ class Dataset(torch.utils.data.Dataset):
         shape = (channels, height, width)
         return DatasetInfo(self.name, self.path, len(self), shape, self.label_dim, self.has_labels, names)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         return {**self.__dict__, "_labels": None}  # workers read them again rather than receive copies
 
     def __del__(self) -> None:
@@ -252,7 +255,7 @@ class ImageFolderDataset(Dataset):
         self.path = os.fspath(path)
         self._zip: tuple[int, zipfile.ZipFile] | None = None  # (process id, open archive)
         self._is_zip = _is_zip_name(self.path)
-        self._description: dict[str, Any] | None = None  # dataset.json, once looked at
+        self._description: JsonObject | None = None  # dataset.json, once looked at
         self.image_names = sorted(name for name in self._stored_names() if is_image_name(name))
         if not self.image_names:
             raise DatasetError(
@@ -290,7 +293,7 @@ class ImageFolderDataset(Dataset):
         return self._described().get("groups")
 
     @property
-    def recipe(self) -> dict[str, Any] | None:  # type: ignore[override]
+    def recipe(self) -> JsonObject | None:  # type: ignore[override]
         return self._described().get("recipe")
 
     def read_bytes(self, name: str) -> bytes:
@@ -302,7 +305,7 @@ class ImageFolderDataset(Dataset):
                 f"{name} in {self.path} cannot be read ({error}); restore or remove it"
             ) from error
 
-    def content_key(self) -> list[Any]:
+    def content_key(self) -> ContentKey:
         """What the directory of the zip, or the file system, says of every file (see data/fingerprint.py)."""
         if self._is_zip:
             members = sorted(self._archive().infolist(), key=lambda member: member.filename)
@@ -320,7 +323,7 @@ class ImageFolderDataset(Dataset):
         if opened is not None:
             opened[1].close()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> State:
         return {**super().__getstate__(), "_zip": None}
 
     def _matters(self, name: str) -> bool:
@@ -349,15 +352,14 @@ class ImageFolderDataset(Dataset):
                 ) from error
         return self._zip[1]
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self) -> JsonObject:
         if self._description is None:
-            names = set(self._archive().namelist()) if self._is_zip else None
-            exists = (
-                LABELS_FILE in names if names is not None else Path(str(self.path), LABELS_FILE).is_file()
-            )
-            self._description = (
-                parse_description(self.read_bytes(LABELS_FILE), str(self.path)) if exists else {}
-            )
+            if self._is_zip:
+                exists = LABELS_FILE in self._archive().namelist()
+            else:
+                exists = Path(str(self.path), LABELS_FILE).is_file()
+            content = self.read_bytes(LABELS_FILE) if exists else b"{}"
+            self._description = parse_description(content, str(self.path))
         return self._description
 
     def _decode(self, name: str) -> np.ndarray:  # uint8 [C, H, W]
@@ -377,7 +379,8 @@ def _checked_shape(labels: np.ndarray, n: int, name: str) -> list[int]:
 
 
 def _items(n: int, max_size: int | None, seed: int, xflip: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which stored images are the items, and which items are mirrored: the mirrored ones come last."""
+    """Which stored images are the items, and which items are mirrored."""
+    # Originals first, then all mirror images: upstream's order, on which samplers and recordings rest.
     chosen = _choose(n, max_size, seed)
     indices = np.tile(chosen, 2) if xflip else chosen
     return indices, np.arange(len(indices)) >= len(chosen)
@@ -390,6 +393,7 @@ def _choose(n: int, max_size: int | None, seed: int) -> np.ndarray:
         return indices
     if max_size < 1:
         raise UserError(f"a data set cannot be cut down to {max_size} images; give at least 1")
+    # upstream: shuffled, cut and sorted, so that a seed means the same subset there and here.
     np.random.RandomState(seed).shuffle(indices)
     return np.sort(indices[:max_size])
 

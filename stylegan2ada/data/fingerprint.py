@@ -13,12 +13,11 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stylegan2ada import files
-from stylegan2ada.data.dataset import Dataset
+from stylegan2ada.data.dataset import ContentKey, Dataset
 from stylegan2ada.progress import Progress
 
 _SETTLED_SEC = 2.0  # a file system may give two changes within this time the same stamp
@@ -109,7 +108,7 @@ def remember_fingerprint(dataset: Dataset, key_before: str | None, found: str) -
         pass  # nothing is lost but time
 
 
-def _content_facts(dataset: Dataset) -> list[Any] | None:
+def _content_facts(dataset: Dataset) -> ContentKey | None:
     kinds = type(dataset).__mro__
 
     def origin(name: str) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from stylegan2ada.data.decode import DatasetError
 from stylegan2ada.data.writer import LABELS_FILE
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import JsonObject
 
 
 class MissingLabelError(UserError, KeyError):
@@ -19,7 +20,7 @@ class MissingLabelError(UserError, KeyError):
     __str__ = Exception.__str__  # KeyError would print the repr
 
 
-def parse_description(content: bytes, path: str) -> dict[str, Any]:
+def parse_description(content: bytes, path: str) -> JsonObject:
     """The dictionary in a dataset.json, checked to be one."""
     try:
         description = json.loads(content)
@@ -32,17 +33,17 @@ def parse_description(content: bytes, path: str) -> dict[str, Any]:
     return description
 
 
-def label_table(entries: Any, path: str) -> dict[str, Any]:
-    """{image name: label} from the "labels" of a dataset.json."""
-    is_table = isinstance(entries, list) and all(isinstance(e, list) and len(e) == 2 for e in entries)
-    if not is_table or not all(isinstance(name, str) for name, _ in entries):
+def label_table(entries: object, path: str) -> dict[str, Any]:
+    """{image name: label} from the "labels" of a dataset.json; only the names are checked."""
+    pairs: list[Any] = entries if isinstance(entries, list) else [None]
+    if not all(isinstance(e, list) and len(e) == 2 and isinstance(e[0], str) for e in pairs):
         raise DatasetError(
             f'"labels" in {LABELS_FILE} of {path} must be a list of ["NAME", LABEL] pairs, or null'
         )
-    return dict(entries)
+    return dict(pairs)
 
 
-def labels_in_order(entries: Any, names: Sequence[str], path: str) -> np.ndarray:
+def labels_in_order(entries: object, names: Sequence[str], path: str) -> np.ndarray:
     """int64 [N] or float32 [N, c]: the labels of the named images."""
     table = label_table(entries, path)
     absent = [name for name in names if name not in table]
@@ -66,8 +67,8 @@ def labels_in_order(entries: Any, names: Sequence[str], path: str) -> np.ndarray
     return labels.astype(np.int64 if labels.ndim == 1 else np.float32)
 
 
-def _first_odd(entries: list[tuple[str, Any]]) -> str:
-    def kind(label: Any) -> Any:
+def _first_odd(entries: list[tuple[str, object]]) -> str:
+    def kind(label: object) -> int | bool:
         return len(label) if isinstance(label, list) else type(label) in (int, float, bool)
 
     first = entries[0][1]

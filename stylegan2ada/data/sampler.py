@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
-from typing import Any
 
 import numpy as np
 import torch
+
+from stylegan2ada.protocols import State
 
 
 class InfiniteSampler:
@@ -51,7 +52,7 @@ class InfiniteSampler:
         """The next `count` indices of this rank."""
         return np.fromiter((next(self) for _ in range(count)), dtype=np.int64, count=count)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Position, order and random state: tensors and plain numbers, the same on every rank."""
         _, keys, spot, *_ = self._rnd.get_state()
         return {
@@ -61,7 +62,7 @@ class InfiniteSampler:
             "random_spot": int(spot),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue exactly where the saved sampler stopped, with the same number of items."""
         order = np.asarray(state["order"], dtype=np.int64)
         assert len(order) == len(self._order), (len(order), len(self._order))

@@ -6,10 +6,11 @@ A sampler is built as `Sampler(dataset, rank=…, num_replicas=…, seed=…)`. 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from stylegan2ada.protocols import State
 from stylegan2ada.registry import Registry
 
 SAMPLERS = Registry("sampler")
@@ -25,11 +26,11 @@ class Sampler(Protocol):
         """int64: the next indices of this rank, `count` of them unless sizes vary."""
         ...
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """The position, the same on every rank: tensors and plain numbers."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Continue exactly there."""
         ...
 

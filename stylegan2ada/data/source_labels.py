@@ -6,6 +6,7 @@ import collections
 import csv
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,22 @@ import numpy as np
 
 from stylegan2ada.data.labels import label_table
 from stylegan2ada.data.sources import Source, SourceError
+from stylegan2ada.data.writer import Label
 from stylegan2ada.errors import MissingError, UserError
 
 _NAME_COLUMNS = ("image", "filename", "file", "name", "path")
 _MOST_LINES = 40
 
 
+# As a dataset.json holds them, which may be anything until `_check_alike` has looked.
+Labels = dict[str, Any]
+
+
 @dataclass
 class SourceLabels:
     """A label per image name, as far as there are any."""
 
-    of: dict[str, Any] = field(default_factory=dict)
+    of: Labels = field(default_factory=dict)
     names: list[str] | None = None  # of the classes or of the columns
     notes: list[str] = field(default_factory=list)  # what the user should know
 
@@ -121,6 +127,7 @@ def _read_csv(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def _match(source: Source, by_name: dict[str, list[str]], path: str) -> tuple[dict[str, list[str]], int]:
     """The cells for every image, found by relative path or else by a file name that occurs only once."""
+    # Tables often name files without their folders; that is a match only where it cannot mean two images.
     base_names = collections.Counter(name.split("/")[-1] for name in source.names)
     found, used = {}, set()
     for name in source.names:
@@ -152,11 +159,11 @@ def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     empty = next((name for name, text in texts.items() if not text), None)
     if empty is not None:
         raise UserError(f"{path}: {empty} has an empty label")
-    values = {name: _number(text) for name, text in texts.items()}
-    if all(value is not None for value in values.values()):
-        is_whole = all(value == int(value) for value in values.values())  # type: ignore[arg-type]
-        return SourceLabels({name: int(v) if is_whole else [v] for name, v in values.items()})  # type: ignore[arg-type]
-    classes = sorted(set(texts.values()))
+    values = {name: v for name, text in texts.items() if (v := _number(text)) is not None}
+    if len(values) == len(texts):
+        is_whole = all(value == int(value) for value in values.values())
+        return SourceLabels({name: int(v) if is_whole else [v] for name, v in values.items()})
+    classes = sorted(set(texts.values()))  # by name, so that the numbers do not depend on the order of lines
     return SourceLabels({name: classes.index(text) for name, text in texts.items()}, classes)
 
 
@@ -196,7 +203,7 @@ def _number(text: str) -> int | float | None:
     return int(value) if value == int(value) else value
 
 
-def _check_alike(labels: dict[str, Any], origin: str) -> None:
+def _check_alike(labels: Labels, origin: str) -> None:
     """All class numbers from 0 on, or all lists of numbers of one length."""
     first_name, first = next(iter(labels.items()))
     for name, label in labels.items():
@@ -214,7 +221,7 @@ def _check_alike(labels: dict[str, Any], origin: str) -> None:
             raise SourceError(f"{origin}: {name} has the class {label}; classes count from 0")
 
 
-def class_table(labels: list[Any], names: list[str] | None) -> list[str]:
+def class_table(labels: Sequence[Label], names: list[str] | None) -> list[str]:
     """Lines that say how often each class occurs, or how each column is spread, and what looks odd."""
     values = np.asarray(labels)
     if values.ndim == 2:

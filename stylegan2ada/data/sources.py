@@ -12,14 +12,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from stylegan2ada.data.decode import decode_image, is_image_name
 from stylegan2ada.data.labels import parse_description
-from stylegan2ada.data.writer import LABELS_FILE
+from stylegan2ada.data.writer import LABELS_FILE, Label
 from stylegan2ada.errors import MissingError, NothingToDoError, UserError
+from stylegan2ada.protocols import JsonObject
 
 CIFAR = "cifar-10-python.tar.gz"
 MNIST_IMAGES, MNIST_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
@@ -38,7 +38,7 @@ class SourceImage:
 
     name: str  # relative, with forward slashes
     read: Callable[[], np.ndarray]  # -> uint8 [H, W] or [H, W, 3]
-    label: Any = None  # for sources that carry their own
+    label: Label | None = None  # for sources that carry their own
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Source:
     total: int
     images: Callable[[], Iterator[SourceImage]]
     names: list[str] = field(default_factory=list)  # of folders and zips: labels can be given for them
-    description: dict[str, Any] = field(default_factory=dict)  # their dataset.json
+    description: JsonObject = field(default_factory=dict)  # their dataset.json
     skips_unreadable: bool = False  # as if they were not there
 
 
@@ -168,7 +168,7 @@ class _NumbersOnly(pickle.Unpickler):
         ("_codecs", "encode"),
     }
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self._allowed:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in it")
         return super().find_class(
@@ -176,6 +176,7 @@ class _NumbersOnly(pickle.Unpickler):
         )
 
 
+# Old files name numpy's private module as it was called before 2.0; importing that name today warns.
 def _has_new_numpy() -> bool:
     return int(np.__version__.split(".")[0]) >= 2
 

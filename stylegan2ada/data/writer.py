@@ -14,13 +14,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from stylegan2ada.errors import NothingToDoError, UserError
 from stylegan2ada.files import atomic_write
 from stylegan2ada.images import to_pil
+from stylegan2ada.protocols import JsonObject
+
+Label = int | float | list[int | float]
 
 LABELS_FILE = "dataset.json"
 _ARCHIVES = {".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
@@ -57,9 +59,9 @@ class DatasetWriter:
         if not os.fspath(dest):
             raise DestinationError("the destination is empty; give a folder or a name that ends in .zip")
         self.dest = Path(dest)
-        self.extra: dict[str, Any] = {}  # further keys of dataset.json: label_names, groups, recipe
+        self.extra: JsonObject = {}  # further keys of dataset.json: label_names, groups, recipe
         self._is_zip = self.dest.suffix.lower() == ".zip"
-        self._labels: dict[str, int | float | list[int | float] | None] = {}  # in the order of writing
+        self._labels: dict[str, Label | None] = {}  # in the order of writing
         self._header: bytes | None = None  # size and kind of the first image
         self._put: Callable[[str, bytes], None] | None = None
         self._stack = contextlib.ExitStack()
@@ -72,11 +74,11 @@ class DatasetWriter:
             self._stack = stack.pop_all()
         return self
 
-    def add(self, image: np.ndarray, label: Any = None, index: int | None = None) -> str:
+    def add(self, image: np.ndarray, label: object = None, index: int | None = None) -> str:
         """Write one uint8 image [H, W] or [H, W, C]; returns its name in the data set."""
         return self.add_encoded(encode_png(image), label, index)
 
-    def add_encoded(self, png_bytes: bytes, label: Any = None, index: int | None = None) -> str:
+    def add_encoded(self, png_bytes: bytes, label: object = None, index: int | None = None) -> str:
         """Write one image that is PNG already; `index` defaults to the running number."""
         assert self._put is not None, "use the writer in a with statement"
         name = archive_name(len(self._labels) if index is None else index)
@@ -106,7 +108,7 @@ class DatasetWriter:
             assert self._put is not None
             self._put(LABELS_FILE, json.dumps(self._description()).encode())
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> JsonObject:
         is_labelled = all(label is not None for label in self._labels.values())
         labels = [[name, label] for name, label in self._labels.items()] if is_labelled else None
         return {"labels": labels, **self.extra}
@@ -129,6 +131,7 @@ class DatasetWriter:
     def _check_alike(self, name: str, png_bytes: bytes) -> None:
         if not png_bytes.startswith(_PNG_SIGNATURE):
             raise UserError(f"{name} for {self.dest} is not a PNG image")
+        # The first chunk of a PNG lies at a fixed place; images need not be decoded to be compared.
         header = png_bytes[16:26]  # width, height, bit depth, colour type
         if self._header is None:
             self._header = header
@@ -200,7 +203,7 @@ def _make_folders(folder: Path) -> list[Path]:
     return missing[::-1]
 
 
-def _plain_label(label: Any, name: str) -> int | float | list[int | float] | None:
+def _plain_label(label: object, name: str) -> Label | None:
     """A label as JSON knows it: numpy numbers and arrays become plain ones, booleans 0 and 1."""
     if label is None:
         return None

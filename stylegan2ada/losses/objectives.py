@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import Options
 
 Critic = Callable[[Tensor], Tensor]  # images -> logits, labels already chosen
 Penalty = Callable[[Critic, Tensor, Tensor, Tensor], Tensor]  # critic, real, fake, mix [N] -> [N]
@@ -54,7 +54,7 @@ class Objective:
     clips_weights: bool = False  # D's effective weights, after each step
     has_drift: bool = False  # a small pull of real logits towards zero
     G_every: int = 1  # G takes a step in every n-th iteration, its gradients unscaled
-    network_settings: dict[str, Any] = field(default_factory=dict)  # constructor arguments asked of D
+    network_settings: Options = field(default_factory=dict)  # constructor arguments asked of D
     refuses_ada: str = ""  # why adaptive augmentation cannot work, empty: it can
 
     def d(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:

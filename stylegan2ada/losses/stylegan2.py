@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from stylegan2ada.losses.base import Context, Loss, NamedPhase
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.objectives import Objective, Penalty, find_objective, r1_penalty
 from stylegan2ada.losses.terms import GeneratorTerm, make_term, offered, weighted_sum
+from stylegan2ada.protocols import Options, State
 
 PHASES = {f"{network}{part}": network for network in "GD" for part in ("main", "reg", "both")}
 
@@ -62,7 +62,7 @@ class StyleGAN2Loss(Loss):
         _check_critic(D, self.objective)
 
     @classmethod
-    def network_settings(cls, objective: str = "stylegan2") -> dict[str, Any]:
+    def network_settings(cls, objective: str = "stylegan2") -> Options:
         """Constructor arguments that the objective asks of D, e.g. no minibatch-stddev."""
         return find_objective(objective).network_settings
 
@@ -105,13 +105,13 @@ class StyleGAN2Loss(Loss):
         for term in self.terms:
             offered(term, "start")(context)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """What must survive an interruption."""
         states = {term.name: offered(term, "state_dict")() for term in self.terms}
         kept = {name: state for name, state in states.items() if state is not None}
         return {"pl_mean": self.pl_mean.clone(), "terms": kept}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.pl_mean.copy_(state["pl_mean"])
         for term in self.terms:
             if term.name in state["terms"]:
@@ -242,14 +242,14 @@ def clip_effective_weights(network: Callable[..., Tensor], bound: float) -> None
             parameter.clamp_(-reach, reach)
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
+def _takes(function: Callable[..., object], name: str) -> bool:
     """True if `function` accepts an argument of this name."""
     call = function.forward if isinstance(function, torch.nn.Module) else function
     parameters = inspect.signature(call).parameters.values()
     return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
-def _check_critic(D: Any, objective: Objective) -> None:
+def _check_critic(D: object, objective: Objective) -> None:
     """Refuse a D that compares samples where the objective measures each sample's gradient."""
     if objective.penalty is None or not isinstance(D, torch.nn.Module):
         return

@@ -13,14 +13,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from stylegan2ada import files
+from stylegan2ada import files, protocols
 from stylegan2ada.errors import MissingError, UserError
+from stylegan2ada.images import to_float
 
 FOLDER_VARIABLE = "SPINEGAN_DETECTORS"  # a folder with the files under their official names
 _OFFICIAL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
@@ -50,7 +50,7 @@ class Detector:
     """A loaded feature network and what identifies it in every result."""
 
     name: str
-    module: Any
+    module: protocols.FeatureNetwork
     sha256: str
     file_stem: str
     url: str  # of the official file, or the path that was given; part of cache names
@@ -61,7 +61,7 @@ class Detector:
         """Whether numbers made with it mean anything outside this software."""
         return self.sha256 != TINY_HASH
 
-    def __call__(self, img: torch.Tensor, **options: Any) -> torch.Tensor:
+    def __call__(self, img: torch.Tensor, **options: bool) -> torch.Tensor:
         """float32 [N, d] on the CPU; one-channel images are repeated to three."""
         if img.shape[1] == 1:
             img = img.expand(-1, 3, -1, -1)
@@ -105,9 +105,8 @@ class Detectors:
         digest = checked_hash(path)
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", category=DeprecationWarning
-                )  # TorchScript is old, files stay
+                # TorchScript is on its way out of torch; the published files stay what they are.
+                warnings.filterwarnings("ignore", category=DeprecationWarning)
                 warnings.filterwarnings("ignore", category=FutureWarning)
                 module = torch.jit.load(str(path), map_location="cpu").eval().to(self.device)
         except RuntimeError as error:
@@ -131,8 +130,7 @@ def checked_hash(path: Path) -> str:
         )
     if not record.is_file() or json.loads(record.read_text()) != known:
         record.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(record) as file:
-            file.write(json.dumps(known, indent=2).encode())
+        files.write_json(record, known)
     return digest
 
 
@@ -187,7 +185,7 @@ class _Tiny(nn.Module):
         resize_images: bool = True,
         return_lpips: bool = False,
     ) -> torch.Tensor:
-        x = img.to(torch.float32) / 127.5 - 1
+        x = to_float(img)
         if resize_images:
             x = functional.interpolate(x, size=(_TINY_SIDE, _TINY_SIDE), mode="area")
         layers = []

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan2ada import files, processes, synthesis
+from stylegan2ada import files, processes, protocols, synthesis
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.data.fingerprint import fingerprint
+from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_uint8
 from stylegan2ada.metrics.detectors import Detector
 
@@ -27,6 +28,7 @@ _BATCH = 64  # images per call of a detector
 _SEED_STEP = 1_000_003
 
 Step = Callable[[int], None]  # told how many more items are done
+CallOptions = dict[str, bool]  # of a detector's call
 
 
 @dataclass
@@ -51,7 +53,7 @@ class FeatureStats:
             self.chunks.append(features)
         if self.capture_mean_cov and len(features):
             wide = features.astype(np.float64)
-            if self.raw_mean is None:
+            if self.raw_mean is None or self.raw_cov is None:
                 self.raw_mean, self.raw_cov = np.zeros(wide.shape[1]), np.zeros([wide.shape[1]] * 2)
             self.raw_mean += wide.sum(axis=0)
             self.raw_cov += wide.T @ wide
@@ -68,16 +70,20 @@ class FeatureStats:
         return mean, self.raw_cov / self.num_items - np.outer(mean, mean)
 
     def save(self, path: Path) -> None:
-        values = {"num_items": self.num_items, "raw_mean": self.raw_mean, "raw_cov": self.raw_cov}
-        values["all_features"] = self.all() if self.capture_all else None
+        values: dict[str, Any] = {
+            "num_items": self.num_items,
+            "raw_mean": self.raw_mean,
+            "raw_cov": self.raw_cov,
+            "all_features": self.all() if self.capture_all else None,
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(path) as file:
             np.savez(file, **{key: value for key, value in values.items() if value is not None})
 
     @classmethod
-    def load(cls, path: Path, **capture: Any) -> FeatureStats:
+    def load(cls, path: Path, *, capture_all: bool = False, capture_mean_cov: bool = False) -> FeatureStats:
         with np.load(path, allow_pickle=False) as saved:
-            stats = cls(**capture, num_items=int(saved["num_items"]))
+            stats = cls(capture_all, capture_mean_cov, num_items=int(saved["num_items"]))
             if stats.capture_all:
                 stats.chunks = [saved["all_features"]]
             if stats.capture_mean_cov:
@@ -90,10 +96,10 @@ class FeatureStats:
 
 def cache_tag(
     dataset_name: str,
-    dataset_kwargs: dict[str, Any],
+    dataset_kwargs: protocols.Options,
     detector_url: str,
-    detector_kwargs: dict[str, Any],
-    stats_kwargs: dict[str, Any],
+    detector_kwargs: CallOptions,
+    stats_kwargs: protocols.Options,
 ) -> str:
     """The stem of the file that upstream would keep these statistics in."""
     facts = {
@@ -106,7 +112,9 @@ def cache_tag(
     return f"{dataset_name}-{Path(detector_url).stem}-{digest}"
 
 
-def _cache_file(dataset: Dataset, detector: Detector, options: dict, capture: dict, n: int) -> Path:
+def _cache_file(
+    dataset: Dataset, detector: Detector, options: CallOptions, capture: dict[str, bool], n: int
+) -> Path:
     """Upstream's tag plus what it forgets: content of the data, bytes of the detector, number of items."""
     facts = {"num_items": len(dataset), "name": dataset.name}
     tag = cache_tag(dataset.name, facts, detector.url, options, capture)
@@ -118,27 +126,33 @@ def dataset_features(
     detector: Detector,
     dataset: Dataset,
     *,
-    options: dict[str, Any],  # of the detector's call
+    options: CallOptions,
     max_items: int | None = None,
     batch: int = _BATCH,
     cache: bool = True,
     step: Step | None = None,
-    **capture: bool,
+    capture_all: bool = False,
+    capture_mean_cov: bool = False,
 ) -> FeatureStats:
     """Statistics of the first max_items images, in order; complete on rank 0."""
+    captured = {"capture_all": capture_all, "capture_mean_cov": capture_mean_cov}
+    capture = {name: True for name, is_asked in captured.items() if is_asked}  # as upstream names the file
     n = len(dataset) if max_items is None else min(len(dataset), max_items)
     path = _cache_file(dataset, detector, options, capture, n) if cache else None
     is_there = processes.from_rank0(path is not None and path.is_file())
     if path is not None and is_there:
         if step:
             step(n)
-        return FeatureStats.load(path, **capture) if processes.rank() == 0 else FeatureStats(**capture)
+        if processes.rank() != 0:
+            return FeatureStats(capture_all, capture_mean_cov)
+        return FeatureStats.load(path, capture_all=capture_all, capture_mean_cov=capture_mean_cov)
 
     def images(chunk: int) -> torch.Tensor:
         items = range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n))
         return torch.from_numpy(np.stack([dataset[i][0] for i in items]))
 
-    stats = _collect(detector, images, n, options=options, batch=batch, step=step, capture=capture)
+    stats = FeatureStats(capture_all, capture_mean_cov, max_items=n)
+    _collect(detector, images, n, options=options, batch=batch, step=step, stats=stats)
     if path is not None and processes.rank() == 0:
         stats.save(path)
     return stats
@@ -150,40 +164,56 @@ def dataset_features(
 @torch.no_grad()
 def generator_features(
     detector: Detector,
-    G: Any,
-    dataset: Dataset,  # where labels are drawn from
+    G: protocols.Generator,
+    labels: protocols.LabelSource | None,  # None: for networks that take none
     *,
     num_items: int,
-    options: dict[str, Any],
-    G_kwargs: dict[str, Any] | None = None,
+    options: CallOptions,
+    G_kwargs: protocols.Options | None = None,
     batch: int = _BATCH,
     seed: int = 0,
     step: Step | None = None,
-    **capture: bool,
+    capture_all: bool = False,
+    capture_mean_cov: bool = False,
 ) -> FeatureStats:
     """Statistics of num_items generated images, labels as frequent as in the data; complete on rank 0."""
+    # Before any work is dealt: a process that waits for one that gave up would wait for ever.
+    check_labels(G, labels)
 
     def images(chunk: int) -> torch.Tensor:
-        z, c = latents_and_labels(G, dataset, _CHUNK, seed, chunk)
+        z, c = latents_and_labels(G, labels, _CHUNK, seed, chunk)
         return to_uint8(run_generator(G, z, c, detector.device, G_kwargs))
 
     with torch.random.fork_rng(devices=_cuda_devices(detector.device)):  # measuring must not disturb training
-        return _collect(detector, images, num_items, options=options, batch=batch, step=step, capture=capture)
+        stats = FeatureStats(capture_all, capture_mean_cov, max_items=num_items)
+        return _collect(detector, images, num_items, options=options, batch=batch, step=step, stats=stats)
+
+
+def check_labels(G: protocols.Generator, labels: protocols.LabelSource | None) -> None:
+    """A conditional network is measured under the labels of some data."""
+    if G.c_dim and labels is None:
+        raise UserError("a conditional network needs a data set to draw labels from; give --data")
 
 
 def latents_and_labels(
-    G: Any, dataset: Dataset, n: int, seed: int, chunk: int
+    G: protocols.Generator, labels: protocols.LabelSource | None, n: int, seed: int, chunk: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """z [n, z_dim] and c [n, c_dim] of one chunk; also seeds the noise of the images made from them."""
     torch.manual_seed(seed * _SEED_STEP + chunk)
     z = torch.randn([n, G.z_dim])
+    if not G.c_dim:
+        return z, torch.zeros([n, 0])
+    assert labels is not None  # see check_labels
     rng = np.random.RandomState([seed % 2**32, chunk])
-    c = torch.from_numpy(dataset.draw_labels(n, rng)) if G.c_dim else torch.zeros([n, 0])
-    return z, c
+    return z, torch.from_numpy(labels.draw_labels(n, rng))
 
 
 def run_generator(
-    G: Any, z: torch.Tensor, c: torch.Tensor, device: torch.device, G_kwargs: dict[str, Any] | None
+    G: protocols.Generator,
+    z: torch.Tensor,
+    c: torch.Tensor,
+    device: torch.device,
+    G_kwargs: protocols.Options | None,
 ) -> torch.Tensor:
     """Images in [-1, 1]; truncation 1 and random noise unless told otherwise."""
     options = synthesis.precision_options(device) | (G_kwargs or {})
@@ -198,13 +228,12 @@ def _collect(
     images: Callable[[int], torch.Tensor],  # chunk number -> uint8 [<=4, C, H, W]
     n: int,
     *,
-    options: dict[str, Any],
+    options: CallOptions,
     batch: int,
     step: Step | None,
-    capture: dict[str, bool],
+    stats: FeatureStats,  # to be filled
 ) -> FeatureStats:
     """Deal chunks to the processes, call the detector in batches, put the features in order on rank 0."""
-    stats = FeatureStats(**capture, max_items=n)
     world, rank = processes.world_size(), processes.rank()
     num_chunks = -(-n // _CHUNK)
     per_round = max(batch // _CHUNK, 1)  # chunks that one process hands to the detector at once

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike
 
 
-def mean_and_covariance(features: Any) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_covariance(features: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and biased covariance [d, d] of features [n, d]."""
     x = _as_float64(features)
     mean = x.mean(axis=0)
@@ -26,15 +25,16 @@ def frechet_distance(mu_r: np.ndarray, cov_r: np.ndarray, mu_g: np.ndarray, cov_
     return _combine(mu_r, mu_g, np.trace(cov_r), np.trace(cov_g), root_trace)
 
 
-def fid(real: Any, fake: Any) -> float:
+def fid(real: ArrayLike, fake: ArrayLike) -> float:
     """Frechet distance of features real [n, d] and fake [m, d]."""
-    real, fake = _as_float64(real), _as_float64(fake)
-    if max(len(real), len(fake)) >= real.shape[1]:
-        return frechet_distance(*mean_and_covariance(real), *mean_and_covariance(fake))
+    r, g = _as_float64(real), _as_float64(fake)
+    if max(len(r), len(g)) >= r.shape[1]:
+        return frechet_distance(*mean_and_covariance(r), *mean_and_covariance(g))
     # Fewer samples than dimensions: with C = A^T A, tr (C_g C_r)^(1/2) is the nuclear norm of A_r A_g^T.
-    mu_r, mu_g = real.mean(axis=0), fake.mean(axis=0)
-    factor_r = (real - mu_r) / np.sqrt(len(real))
-    factor_g = (fake - mu_g) / np.sqrt(len(fake))
+    # By way of C, each eigenvalue that is zero but for rounding would add the root of its error.
+    mu_r, mu_g = r.mean(axis=0), g.mean(axis=0)
+    factor_r = (r - mu_r) / np.sqrt(len(r))
+    factor_g = (g - mu_g) / np.sqrt(len(g))
     root_trace = scipy.linalg.svdvals(factor_r @ factor_g.T).sum()
     return _combine(mu_r, mu_g, np.square(factor_r).sum(), np.square(factor_g).sum(), root_trace)
 
@@ -43,7 +43,7 @@ def _combine(mu_r: np.ndarray, mu_g: np.ndarray, trace_r: float, trace_g: float,
     return float(np.square(mu_g - mu_r).sum() + trace_g + trace_r - 2 * root_trace)
 
 
-def _as_float64(features: Any) -> np.ndarray:
+def _as_float64(features: ArrayLike) -> np.ndarray:
     x = np.asarray(features, dtype=np.float64)
     assert x.ndim == 2, x.shape
     return x

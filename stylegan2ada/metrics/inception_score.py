@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class InceptionScore(NamedTuple):
@@ -12,7 +13,7 @@ class InceptionScore(NamedTuple):
     std: float  # over the splits, population
 
 
-def inception_score(probs: Any, *, splits: int = 10) -> InceptionScore:
+def inception_score(probs: ArrayLike, *, splits: int = 10) -> InceptionScore:
     """exp of the mean KL(p(y|x) || p(y)) of class probabilities [n, classes], in consecutive parts."""
     p = np.asarray(probs, dtype=np.float64)
     edges = [i * len(p) // splits for i in range(splits + 1)]

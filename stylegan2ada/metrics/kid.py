@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
+
+Random = np.random.RandomState | np.random.Generator
 
 
-def kid(real: Any, fake: Any, *, subsets: int = 100, max_size: int = 1000, rng: Any = None) -> float:
+def kid(
+    real: ArrayLike,
+    fake: ArrayLike,
+    *,
+    subsets: int = 100,
+    max_size: int = 1000,
+    rng: Random | None = None,  # None: a generator of its own, always the same
+) -> float:
     """Mean over subsets of the unbiased MMD^2 between real [n, d] and fake [m, d].
 
     Computed in the precision of the features: float32, as detectors give them, repeats the reference program.
-    rng offers `choice(n, size, replace=False)`; per subset it is asked for fakes first, then for reals.
+    Per subset rng is asked for a `choice` for fakes first, then for reals.
     """
     return float(np.mean(kid_subsets(real, fake, subsets=subsets, max_size=max_size, rng=rng)))
 
 
 def kid_subsets(
-    real: Any, fake: Any, *, subsets: int = 100, max_size: int = 1000, rng: Any = None
+    real: ArrayLike,
+    fake: ArrayLike,
+    *,
+    subsets: int = 100,
+    max_size: int = 1000,
+    rng: Random | None = None,
 ) -> np.ndarray:
     """The value of each subset, [subsets]; their spread is what a bootstrap would call the noise of one."""
-    real, fake = np.asarray(real), np.asarray(fake)
+    reals, fakes = np.asarray(real), np.asarray(fake)
     rng = np.random.default_rng(0) if rng is None else rng
-    size = min(len(real), len(fake), max_size)
+    size = min(len(reals), len(fakes), max_size)
     assert size >= 2, f"KID needs two images of each kind, not {size}"
     values = np.empty(subsets)
     for i in range(subsets):
-        x = fake[rng.choice(len(fake), size, replace=False)]
-        y = real[rng.choice(len(real), size, replace=False)]
+        x = fakes[rng.choice(len(fakes), size, replace=False)]
+        y = reals[rng.choice(len(reals), size, replace=False)]
         values[i] = _unbiased_mmd2(x, y)
     return values
 
 
 def _unbiased_mmd2(x: np.ndarray, y: np.ndarray) -> float:
+    # Unbiased: pairs of an image with itself (the diagonal) say nothing about the distribution.
     m = len(x)
     within = _kernel(x, x) + _kernel(y, y)
     across = _kernel(x, y)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+
+from stylegan2ada import protocols
+from stylegan2ada.images import to_255
 
 _NOISE = re.compile(r".*noise_const$")
 _DETECTOR_SIZE = 256  # larger images are box-averaged down to about this
@@ -31,6 +34,7 @@ def path_ends(
     epsilon: float,
 ) -> torch.Tensor:
     """ws at t and at t + epsilon of N paths: [2N, num_ws, w_dim]."""
+    # Interpolation in z stays on the sphere where a Gaussian of many dimensions lives; w has no such shape.
     first, second = z.chunk(2)
     if space == "w":
         start, stop = mapping(z=z, c=torch.cat([c, c])).chunk(2)
@@ -49,12 +53,12 @@ def detector_view(img: torch.Tensor, *, crop: bool, network_resolution: int) -> 
     factor = network_resolution // _DETECTOR_SIZE  # upstream: from the network's size, also after cropping
     if factor > 1:
         img = torch.nn.functional.avg_pool2d(img, factor)
-    img = (img + 1) * 127.5
+    img = to_255(img)
     return img.expand(-1, 3, -1, -1) if img.shape[1] == 1 else img
 
 
 def path_distances(
-    G: Any,
+    G: protocols.Generator,
     z: torch.Tensor,
     c: torch.Tensor,
     t: torch.Tensor,
@@ -63,7 +67,7 @@ def path_distances(
     space: str,
     epsilon: float,
     crop: bool,
-    G_kwargs: dict[str, Any] | None = None,
+    G_kwargs: protocols.Options | None = None,
 ) -> torch.Tensor:
     """Squared feature distance over epsilon^2 of each of N paths, [N]; noise buffers are used as they are."""
     ws = path_ends(G.mapping, z, c, t, space=space, epsilon=epsilon)
@@ -72,14 +76,14 @@ def path_distances(
     return (start - stop).square().sum(dim=1) / epsilon**2
 
 
-def redraw_noise(G: Any, generator: torch.Generator | None = None) -> None:
+def redraw_noise(G: protocols.Generator, generator: torch.Generator | None = None) -> None:
     """Fresh normal numbers in every noise_const buffer of the synthesis network, in module order."""
     for name, buffer in G.synthesis.named_buffers():
         if _NOISE.match(name):
             buffer.copy_(torch.randn(buffer.shape, generator=generator, device=buffer.device))
 
 
-def trimmed_mean(distances: Any) -> float:
+def trimmed_mean(distances: ArrayLike) -> float:
     """Mean of the distances between the 1st percentile (rounded down) and the 99th (rounded up)."""
     values = np.asarray(distances, dtype=np.float64)
     low = np.percentile(values, 1, method="lower")

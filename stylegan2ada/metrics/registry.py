@@ -6,6 +6,7 @@ A name may end in `@DETECTOR` to use another feature network than the usual one:
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 import os
@@ -18,17 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan2ada import processes, stats
+from stylegan2ada import processes, protocols, stats
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 from stylegan2ada.metrics import features, ppl
 from stylegan2ada.metrics.detectors import Detector, Detectors
-from stylegan2ada.metrics.features import FeatureStats
+from stylegan2ada.metrics.features import CallOptions, FeatureStats
 from stylegan2ada.metrics.fid import frechet_distance
 from stylegan2ada.metrics.inception_score import inception_score
 from stylegan2ada.metrics.kid import kid_subsets
-from stylegan2ada.metrics.precision_recall import density_coverage, precision_recall
+from stylegan2ada.metrics.precision_recall import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    precision_recall,
+)
 from stylegan2ada.progress import Progress
 
 
@@ -36,46 +42,62 @@ from stylegan2ada.progress import Progress
 class Measurement:
     """Everything that one metric is computed from."""
 
-    G: Any  # None when two image sets are compared
+    G: protocols.Generator | None  # None when two image sets are compared
     fakes: Dataset | None  # the generated set, when there is no network
     dataset: Dataset | None  # the real images and their labels
     detector: Detector
-    G_kwargs: dict[str, Any]
+    G_kwargs: protocols.Options
     batch: int
     seed: int
     cache: bool
     counts: dict[str, int]  # filled in: how many images of each kind the number rests on
     progress: Callable[[int, str], Progress]
 
-    def real(self, max_items: int | None, options: dict[str, Any], **capture: bool) -> FeatureStats:
+    def real(
+        self,
+        max_items: int | None,
+        options: CallOptions,
+        *,
+        capture_all: bool = False,
+        capture_mean_cov: bool = False,
+    ) -> FeatureStats:
         assert self.dataset is not None
         n = len(self.dataset) if max_items is None else min(len(self.dataset), max_items)
         with contextlib.closing(self.progress(n, "real images")) as bar:
             found = features.dataset_features(
                 self.detector, self.dataset, options=options, max_items=max_items, batch=self.batch,
-                cache=self.cache, step=bar.step, **capture,
+                cache=self.cache, step=bar.step, capture_all=capture_all, capture_mean_cov=capture_mean_cov,
             )  # fmt: skip
         self.counts["num_real"] = n
         return found
 
-    def fake(self, num_items: int, options: dict[str, Any], **capture: bool) -> FeatureStats:
-        if self.fakes is not None:
-            n = min(num_items, len(self.fakes))
-            with contextlib.closing(self.progress(n, "generated images")) as bar:
+    def fake(
+        self,
+        num_items: int,
+        options: CallOptions,
+        *,
+        capture_all: bool = False,
+        capture_mean_cov: bool = False,
+    ) -> FeatureStats:
+        n = num_items if self.fakes is None else min(num_items, len(self.fakes))
+        with contextlib.closing(self.progress(n, "generated images")) as bar:
+            if self.fakes is not None:
                 found = features.dataset_features(
                     self.detector, self.fakes, options=options, max_items=n, batch=self.batch,
-                    cache=False, step=bar.step, **capture,
+                    cache=False, step=bar.step, capture_all=capture_all, capture_mean_cov=capture_mean_cov,
                 )  # fmt: skip
-        else:
-            n = num_items
-            labels_from = self.dataset if self.dataset is not None else _no_labels(self.G)
-            with contextlib.closing(self.progress(n, "generated images")) as bar:
+            else:
                 found = features.generator_features(
-                    self.detector, self.G, labels_from, num_items=n, options=options,
-                    G_kwargs=self.G_kwargs, batch=self.batch, seed=self.seed, step=bar.step, **capture,
+                    self.detector, self.network(), self.dataset, num_items=n, options=options,
+                    G_kwargs=self.G_kwargs, batch=self.batch, seed=self.seed, step=bar.step,
+                    capture_all=capture_all, capture_mean_cov=capture_mean_cov,
                 )  # fmt: skip
         self.counts["num_fake"] = n
         return found
+
+    def network(self) -> protocols.Generator:
+        assert self.G is not None  # calc_metric refuses sets of images where it takes a network
+        return self.G
 
 
 Compute = Callable[[Measurement], dict[str, float]]  # result keys without the metric's name
@@ -121,7 +143,10 @@ def _kid(max_real: int | None, num_fake: int, subsets: int = 100, size: int = 10
     return compute
 
 
-def _neighbours(max_real: int | None, num_fake: int, k: int, formula: Callable[..., Any]) -> Compute:
+Formula = Callable[..., PrecisionRecall | DensityCoverage]  # (real, fake, *, k)
+
+
+def _neighbours(max_real: int | None, num_fake: int, k: int, formula: Formula) -> Compute:
     def compute(m: Measurement) -> dict[str, float]:
         real = m.real(max_real, _FEATURES, capture_all=True)
         fake = m.fake(num_fake, _FEATURES, capture_all=True)
@@ -133,7 +158,10 @@ def _neighbours(max_real: int | None, num_fake: int, k: int, formula: Callable[.
     return compute
 
 
-_PARTS = {precision_recall: ("precision", "recall"), density_coverage: ("density", "coverage")}
+_PARTS: dict[Formula, tuple[str, ...]] = {
+    precision_recall: PrecisionRecall._fields,
+    density_coverage: DensityCoverage._fields,
+}
 
 
 def _is(num_fake: int, splits: int = 10) -> Compute:
@@ -165,21 +193,22 @@ def path_lengths(
     m: Measurement, n: int, *, space: str, sampling: str, crop: bool, epsilon: float, batch: int
 ) -> np.ndarray:
     """Distances of n paths, in order, on rank 0; each batch has its own random numbers."""
-    import copy
-
-    G = copy.deepcopy(m.G)  # its noise buffers are redrawn
+    features.check_labels(m.network(), m.dataset)
+    G = copy.deepcopy(m.network())  # its noise buffers are redrawn
     device, world = m.detector.device, processes.world_size()
-    labels_from = m.dataset if m.dataset is not None else _no_labels(G)
     found: list[np.ndarray] = []
     num_batches = -(-n // batch)
-    measure = lambda img: m.detector(img, resize_images=False, return_lpips=True)  # noqa: E731
+
+    def measure(img: torch.Tensor) -> torch.Tensor:
+        return m.detector(img, resize_images=False, return_lpips=True)
+
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         contextlib.closing(m.progress(n, "paths")) as bar,
     ):
         for start in range(0, num_batches, world):
             number = start + processes.rank()
-            z, c = features.latents_and_labels(G, labels_from, 2 * batch, m.seed, number)
+            z, c = features.latents_and_labels(G, m.dataset, 2 * batch, m.seed, number)
             t = torch.rand([batch]) * (1 if sampling == "full" else 0)
             ppl.redraw_noise(G)
             distances = ppl.path_distances(
@@ -191,13 +220,8 @@ def path_lengths(
     return np.concatenate(found)[:n]
 
 
-def _no_labels(G: Any) -> Dataset:
-    if G.c_dim:
-        raise UserError("a conditional network needs a data set to draw labels from; give --data")
-    return None  # type: ignore[return-value] - latents_and_labels asks only when c_dim > 0
-
-
-_ONCE = {"xflip": False}  # the newer names measure against the images as they are, never mirrored
+# The newer names measure against the images as they are, never mirrored.
+_ONCE: dict[str, bool] = {"xflip": False}
 
 METRICS = {
     metric.name: metric
@@ -247,15 +271,15 @@ def find_metric(name: str) -> Metric:
     if plain not in METRICS:
         raise UserError(f"there is no metric {name!r}; choose from {', '.join(METRICS)}")
     metric = METRICS[plain]
-    return dataclasses.replace(metric, name=name, detector=detector) if detector else metric
+    return dataclasses.replace(metric, name=name, detector=detector or metric.detector)
 
 
 def calc_metric(
     metric: str,
-    G: Any,  # a generator in eval mode, or a Dataset of generated images
+    G: protocols.Generator | Dataset,  # a generator in eval mode, or generated images
     dataset: Dataset | None = None,
     *,
-    G_kwargs: dict[str, Any] | None = None,  # truncation, noise mode, ...
+    G_kwargs: protocols.Options | None = None,  # truncation, noise mode, ...
     detectors: Detectors | None = None,
     device: torch.device | str = "cpu",
     batch: int = 64,  # images per detector call
@@ -273,36 +297,37 @@ def calc_metric(
     if dataset is not None and entry.needs_data:
         dataset = _as_measured(dataset, entry.xflip)
     start = time.monotonic()
-    detector = (detectors or Detectors(device=device)).load(entry.detector)
-    counts: dict[str, int] = {}
-    bar = lambda total, label: Progress(total, f"{metric}: {label}")  # noqa: E731
     measurement = Measurement(
-        G=None if fakes is not None else G,
+        G=None if isinstance(G, Dataset) else G,
         fakes=fakes,
         dataset=dataset,
-        detector=detector,
+        detector=(detectors or Detectors(device=device)).load(entry.detector),
         G_kwargs=G_kwargs or {},
         batch=batch,
         seed=seed,
         cache=cache,
-        counts=counts,
-        progress=bar if progress else _silent,
+        counts={},
+        progress=lambda total, label: Progress(total, f"{metric}: {label}", is_silent=not progress),
     )
     values = processes.from_rank0(entry.compute(measurement))
-    seconds = time.monotonic() - start
+    return _record(entry, measurement, values, time.monotonic() - start)
+
+
+def _record(entry: Metric, m: Measurement, values: dict[str, float], seconds: float) -> dict[str, Any]:
+    """The numbers under the metric's name, and what they rest on."""
     return {
-        "results": {metric + suffix: value for suffix, value in values.items()},
-        "metric": metric,
+        "results": {entry.name + suffix: value for suffix, value in values.items()},
+        "metric": entry.name,
         "total_time": seconds,
         "total_time_str": stats.format_time(seconds),
         "num_gpus": processes.world_size(),
-        **counts,
-        "detector": detector.name,
-        "detector_sha256": detector.sha256,
-        "is_comparable": detector.is_comparable,
-        "real_fingerprint": fingerprint(dataset) if dataset is not None and entry.needs_data else None,
-        "fake_fingerprint": fingerprint(fakes) if fakes is not None else None,
-        "resize_filter": _resize_filter(dataset),
+        **m.counts,
+        "detector": m.detector.name,
+        "detector_sha256": m.detector.sha256,
+        "is_comparable": m.detector.is_comparable,
+        "real_fingerprint": fingerprint(m.dataset) if m.dataset is not None and entry.needs_data else None,
+        "fake_fingerprint": fingerprint(m.fakes) if m.fakes is not None else None,
+        "resize_filter": _resize_filter(m.dataset),
     }
 
 
@@ -327,18 +352,6 @@ def _as_measured(dataset: Dataset, xflip: bool | None) -> Dataset:
     is_mirrored = bool(dataset.flips.any()) if xflip is None else xflip
     indices = np.tile(stored, 2) if is_mirrored else stored
     return dataset.view(indices, np.arange(len(indices)) >= len(stored))
-
-
-def _silent(total: int, label: str) -> Any:
-    return _Silent()
-
-
-class _Silent:
-    def step(self, count: int = 1) -> None:
-        """Says nothing."""
-
-    def close(self) -> None:
-        """Nothing was opened."""
 
 
 def _resize_filter(dataset: Dataset | None) -> str:

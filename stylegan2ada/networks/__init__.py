@@ -18,7 +18,8 @@ def persistent_class(cls: Class) -> Class:
     The arguments are copied before the constructor runs: what is recorded is what the caller gave, even if a
     dict changes later. Of a chain of decorated constructors the outermost is recorded.
     """
-    build = cls.__init__  # type: ignore[misc]
+    marked: Any = cls  # gets what type checkers do not know of
+    build = marked.__init__
 
     @functools.wraps(build)
     def build_and_record(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -26,7 +27,7 @@ def persistent_class(cls: Class) -> Class:
         build(self, *args, **kwargs)
         self._init_args, self._init_kwargs = given
 
-    cls.__init__ = build_and_record  # type: ignore[misc]
-    cls.init_args = property(lambda self: copy.deepcopy(self._init_args))  # type: ignore[attr-defined]
-    cls.init_kwargs = property(lambda self: copy.deepcopy(self._init_kwargs))  # type: ignore[attr-defined]
+    marked.__init__ = build_and_record
+    marked.init_args = property(lambda self: copy.deepcopy(self._init_args))
+    marked.init_kwargs = property(lambda self: copy.deepcopy(self._init_kwargs))
     return cls

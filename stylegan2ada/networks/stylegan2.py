@@ -7,10 +7,11 @@ Images are [N, C, H, W]; generated ones lie nominally in [-1, 1].
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 if __name__.startswith("stylegan2ada."):  # imported as part of this project
@@ -21,18 +22,19 @@ else:  # running from a pickle inside an official checkout
     from torch_utils.persistence import persistent_class
 
 _EPS = 1e-8
+_Options = dict[str, Any]  # keyword arguments of inner classes
 _HALF_POWER = math.sqrt(0.5)  # two branches of equal variance are added with this gain each
 
 
 # --- formulas ------------------------------------------------------------------------------------------
 
 
-def normalize_2nd_moment(x, dim=1, eps=_EPS):
+def normalize_2nd_moment(x: Tensor, dim: int = 1, eps: float = _EPS) -> Tensor:
     """x scaled to a mean square of one along `dim`."""
     return x * (x.square().mean(dim, keepdim=True) + eps).rsqrt()
 
 
-def demodulation(weight, styles):
+def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """1 / norm of every output channel's modulated kernel: [O, I, k, k], [N, I] -> [N, O].
 
     sum_ikl (w_oikl s_ni)^2 = sum_i s_ni^2 (sum_kl w_oikl^2): one small matrix product, no per-sample kernels.
@@ -42,18 +44,18 @@ def demodulation(weight, styles):
 
 
 def modulated_conv2d(
-    x,  # [N, I, H, W]
-    weight,  # [O, I, k, k]
-    styles,  # [N, I]
-    noise=None,  # broadcasts to the output, added after demodulation
-    up=1,
-    down=1,
-    padding=0,
-    resample_filter=None,
-    demodulate=True,
-    flip_weight=True,  # True: correlation, as torch convolves; False: true convolution
-    fused_modconv=True,  # a hint: a single sample's style may go into the kernel; same result
-):
+    x: Tensor,  # [N, I, H, W]
+    weight: Tensor,  # [O, I, k, k]
+    styles: Tensor,  # [N, I]
+    noise: Tensor | None = None,  # broadcasts to the output, added after demodulation
+    up: int = 1,
+    down: int = 1,
+    padding: int = 0,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,  # True: correlation, as torch convolves; False: true convolution
+    fused_modconv: bool = True,  # a hint: a single sample's style may go into the kernel; same result
+) -> Tensor:
     """Convolution whose input channels are scaled per sample, output channels rescaled to unit gain."""
     n, channels_in = styles.shape
     channels_out, _, kernel_h, kernel_w = weight.shape
@@ -74,6 +76,8 @@ def modulated_conv2d(
         y = torch.matmul(kernels, x.flatten(2)).unflatten(2, x.shape[2:])
         return y if noise is None else y + noise.to(y.dtype)
 
+    # Scaling the inputs by the style and the outputs by `scale` is the same convolution as one with a kernel
+    # of its own per sample, but the batch stays one call, whose derivatives torch knows.
     if fused_modconv and n == 1:
         weight = weight * styles.reshape(1, -1, 1, 1)
         if scale is not None:
@@ -94,7 +98,11 @@ def modulated_conv2d(
 # --- precision -----------------------------------------------------------------------------------------
 
 
-def set_precision(network, precision):
+class _HasModules(Protocol):
+    def modules(self) -> Iterator[nn.Module]: ...
+
+
+def set_precision(network: _HasModules, precision: str | None) -> None:
     """Choose in which type the blocks compute: None (float16 where built so), "float32" or "bfloat16".
 
     It belongs to the machine that runs the network, not to the network: constructor arguments do not change.
@@ -107,7 +115,7 @@ def set_precision(network, precision):
             module.precision = precision
 
 
-def _compute_dtype(block, force_fp32):
+def _compute_dtype(block: SynthesisBlock | DiscriminatorBlock, force_fp32: bool) -> torch.dtype:
     if force_fp32 or block.precision == "float32":
         return torch.float32
     if block.precision == "bfloat16":
@@ -115,12 +123,11 @@ def _compute_dtype(block, force_fp32):
     return torch.float16 if block.use_fp16 else torch.float32
 
 
-def _enter(x, dtype, channels_last):
+def _enter(x: Tensor, dtype: torch.dtype, channels_last: bool) -> Tensor:
     """x in the type (and, for a half-precision block that asks so, the memory layout) of a block."""
     is_low = dtype != torch.float32
-    return x.to(
-        dtype, memory_format=torch.channels_last if channels_last and is_low else torch.preserve_format
-    )
+    layout = torch.channels_last if channels_last and is_low else torch.preserve_format
+    return x.to(dtype, memory_format=layout)
 
 
 class _Stage(NamedTuple):
@@ -129,17 +136,18 @@ class _Stage(NamedTuple):
     is_half: bool
 
 
-def _stages(img_resolution, channel_base, channel_max, num_fp16_res):
+def _stages(img_resolution: int, channel_base: int, channel_max: int, num_fp16_res: int) -> list[_Stage]:
     """Width and precision of every resolution from 4 up."""
     levels = int(img_resolution).bit_length() - 1
     if img_resolution < 4 or img_resolution != 1 << levels:
         raise ValueError(f"img_resolution={img_resolution} is not a power of two from 4 on")
+    # 4x4 always computes in float32: the statistics over a batch are made there.
     first_half = max(1 << (levels + 1 - min(num_fp16_res, levels)), 8)
     sides = [1 << level for level in range(2, levels + 1)]
     return [_Stage(side, min(channel_base // side, channel_max), side >= first_half) for side in sides]
 
 
-def _new_kernel(channels_out, channels_in, kernel_size, channels_last=False):
+def _new_kernel(channels_out: int, channels_in: int, kernel_size: int, channels_last: bool = False) -> Tensor:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return torch.randn([channels_out, channels_in, kernel_size, kernel_size]).to(memory_format=layout)
 
@@ -153,13 +161,13 @@ class FullyConnectedLayer(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        bias=True,
-        activation="linear",
-        lr_multiplier=1,  # of weight and bias
-        bias_init=0,  # as stored; used times lr_multiplier
-    ):
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        activation: str = "linear",
+        lr_multiplier: float = 1,  # of weight and bias
+        bias_init: float = 0,  # as stored; used times lr_multiplier
+    ) -> None:
         super().__init__()
         self.activation = activation
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
@@ -167,7 +175,7 @@ class FullyConnectedLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn([out_features, in_features]).div_(lr_multiplier))
         self.bias = nn.Parameter(torch.full([out_features], float(bias_init))) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.to(x.dtype) * self.weight_gain
         bias = None if self.bias is None else self.bias.to(x.dtype) * self.bias_gain
         if self.activation == "linear":
@@ -179,28 +187,34 @@ class FullyConnectedLayer(nn.Module):
 class Conv2dLayer(nn.Module):
     """Convolution with equalised learning rate, optional resampling by two, bias, activation, clamp."""
 
+    weight: Tensor
+    bias: Tensor | None
+    resample_filter: Tensor
+
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        bias=True,
-        activation="linear",
-        up=1,
-        down=1,
-        resample_filter=[1, 3, 3, 1],  # noqa: B006 - never changed; recorded signature
-        conv_clamp=None,  # bound of the output before `gain`, None: unbounded
-        channels_last=False,
-        trainable=True,  # False (freeze-D): weight and bias are buffers of the same names
-    ):
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        bias: bool = True,
+        activation: str = "linear",
+        up: int = 1,
+        down: int = 1,
+        resample_filter: Sequence[float] | None = [1, 3, 3, 1],  # noqa: B006 - never changed; recorded
+        conv_clamp: float | None = None,  # bound of the output before `gain`, None: unbounded
+        channels_last: bool = False,
+        trainable: bool = True,  # False (freeze-D): weight and bias are buffers of the same names
+    ) -> None:
         super().__init__()
         self.activation, self.up, self.down, self.conv_clamp = activation, up, down, conv_clamp
         self.padding = kernel_size // 2
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
         self.act_gain = bias_act.activation_funcs[activation].def_gain
         self.register_buffer("resample_filter", upfirdn2d.setup_filter(resample_filter))
-        stored = {"weight": _new_kernel(out_channels, in_channels, kernel_size, channels_last)}
-        stored["bias"] = torch.zeros([out_channels]) if bias else None
+        stored = {
+            "weight": _new_kernel(out_channels, in_channels, kernel_size, channels_last),
+            "bias": torch.zeros([out_channels]) if bias else None,
+        }
         for name, value in stored.items():
             if value is None:
                 setattr(self, name, None)
@@ -209,7 +223,7 @@ class Conv2dLayer(nn.Module):
             else:
                 self.register_buffer(name, value)
 
-    def forward(self, x, gain=1):
+    def forward(self, x: Tensor, gain: float = 1) -> Tensor:
         y = conv2d_resample.conv2d_resample(
             x,
             (self.weight * self.weight_gain).to(x.dtype),
@@ -222,8 +236,9 @@ class Conv2dLayer(nn.Module):
         return _finish(self, y, gain)
 
 
-def _finish(layer, y, gain):
+def _finish(layer: Conv2dLayer | SynthesisLayer, y: Tensor, gain: float) -> Tensor:
     """Bias, activation, gain and clamp at the end of a convolution layer."""
+    # The bound belongs to the unscaled output: a gain moves it along, so that it cuts the same values.
     bias = None if layer.bias is None else layer.bias.to(y.dtype)
     clamp = None if layer.conv_clamp is None else layer.conv_clamp * gain
     return bias_act.bias_act(y, bias, act=layer.activation, gain=layer.act_gain * gain, clamp=clamp)
@@ -233,20 +248,23 @@ def _finish(layer, y, gain):
 class SynthesisLayer(nn.Module):
     """Modulated convolution, noise, bias, activation."""
 
+    resample_filter: Tensor
+    noise_const: Tensor
+
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        w_dim,
-        resolution,  # of the output
-        kernel_size=3,
-        up=1,
-        use_noise=True,
-        activation="lrelu",
-        resample_filter=[1, 3, 3, 1],  # noqa: B006
-        conv_clamp=None,
-        channels_last=False,
-    ):
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,  # of the output
+        kernel_size: int = 3,
+        up: int = 1,
+        use_noise: bool = True,
+        activation: str = "lrelu",
+        resample_filter: Sequence[float] | None = [1, 3, 3, 1],  # noqa: B006
+        conv_clamp: float | None = None,
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
         self.resolution, self.up, self.use_noise = resolution, up, use_noise
         self.activation, self.conv_clamp = activation, conv_clamp
@@ -260,7 +278,7 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros([out_channels]))
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
 
-    def _noise(self, mode, x):
+    def _noise(self, mode: str, x: Tensor) -> Tensor | None:
         assert mode in ("random", "const", "none"), mode
         if mode == "none" or not self.use_noise:
             return None
@@ -269,7 +287,9 @@ class SynthesisLayer(nn.Module):
         side = self.resolution
         return torch.randn([x.shape[0], 1, side, side], device=x.device) * self.noise_strength
 
-    def forward(self, x, w, noise_mode="random", fused_modconv=True, gain=1):
+    def forward(
+        self, x: Tensor, w: Tensor, noise_mode: str = "random", fused_modconv: bool = True, gain: float = 1
+    ) -> Tensor:
         y = modulated_conv2d(
             x,
             self.weight,
@@ -288,7 +308,15 @@ class SynthesisLayer(nn.Module):
 class ToRGBLayer(nn.Module):
     """Features to image channels: modulated, not demodulated, no noise, linear."""
 
-    def __init__(self, in_channels, out_channels, w_dim, kernel_size=1, conv_clamp=None, channels_last=False):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        kernel_size: int = 1,
+        conv_clamp: float | None = None,
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
         self.conv_clamp, self.padding = conv_clamp, kernel_size // 2
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
@@ -296,7 +324,7 @@ class ToRGBLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros([out_channels]))
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
 
-    def forward(self, x, w, fused_modconv=True):
+    def forward(self, x: Tensor, w: Tensor, fused_modconv: bool = True) -> Tensor:
         styles = self.affine(w) * self.weight_gain
         y = modulated_conv2d(
             x, self.weight, styles, padding=self.padding, demodulate=False, fused_modconv=fused_modconv
@@ -308,11 +336,11 @@ class ToRGBLayer(nn.Module):
 class MinibatchStdLayer(nn.Module):
     """Appends maps that tell how much the samples of a group differ (ProGAN, arXiv:1710.10196 §3)."""
 
-    def __init__(self, group_size, num_channels=1):
+    def __init__(self, group_size: int | None, num_channels: int = 1) -> None:
         super().__init__()
         self.group_size, self.num_channels = group_size, num_channels
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         n, _, height, width = x.shape
         members = n if self.group_size is None else min(self.group_size, n)
         if n % members:
@@ -332,19 +360,21 @@ class MinibatchStdLayer(nn.Module):
 class MappingNetwork(nn.Module):
     """z and label to w, repeated for every style input; keeps the running mean of w for truncation."""
 
+    w_avg: Tensor
+
     def __init__(
         self,
-        z_dim,  # 0: no latent
-        c_dim,  # 0: no labels
-        w_dim,
-        num_ws,  # rows of the result, None: no broadcast
-        num_layers=8,
-        embed_features=None,  # of the label, None: w_dim
-        layer_features=None,  # of the layers between, None: w_dim
-        activation="lrelu",
-        lr_multiplier=0.01,
-        w_avg_beta=0.995,  # decay of the running mean of w, None: do not track
-    ):
+        z_dim: int,  # 0: no latent
+        c_dim: int,  # 0: no labels
+        w_dim: int,
+        num_ws: int | None,  # rows of the result, None: no broadcast
+        num_layers: int = 8,
+        embed_features: int | None = None,  # of the label, None: w_dim
+        layer_features: int | None = None,  # of the layers between, None: w_dim
+        activation: str = "lrelu",
+        lr_multiplier: float = 0.01,
+        w_avg_beta: float | None = 0.995,  # decay of the running mean of w, None: do not track
+    ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
         self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
@@ -361,9 +391,10 @@ class MappingNetwork(nn.Module):
         if num_ws is not None and w_avg_beta is not None:
             self.register_buffer("w_avg", torch.zeros([w_dim]))
 
-    def _inputs(self, z, c):
+    def _inputs(self, z: Tensor | None, c: Tensor | None) -> Iterator[Tensor]:
+        """Latent and embedded label, each normalised: otherwise the larger one would drown the other."""
         if self.z_dim > 0:
-            assert z.shape[1] == self.z_dim, (z.shape, self.z_dim)
+            assert z is not None and z.shape[1] == self.z_dim, (None if z is None else z.shape, self.z_dim)
             yield normalize_2nd_moment(z.to(torch.float32))
         if self.c_dim > 0:
             if c is None:
@@ -371,21 +402,28 @@ class MappingNetwork(nn.Module):
             assert c.shape[1] == self.c_dim, (c.shape, self.c_dim)
             yield normalize_2nd_moment(self.embed(c.to(torch.float32)))
 
-    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, skip_w_avg_update=False):
+    def forward(
+        self,
+        z: Tensor | None,
+        c: Tensor | None,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        skip_w_avg_update: bool = False,
+    ) -> Tensor:
         x = torch.cat(list(self._inputs(z, c)), dim=1)
         for index in range(self.num_layers):
             x = getattr(self, f"fc{index}")(x)
 
-        tracks = self.w_avg_beta is not None and self.num_ws is not None
-        if tracks and self.training and not skip_w_avg_update:
+        beta = None if self.num_ws is None else self.w_avg_beta
+        if beta is not None and self.training and not skip_w_avg_update:
             with torch.no_grad():
-                self.w_avg.lerp_(x.mean(0), 1 - self.w_avg_beta)
+                self.w_avg.lerp_(x.mean(0), 1 - beta)
 
         if self.num_ws is not None:
             x = x[:, None].expand(-1, self.num_ws, -1)  # [N, num_ws, w_dim]
         if truncation_psi == 1:
             return x
-        assert tracks, "truncation needs the running mean of w"
+        assert self.num_ws is not None and beta is not None, "truncation needs the running mean of w"
         if truncation_cutoff is None:
             return torch.lerp(self.w_avg, x, truncation_psi)
         is_cut = torch.arange(self.num_ws, device=x.device)[:, None] < truncation_cutoff
@@ -396,29 +434,30 @@ class MappingNetwork(nn.Module):
 class SynthesisBlock(nn.Module):
     """All layers of one resolution; doubles that of its input, or starts from a constant."""
 
-    precision = None  # see set_precision
+    precision: str | None = None  # see set_precision
+    resample_filter: Tensor
 
     def __init__(
         self,
-        in_channels,  # 0: the first block
-        out_channels,
-        w_dim,
-        resolution,
-        img_channels,
-        is_last,
-        architecture="skip",  # 'orig', 'skip' or 'resnet'
-        resample_filter=[1, 3, 3, 1],  # noqa: B006
-        conv_clamp=None,
-        use_fp16=False,
-        fp16_channels_last=False,
-        **layer_kwargs,  # of the synthesis layers
-    ):
+        in_channels: int,  # 0: the first block
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        img_channels: int,
+        is_last: bool,
+        architecture: str = "skip",  # 'orig', 'skip' or 'resnet'
+        resample_filter: Sequence[float] | None = [1, 3, 3, 1],  # noqa: B006
+        conv_clamp: float | None = None,
+        use_fp16: bool = False,
+        fp16_channels_last: bool = False,
+        **layer_kwargs: Any,  # of the synthesis layers
+    ) -> None:
         assert architecture in ("orig", "skip", "resnet"), architecture
         super().__init__()
         self.in_channels, self.w_dim, self.resolution = in_channels, w_dim, resolution
         self.img_channels, self.is_last, self.architecture = img_channels, is_last, architecture
         self.use_fp16, self.channels_last = use_fp16, use_fp16 and fp16_channels_last
-        common = {"conv_clamp": conv_clamp, "channels_last": self.channels_last}
+        common: _Options = {"conv_clamp": conv_clamp, "channels_last": self.channels_last}
         self.register_buffer("resample_filter", upfirdn2d.setup_filter(resample_filter))
 
         if in_channels == 0:
@@ -444,7 +483,15 @@ class SynthesisBlock(nn.Module):
                 channels_last=self.channels_last,
             )
 
-    def forward(self, x, img, ws, force_fp32=False, fused_modconv=None, **layer_kwargs):
+    def forward(
+        self,
+        x: Tensor | None,  # features of the block below; None: this is the first
+        img: Tensor | None,  # image of the blocks below
+        ws: Tensor,  # [N, layers of this block, w_dim]
+        force_fp32: bool = False,
+        fused_modconv: bool | None = None,
+        **layer_kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None]:
         assert ws.shape[1:] == (self.num_conv + self.num_torgb, self.w_dim), (ws.shape, self.w_dim)
         dtype = _compute_dtype(self, force_fp32)
         n = ws.shape[0]
@@ -457,6 +504,7 @@ class SynthesisBlock(nn.Module):
             start = self.const.expand(n, -1, -1, -1)
             x = self.conv1(_enter(start, dtype, self.channels_last), next(rows), **options)
         else:
+            assert x is not None
             x = _enter(x, dtype, self.channels_last)
             if self.architecture == "resnet":
                 straight = self.skip(x, gain=_HALF_POWER)
@@ -481,17 +529,17 @@ class SynthesisNetwork(nn.Module):
 
     def __init__(
         self,
-        w_dim,
-        img_resolution,
-        img_channels,
-        channel_base=32768,  # channels(r) = min(base // r, max)
-        channel_max=512,
-        num_fp16_res=0,  # how many of the highest resolutions compute in float16
-        **block_kwargs,
-    ):
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        channel_base: int = 32768,  # channels(r) = min(base // r, max)
+        channel_max: int = 512,
+        num_fp16_res: int = 0,  # how many of the highest resolutions compute in float16
+        **block_kwargs: Any,
+    ) -> None:
         super().__init__()
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
-        self.block_resolutions = []
+        self.block_resolutions: list[int] = []
         self.num_ws = 0
         width = 0
         for stage in _stages(img_resolution, channel_base, channel_max, num_fp16_res):
@@ -511,10 +559,11 @@ class SynthesisNetwork(nn.Module):
             self.num_ws += block.num_conv + (block.num_torgb if is_last else 0)
             width = stage.channels
 
-    def forward(self, ws, **block_kwargs):
+    def forward(self, ws: Tensor, **block_kwargs: Any) -> Tensor:
         assert ws.shape[1:] == (self.num_ws, self.w_dim), (ws.shape, self.num_ws, self.w_dim)
         ws = ws.to(torch.float32)
-        x = img = None
+        x: Tensor | None = None
+        img: Tensor | None = None
         first = 0
         for resolution in self.block_resolutions:
             block = getattr(self, f"b{resolution}")
@@ -522,6 +571,7 @@ class SynthesisNetwork(nn.Module):
             rows = ws[:, first : first + block.num_conv + block.num_torgb]
             x, img = block(x, img, rows, **block_kwargs)
             first += block.num_conv
+        assert img is not None  # the last block always makes one
         return img
 
 
@@ -531,14 +581,14 @@ class Generator(nn.Module):
 
     def __init__(
         self,
-        z_dim,
-        c_dim,
-        w_dim,
-        img_resolution,
-        img_channels,
-        mapping_kwargs={},  # noqa: B006 - never changed; recorded signature
-        synthesis_kwargs={},  # noqa: B006
-    ):
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        mapping_kwargs: _Options = {},  # noqa: B006 - never changed; recorded signature
+        synthesis_kwargs: _Options = {},  # noqa: B006
+    ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
@@ -546,7 +596,14 @@ class Generator(nn.Module):
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, **mapping_kwargs)
 
-    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, **synthesis_kwargs):
+    def forward(
+        self,
+        z: Tensor | None,
+        c: Tensor | None,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        **synthesis_kwargs: Any,
+    ) -> Tensor:
         return self.synthesis(self.mapping(z, c, truncation_psi, truncation_cutoff), **synthesis_kwargs)
 
 
@@ -557,24 +614,29 @@ class Generator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """All layers of one resolution; halves it."""
 
-    precision = None  # see set_precision
+    precision: str | None = None  # see set_precision
+    resample_filter: Tensor
+    fromrgb: Conv2dLayer  # only where the image comes in
+    conv0: Conv2dLayer
+    conv1: Conv2dLayer
+    skip: Conv2dLayer  # only in 'resnet'
 
     def __init__(
         self,
-        in_channels,  # 0: the first block
-        tmp_channels,
-        out_channels,
-        resolution,
-        img_channels,
-        first_layer_idx,  # number of the block's first layer, for freeze-D
-        architecture="resnet",
-        activation="lrelu",
-        resample_filter=[1, 3, 3, 1],  # noqa: B006
-        conv_clamp=None,
-        use_fp16=False,
-        fp16_channels_last=False,
-        freeze_layers=0,  # layers with a smaller number do not learn
-    ):
+        in_channels: int,  # 0: the first block
+        tmp_channels: int,
+        out_channels: int,
+        resolution: int,
+        img_channels: int,
+        first_layer_idx: int,  # number of the block's first layer, for freeze-D
+        architecture: str = "resnet",
+        activation: str = "lrelu",
+        resample_filter: Sequence[float] | None = [1, 3, 3, 1],  # noqa: B006
+        conv_clamp: float | None = None,
+        use_fp16: bool = False,
+        fp16_channels_last: bool = False,
+        freeze_layers: int = 0,  # layers with a smaller number do not learn
+    ) -> None:
         assert architecture in ("orig", "skip", "resnet"), architecture
         assert in_channels in (0, tmp_channels), (in_channels, tmp_channels)
         super().__init__()
@@ -584,14 +646,14 @@ class DiscriminatorBlock(nn.Module):
         self.register_buffer("resample_filter", upfirdn2d.setup_filter(resample_filter))
         self.num_layers = 0
 
-        def add(name, width_in, width_out, kernel_size, **options):
+        def add(name: str, width_in: int, width_out: int, kernel_size: int, **options: Any) -> None:
             is_trainable = first_layer_idx + self.num_layers >= freeze_layers
             options = {"channels_last": self.channels_last, "trainable": is_trainable, **options}
             self.add_module(name, Conv2dLayer(width_in, width_out, kernel_size, **options))
             self.num_layers += 1
 
-        active = {"activation": activation, "conv_clamp": conv_clamp}
-        halving = {"down": 2, "resample_filter": resample_filter}
+        active: _Options = {"activation": activation, "conv_clamp": conv_clamp}
+        halving: _Options = {"down": 2, "resample_filter": resample_filter}
         if in_channels == 0 or architecture == "skip":
             add("fromrgb", img_channels, tmp_channels, 1, **active)
         add("conv0", tmp_channels, tmp_channels, 3, **active)
@@ -599,11 +661,14 @@ class DiscriminatorBlock(nn.Module):
         if architecture == "resnet":
             add("skip", tmp_channels, out_channels, 1, bias=False, **halving)
 
-    def forward(self, x, img, force_fp32=False):
+    def forward(
+        self, x: Tensor | None, img: Tensor | None, force_fp32: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         dtype = _compute_dtype(self, force_fp32)
         if x is not None:
             x = _enter(x, dtype, self.channels_last)
         if hasattr(self, "fromrgb"):
+            assert img is not None
             img = _enter(img, dtype, self.channels_last)
             seen = self.fromrgb(img)
             x = seen if x is None else x + seen
@@ -621,16 +686,16 @@ class DiscriminatorEpilogue(nn.Module):
 
     def __init__(
         self,
-        in_channels,
-        cmap_dim,  # 0: no labels
-        resolution,
-        img_channels,
-        architecture="resnet",
-        mbstd_group_size=4,  # None: the whole batch
-        mbstd_num_channels=1,  # 0: no minibatch-stddev
-        activation="lrelu",
-        conv_clamp=None,
-    ):
+        in_channels: int,
+        cmap_dim: int,  # 0: no labels
+        resolution: int,
+        img_channels: int,
+        architecture: str = "resnet",
+        mbstd_group_size: int | None = 4,  # None: the whole batch
+        mbstd_num_channels: int = 1,  # 0: no minibatch-stddev
+        activation: str = "lrelu",
+        conv_clamp: float | None = None,
+    ) -> None:
         assert architecture in ("orig", "skip", "resnet"), architecture
         super().__init__()
         self.in_channels, self.cmap_dim, self.resolution = in_channels, cmap_dim, resolution
@@ -646,15 +711,17 @@ class DiscriminatorEpilogue(nn.Module):
         self.fc = FullyConnectedLayer(in_channels * resolution**2, in_channels, activation=activation)
         self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
 
-    def forward(self, x, img, cmap, force_fp32=False):
+    def forward(self, x: Tensor, img: Tensor | None, cmap: Tensor | None, force_fp32: bool = False) -> Tensor:
         x = x.to(torch.float32)
         if self.architecture == "skip":
+            assert img is not None
             x = x + self.fromrgb(img.to(torch.float32))
         if self.mbstd is not None:
             x = self.mbstd(x)
         y = self.out(self.fc(self.conv(x).flatten(1)))
         if self.cmap_dim == 0:
             return y
+        assert cmap is not None
         # Projection (Miyato & Koyama 2018, arXiv:1802.05637): how far the features point along the label.
         return (y * cmap).sum(1, keepdim=True) / math.sqrt(self.cmap_dim)
 
@@ -665,19 +732,19 @@ class Discriminator(nn.Module):
 
     def __init__(
         self,
-        c_dim,
-        img_resolution,
-        img_channels,
-        architecture="resnet",
-        channel_base=32768,
-        channel_max=512,
-        num_fp16_res=0,
-        conv_clamp=None,
-        cmap_dim=None,  # of the mapped label, None: channels at 4x4
-        block_kwargs={},  # noqa: B006
-        mapping_kwargs={},  # noqa: B006
-        epilogue_kwargs={},  # noqa: B006
-    ):
+        c_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        architecture: str = "resnet",
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        num_fp16_res: int = 0,
+        conv_clamp: float | None = None,
+        cmap_dim: int | None = None,  # of the mapped label, None: channels at 4x4
+        block_kwargs: _Options = {},  # noqa: B006
+        mapping_kwargs: _Options = {},  # noqa: B006
+        epilogue_kwargs: _Options = {},  # noqa: B006
+    ) -> None:
         super().__init__()
         self.c_dim, self.img_resolution, self.img_channels = c_dim, img_resolution, img_channels
         if img_resolution < 8:
@@ -690,9 +757,13 @@ class Discriminator(nn.Module):
             cmap_dim = last.channels
         if c_dim == 0:
             cmap_dim = 0
-        shared = {"img_channels": img_channels, "architecture": architecture, "conv_clamp": conv_clamp}
+        shared: _Options = {
+            "img_channels": img_channels,
+            "architecture": architecture,
+            "conv_clamp": conv_clamp,
+        }
 
-        self.block_resolutions = []
+        self.block_resolutions: list[int] = []
         num_layers = 0
         for stage in reversed(halved):
             block = DiscriminatorBlock(
@@ -712,9 +783,10 @@ class Discriminator(nn.Module):
             self.mapping = MappingNetwork(0, c_dim, cmap_dim, num_ws=None, w_avg_beta=None, **mapping_kwargs)
         self.b4 = DiscriminatorEpilogue(last.channels, cmap_dim, resolution=4, **shared, **epilogue_kwargs)
 
-    def forward(self, img, c, **block_kwargs):
-        x = None
+    def forward(self, img: Tensor | None, c: Tensor | None, **block_kwargs: Any) -> Tensor:
+        x: Tensor | None = None
         for resolution in self.block_resolutions:
             x, img = getattr(self, f"b{resolution}")(x, img, **block_kwargs)
+        assert x is not None  # 8 is the smallest size, so there is a block
         cmap = self.mapping(None, c) if self.c_dim > 0 else None
         return self.b4(x, img, cmap)

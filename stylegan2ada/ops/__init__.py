@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 from stylegan2ada.errors import UserError
 
 _KNOWN = ("auto", "ref", "fast")
+Context = Any  # of an autograd function: what setup_context puts on it, backward finds there
+
+
+class VmapInfo(Protocol):
+    """What torch tells the vmap rule of an autograd function."""
+
+    batch_size: int
+
+
 _auto = "fast"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from stylegan2ada.errors import UserError
-from stylegan2ada.ops import pick_impl
+from stylegan2ada.ops import Context, pick_impl
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -112,6 +111,7 @@ def _reference(x: Tensor, b: Tensor | None, how: How) -> Tensor:
 
 def _output_tells_slope(how: How) -> bool:
     """Whether phi' follows from the output alone."""
+    # swish falls before it rises: one output, two inputs. A negative gain or slope would hide the sign of x.
     return how.act != "swish" and how.gain > 0 and (how.act != "lrelu" or how.alpha > 0)
 
 
@@ -131,12 +131,12 @@ class _FromOutput(Function):
         return y if how.clamp is None else F.hardtanh_(y, -how.clamp, how.clamp)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None, How], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, Tensor | None, How], output: Tensor) -> None:
         ctx.save_for_backward(output)
         ctx.has_bias, ctx.how = inputs[1] is not None, inputs[2]
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (y,) = ctx.saved_tensors
         how = ctx.how
         if how.clamp is not None:  # zero where the limit was reached
@@ -167,6 +167,8 @@ def _times_slope(dy: Tensor, y: Tensor, how: How) -> Tensor:
     if how.act in ("relu", "lrelu"):  # the sign of y decides; one pass instead of compare, select, multiply
         slope = how.alpha if how.act == "lrelu" else 0.0
         return torch.ops.aten.leaky_relu_backward(dy, y.detach(), slope, True) * gain
+    # Each derivative in terms of the function's own value u: tanh' = 1 - u^2, sigmoid' = u (1 - u),
+    # softplus' = 1 - e^-u, elu' and selu' = u + scale * alpha below zero. The input need not be kept.
     u = y / gain
     if how.act == "tanh":
         return dy * ((1 - u * u) * gain)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from stylegan2ada.ops import pick_impl
+from stylegan2ada.ops import Context, VmapInfo, pick_impl
 from stylegan2ada.ops.upfirdn2d import Pair, filter_size, padding_edges, resampling_padding, upfirdn2d
 
-NHWC_UP_TO = (
-    64  # channels; measured on CPUs: narrower layers are faster with channels last, wider ones are not
-)
+# Channels. Measured on CPUs: narrower layers are faster with channels last, wider ones are not.
+NHWC_UP_TO = 64
 
 
 def conv2d_resample(
@@ -93,6 +91,8 @@ def _fast(
     flip_weight: bool,
 ) -> Tensor:
     """The same by what commutes: filters with convolutions, and both with decimation by stride."""
+    # A kernel of one pixel commutes with any filter: it goes to the side with fewer pixels. A larger one does
+    # so on the fine grid only, hence stride after a full-size low-pass, and the transposed form for `up`.
     kh, kw = w.shape[2:]
     as_correlation = w if flip_weight or kh == kw == 1 else w.flip([2, 3])
     if up == down == 1:
@@ -123,9 +123,12 @@ def _convolve_enlarged(
     """A transposed convolution writes kh - 1 rows too many before the image and kh - up after it, and columns
     alike; the filter's padding gets that much less, and what would be negative is not computed at all.
     """
+    # On the enlarged grid the low-pass and the kernel are both convolutions, so either may come first. Kernel
+    # first meets an image that is mostly zeros, and a transposed convolution never multiplies with those.
     kh, kw = w.shape[2:]
     left, right, top, bottom = edges
     rest = [left - (kw - 1), right - (kw - up), top - (kh - 1), bottom - (kh - up)]
+    # Only where both sides have too many: the convolution's own padding cuts the two alike.
     skip_x, skip_y = (max(-max(pair), 0) for pair in (rest[:2], rest[2:]))
     rest = [edge + skip for edge, skip in zip(rest, (skip_x, skip_x, skip_y, skip_y))]
     transposed = w.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # [I, O / groups, kh, kw]
@@ -141,13 +144,15 @@ class _Layout(Function):
         return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, bool], output: Tensor) -> None:
-        pass
+    def setup_context(ctx: Context, inputs: tuple[Tensor, bool], output: Tensor) -> None:
+        pass  # a copy is its own derivative
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, None]:
         return dy, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, channels_last: bool) -> tuple[Tensor, int]:
+    def vmap(
+        info: VmapInfo, in_dims: tuple[int | None, ...], x: Tensor, channels_last: bool
+    ) -> tuple[Tensor, int | None]:
         return x.clone(), in_dims[0]

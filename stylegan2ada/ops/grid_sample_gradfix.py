@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
-from typing import Any
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-_native = partial(F.grid_sample, mode="bilinear", padding_mode="zeros", align_corners=False)
+from stylegan2ada.ops import Context
+
+
+def _native(image: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def grid_sample(
@@ -28,6 +31,7 @@ def grid_sample(
 @cache
 def native_differentiates_twice(device_type: str) -> bool:
     """Whether torch's own operation has the derivative of its image gradient; tried, not looked up."""
+    # Whether the kernel exists depends on torch's version, the device and the build; asking costs little.
     with torch.enable_grad():
         image = torch.ones([1, 1, 2, 2], device=device_type, requires_grad=True)
         cotangent = torch.ones([1, 1, 1, 1], device=device_type, requires_grad=True)
@@ -50,12 +54,12 @@ class _Sample(Function):
         return _native(image, grid)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
         ctx.size = tuple(inputs[0].shape[-2:])
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, None]:
         (grid,) = ctx.saved_tensors
         return _Scatter.apply(dy, grid, ctx.size), None
 
@@ -68,14 +72,14 @@ class _Scatter(Function):
     @staticmethod
     def forward(dy: Tensor, grid: Tensor, size: tuple[int, int]) -> Tensor:
         blank = dy.new_zeros([*dy.shape[:2], *size])  # linear: any point will do
-        _, pull_back = torch.func.vjp(lambda image: _native(image, grid), blank)
+        pull_back = torch.func.vjp(lambda image: _native(image, grid), blank)[1]
         return pull_back(dy)[0]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Any], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, Tensor, tuple[int, int]], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
 
     @staticmethod
-    def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Context, ddx: Tensor) -> tuple[Tensor, None, None]:
         (grid,) = ctx.saved_tensors
         return _Sample.apply(ddx, grid), None, None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from stylegan2ada.ops import pick_impl
+from stylegan2ada.ops import Context, VmapInfo, pick_impl
 
 Pair = int | Sequence[int]
 SEPARABLE_FROM = 8  # taps from which a 1-D filter stays 1-D
@@ -144,6 +143,9 @@ class Axis:
 
     def adjoint(self, size: int, taps: int) -> Axis:
         """The axis of the transposed operation: from length(size, taps) samples back to `size`."""
+        # The map adds taps[t] * x[k] to y[j] wherever k * up + before = j * down + t. Read from y to x, the
+        # factors change places and the taps run backwards; the equation gives the zeros before (t becomes
+        # taps - 1 - t), and that `size` samples must come out gives those after.
         spare = size * self.up - self.length(size, taps) * self.down
         return Axis(self.down, self.up, taps - 1 - self.before, spare + self.before - self.up + 1)
 
@@ -232,25 +234,26 @@ class _Resample(Function):
         return _resample(x, taps[:, None], Axis(), rows)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Axis, Axis], output: Tensor) -> None:
+    def setup_context(ctx: Context, inputs: tuple[Tensor, Tensor, Axis, Axis], output: Tensor) -> None:
         x, taps, columns, rows = inputs
         ctx.save_for_backward(taps)
         ctx.columns = columns.adjoint(x.shape[3], taps.shape[-1])
         ctx.rows = rows.adjoint(x.shape[2], taps.shape[0])
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, None, None, None]:
         (taps,) = ctx.saved_tensors
         return _Resample.apply(dy, _reverse(taps), ctx.columns, ctx.rows), None, None, None
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], x: Tensor, taps: Tensor, columns: Axis, rows: Axis
+        info: VmapInfo, in_dims: tuple[int | None, ...], x: Tensor, taps: Tensor, columns: Axis, rows: Axis
     ) -> tuple[Tensor, int]:
         if in_dims[1] is not None:  # one filter per element
             images = x.unbind(in_dims[0]) if in_dims[0] is not None else [x] * info.batch_size
             pairs = zip(images, taps.unbind(in_dims[1]))
             return torch.stack([_Resample.apply(image, own, columns, rows) for image, own in pairs]), 0
+        assert in_dims[0] is not None
         x = x.movedim(in_dims[0], 0)  # [B, N, C, H, W]
         y = _Resample.apply(x.flatten(0, 1), taps, columns, rows)
         return y.unflatten(0, x.shape[:2]), 0
@@ -273,7 +276,7 @@ def _reduce(x: Tensor, kernel: Tensor, columns: Axis, rows: Axis) -> Tensor:
     """Strided convolution. It pads both sides alike, so the unequal rest is cropped before and after."""
     pads, kept = [], []
     for dim, taps, axis in ((2, kernel.shape[0], rows), (3, kernel.shape[1], columns)):
-        count = axis.length(x.shape[dim], taps)
+        count = axis.length(x.shape[dim], taps)  # before x is cropped
         x = _crop(x, dim, max(-axis.before, 0), max(-axis.after, 0))
         before = max(axis.before, 0)
         pad = max(before, axis.after)
@@ -291,6 +294,8 @@ def _enlarge(x: Tensor, kernel: Tensor, columns: Axis, rows: Axis) -> Tensor:
     """Transposed convolution: all samples that the image touches, of which the padding decides what stays."""
     pads, surplus = [], []
     for dim, taps, axis in ((2, kernel.shape[0], rows), (3, kernel.shape[1], columns)):
+        # The full result begins taps - 1 samples before the image: `first` of them, and `last` at the other
+        # end, are too many. What both ends have is never computed, the rest is cut, negative ones are zeros.
         first = taps - 1 - axis.before
         last = (x.shape[dim] - 1) * axis.up + taps - first - axis.length(x.shape[dim], taps)
         pad = max(min(first, last), 0)

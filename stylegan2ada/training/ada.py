@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import numpy as np
 import torch
 
 from stylegan2ada import stats
+from stylegan2ada.protocols import State
 
 
 def next_p(p: float, mean_sign: float, target: float, step: float, max_p: float | None = None) -> float:
@@ -61,10 +61,10 @@ class AdaController:
         with torch.no_grad():
             self._buffer.fill_(p)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """p and the statistics of the running interval."""
         return {"p": self.p, "signs": self._signs.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._signs.load_state_dict(state["signs"])
         self.write(float(state["p"]))

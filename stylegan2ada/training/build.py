@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.base import as_loss
+from stylegan2ada.losses.draws import Draws
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
 from stylegan2ada.protocols import Card
@@ -39,14 +39,14 @@ def build(
     *,
     dataset: Dataset | None,  # already open; None: opened here
     source: Source | None,  # None: as the seams say
-    draws: Any,  # of the loss; None: random
+    draws: Draws | None,  # of the loss; None: random
     card: Card | None,  # of the run that goes on, whose weights are loaded afterwards; None: a new run
 ) -> Run:
     """A run at its very beginning, the same weights on all ranks."""
     prepare_process(config, device)
     dataset = seams.dataset(config) if dataset is None else dataset
-    G, D = (network.to(device).train() for network in seams.networks(config, dataset))
-    phases = seams.phases(config, G, D)
+    G, D = seams.networks(config, dataset)
+    phases = seams.phases(config, G.to(device).train(), D.to(device).train())
     for network in (G, D):
         network.requires_grad_(False)  # a phase lets its own parameters learn while it runs
         set_precision(network, block_precision(config.precision, device))
@@ -153,12 +153,13 @@ def transfer(
         processes.print0(f"Starting from {resume_pkl}")
         is_grey = G.img_channels == 1
         loaded = load_network(resume_pkl, grey_from_rgb=is_grey, log=processes.print0)
-        for name, module in (("G", G), ("D", D), ("G_ema", G_ema)):
-            report = copy_matching(loaded[name], module)
-            if report.missing:
-                processes.print0(
-                    f"  {name}: {len(report.missing)} tensors are not in that file and start afresh"
-                )
+        pairs = (("G", loaded["G"], G), ("D", loaded["D"], D), ("G_ema", loaded["G_ema"], G_ema))
+        for name, source, module in pairs:
+            if source is None:
+                raise UserError(f"--resume={resume_pkl} holds no {name}; give a file of all three networks")
+            missing = copy_matching(source, module).missing
+            if missing:
+                processes.print0(f"  {name}: {len(missing)} tensors are not in that file and start afresh")
         pipe = loaded["augment_pipe"]
         if augment_pipe is not None and config.ada_target is not None and pipe is not None:
             augment_pipe.get_buffer("p").copy_(pipe.p)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import State
 from stylegan2ada.training.phases import Phase
 from stylegan2ada.training.run import Run
 
@@ -29,11 +29,11 @@ class Hook:
     def on_snapshot(self, run: Run, path: Path) -> None:
         """A network snapshot was written (called on every rank)."""
 
-    def state_dict(self) -> dict[str, Any] | None:
+    def state_dict(self) -> State | None:
         """What is saved with the run; None: this hook need not be there when the run goes on."""
         return None
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """The inverse."""
 
 
@@ -72,12 +72,12 @@ class Hooks(list[Hook]):
             found[name] = hook
         return found
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """States by name, of the hooks that have one."""
         states = {name: hook.state_dict() for name, hook in self.named().items()}
         return {name: state for name, state in states.items() if state is not None}
 
-    def load_state_dict(self, states: Mapping[str, Any]) -> None:
+    def load_state_dict(self, states: Mapping[str, State]) -> None:
         """A hook that was there must be there again: its count of steps, say, may be a promise."""
         here = self.named()
         for name, state in states.items():

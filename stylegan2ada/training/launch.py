@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from stylegan2ada import processes, provenance
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training import run_files
 from stylegan2ada.training.hooks import Hook
@@ -33,7 +33,7 @@ class Job:
     hooks: tuple[Hook, ...] = ()
     seams: Seams = field(default_factory=Seams)
     dataset: Dataset | None = None  # as the command opened it; None: every process opens its own
-    record: dict[str, Any] = field(default_factory=dict)  # further facts for the options file
+    record: JsonObject = field(default_factory=dict)  # further facts for the options file
     warnings: tuple[tuple[str, str], ...] = ()  # (code, text) that were told before there was a folder
 
 

@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from stylegan2ada import processes
 from stylegan2ada.errors import UserError
 from stylegan2ada.training import run_files
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Statistics = Mapping[str, Mapping[str, float]]  # {name: {"num", "mean", "std"}}
 
@@ -46,13 +49,13 @@ class RunLog:
         self._is_private = re.compile(private).fullmatch if private else lambda name: None
         self._stats: TextIO | None = None
         self._private: TextIO | None = None
-        self._events: Any = None
+        self._events: SummaryWriter | None = None
         if not self.is_writer:
             return
-        mode = "w" if continues_at is None else "a"
-        self._stats = open(run_dir / run_files.STATS, mode)  # noqa: SIM115 - open as long as the run
+        mode: Literal["w", "a"] = "w" if continues_at is None else "a"
+        self._stats = (run_dir / run_files.STATS).open(mode)
         if private:
-            self._private = open(private_folder(run_dir) / run_files.STATS, mode)  # noqa: SIM115
+            self._private = (private_folder(run_dir) / run_files.STATS).open(mode)
         self._events = _event_writer(run_dir, None if continues_at is None else continues_at + 1)
 
     def write(self, statistics: Statistics, *, step_kimg: int, wall_sec: float) -> None:
@@ -115,7 +118,7 @@ def console_copy(path: Path | None) -> Iterator[None]:
         return
     before = sys.stdout, sys.stderr
     with open(path, "a", buffering=1) as file:
-        sys.stdout, sys.stderr = _Tee(before[0], file), _Tee(before[1], file)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = _Tee(before[0], file), _Tee(before[1], file)
         try:
             yield
         finally:
@@ -138,7 +141,7 @@ class _Tee:
         self._screen.flush()
         self._file.flush()
 
-    def __getattr__(self, name: str) -> Any:  # isatty, encoding, fileno, ...
+    def __getattr__(self, name: str) -> object:  # isatty, encoding, fileno, ...
         return getattr(self._screen, name)
 
 
@@ -148,7 +151,7 @@ def _append(file: TextIO | None, statistics: Statistics) -> None:
     file.flush()
 
 
-def _event_writer(run_dir: Path, purge_step: int | None) -> Any:
+def _event_writer(run_dir: Path, purge_step: int | None) -> SummaryWriter | None:
     """TensorBoard's writer if it can be imported, else None; points from purge_step on are hidden."""
     try:
         from torch.utils.tensorboard import SummaryWriter

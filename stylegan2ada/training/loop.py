@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,6 +14,7 @@ from stylegan2ada.config import TrainConfig
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
+from stylegan2ada.losses.draws import Draws
 from stylegan2ada.protocols import State
 from stylegan2ada.training import ema, resume, run_files, snapshots, watch
 from stylegan2ada.training.build import build
@@ -52,7 +52,7 @@ def train(
     seams: Seams | None = None,  # who makes the parts; None: the usual makers
     dataset: Dataset | None = None,  # already open; None: as the seams say
     source: Source | None = None,  # of images and latents; None: as the seams say
-    draws: Any = None,  # of the loss; None: random
+    draws: Draws | None = None,  # of the loss; None: random
 ) -> Run:
     """Train until done. StoppedOnRequest after SIGTERM or SIGINT, with the state saved."""
     stop, seams = processes.StopRequest(), seams or Seams()
@@ -62,9 +62,17 @@ def train(
             cut_back(run_dir, state["log"] if state else {})
         copy = run_dir / run_files.LOG if processes.rank() == 0 else None
         with stop.listening(), console_copy(copy):
-            card = None if state is None else state["card"]
-            given: dict[str, Any] = {"dataset": dataset, "source": source, "draws": draws, "card": card}
-            run = build(config, run_dir, device, stop, seams, **given)
+            run = build(
+                config,
+                run_dir,
+                device,
+                stop,
+                seams,
+                dataset=dataset,
+                source=source,
+                draws=draws,
+                card=None if state is None else state["card"],
+            )
             try:
                 _train(run, Hooks(hooks or ()), seams, state, is_continued=is_continued)
             finally:
@@ -150,13 +158,18 @@ def step(run: Run, hooks: Hooks, timer: PhaseTimer) -> None:
         run.ada.after_iteration(run.iteration)
 
 
-def accumulate(run: Run, hooks: Hooks, phase: Phase, batch: tuple[torch.Tensor, ...]) -> None:
+def accumulate(
+    run: Run,
+    hooks: Hooks,
+    phase: Phase,
+    batch: tuple[torch.Tensor, ...],  # images and their labels, latents and theirs
+) -> None:
     """The gradients of one phase on this rank, as many samples at once as fit."""
     phase.start()
     is_empty = True
-    for part in rounds(run.progress.batch_gpu, *batch):
+    for real_img, real_c, gen_z, gen_c in rounds(run.progress.batch_gpu, *batch):
         is_empty = False
-        run.loss.accumulate_gradients(phase.name, *part, sync=True, gain=phase.gain)
+        run.loss.accumulate_gradients(phase.name, real_img, real_c, gen_z, gen_c, sync=True, gain=phase.gain)
         hooks.after_part(phase)
     if is_empty:
         phase.no_samples()

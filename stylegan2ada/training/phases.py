@@ -6,14 +6,14 @@ the costly term runs every k-th iteration, k times as strong, and the optimiser'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stylegan2ada import processes
+from stylegan2ada.protocols import Options
 
 Reduce = Callable[[list[Tensor]], None]  # gradients of this rank, in place: what the optimiser shall see
 
@@ -65,7 +65,7 @@ def due(phases: Sequence[Phase], iteration: int) -> list[Phase]:
 def network_phases(
     name: str,  # "G" or "D"
     module: nn.Module,
-    opt_kwargs: Mapping[str, Any],  # of the optimiser, without a class name
+    opt_kwargs: Options,  # of the optimiser, without a class name
     reg_interval: int | None,  # None: main loss and regularisation together, each iteration
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
     parameters: Sequence[nn.Parameter] = (),  # those that learn; (): all
@@ -79,7 +79,7 @@ def network_phases(
     return [main, replace(main, name=f"{name}reg", every=reg_interval, gain=float(reg_interval))]
 
 
-def corrected_for_laziness(opt_kwargs: Mapping[str, Any], reg_interval: int | None) -> dict[str, Any]:
+def corrected_for_laziness(opt_kwargs: Options, reg_interval: int | None) -> Options:
     """Options for an optimiser that steps k+1 times in k iterations: q = k/(k+1), lr * q, beta ** q."""
     corrected = dict(opt_kwargs)
     share = 1.0 if reg_interval is None else reg_interval / (reg_interval + 1)

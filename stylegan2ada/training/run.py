@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.losses.base import Loss
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+from stylegan2ada.protocols import Card, State
 from stylegan2ada.training.ada import AdaController
 from stylegan2ada.training.phases import Phase
 from stylegan2ada.training.source import LabelSource, Source
@@ -31,10 +31,10 @@ class Progress:
     elapsed_sec: float = 0.0  # of all parts of the run, up to the last save
     warned_p: float = 0.0  # strength of the augmentation when a leak was last looked for
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return asdict(self)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -59,7 +59,7 @@ class Run:
     collector: stats.Collector
     stop: processes.StopRequest
     fingerprint: str  # of the data set; empty where it must not be known
-    card: dict[str, Any]  # provenance that travels with every snapshot
+    card: Card  # provenance that travels with every snapshot
     progress: Progress
 
     @property

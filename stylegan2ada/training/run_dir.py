@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_json
+from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import run_files
 
 OPTIONS_FILE = run_files.OPTIONS
@@ -47,7 +47,7 @@ def create(outdir: str | Path, desc: str) -> Path:
 
 
 def write_options(
-    run_dir: Path, config: TrainConfig, options: TrainOptions, extra: Mapping[str, Any] | None = None
+    run_dir: Path, config: TrainConfig, options: TrainOptions, extra: Mapping[str, object] | None = None
 ) -> None:
     """training_options.json: upstream's keys first and in its order, then ours.
 
@@ -62,22 +62,22 @@ def write_options(
     write_json(run_dir / OPTIONS_FILE, upstream_record(config, run_dir) | {_OURS: ours}, indent=2)
 
 
-def upstream_record(config: TrainConfig, run_dir: Path | str) -> dict[str, Any]:
+def upstream_record(config: TrainConfig, run_dir: Path | str) -> JsonObject:
     """What upstream prints and stores."""
     return config.to_upstream() | {"run_dir": str(run_dir)}
 
 
-def update_extra(run_dir: Path, **values: Any) -> None:
+def update_extra(run_dir: Path, **values: object) -> None:
     """Add keys to our part of the options file."""
     update_record(run_dir, **{_OURS: read_record(run_dir)[_OURS] | values})
 
 
-def update_record(run_dir: Path, **values: Any) -> None:
+def update_record(run_dir: Path, **values: object) -> None:
     """Change upstream's keys of the options file."""
     write_json(run_dir / OPTIONS_FILE, read_record(run_dir) | values, indent=2)
 
 
-def read_record(run_dir: Path) -> dict[str, Any]:
+def read_record(run_dir: Path) -> JsonObject:
     """training_options.json as it stands."""
     path = run_dir / OPTIONS_FILE
     try:
@@ -95,7 +95,7 @@ def read_record(run_dir: Path) -> dict[str, Any]:
     return record
 
 
-def read_options(run_dir: Path) -> tuple[TrainConfig, TrainOptions, dict[str, Any]]:
+def read_options(run_dir: Path) -> tuple[TrainConfig, TrainOptions, JsonObject]:
     """The configuration, the flags it came from, and our extra keys."""
     record = read_record(run_dir)
     ours = record[_OURS]
@@ -124,7 +124,7 @@ def started_by(outdir: str | Path, launch_id: str) -> Path | None:
     return None
 
 
-def _our_part(path: Path) -> dict[str, Any]:
+def _our_part(path: Path) -> JsonObject:
     """Our keys of an options file; nothing if it is foreign or unreadable."""
     try:
         return json.loads((path / OPTIONS_FILE).read_text()).get(_OURS, {})

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 OPTIONS = "training_options.json"
 OURS = "spinegan"  # our part of the options file, beside upstream's keys
@@ -243,7 +244,7 @@ def _parsed(line: str) -> Event | None:
     return Event(str(row["event"]), float(kimg), **texts, time=float(when) if _is_number(when) else 0.0)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e300 and math.isfinite(value)

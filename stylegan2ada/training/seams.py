@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,10 +14,12 @@ from stylegan2ada.config import TrainConfig
 from stylegan2ada.data.batches import Batches
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.errors import UserError
+from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.losses.registry import find_loss
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+from stylegan2ada.protocols import Networks, Options
 from stylegan2ada.training.phases import Phase, network_phases
 from stylegan2ada.training.source import BalancedLabels, DatasetLabels, DatasetSource, LabelSource, Source
 
@@ -33,7 +34,7 @@ def open_dataset(config: TrainConfig) -> Dataset:
 
 def build_networks(config: TrainConfig, dataset: Dataset) -> tuple[Generator, Discriminator]:
     """G and D with fresh weights."""
-    shape = {
+    shape: Options = {
         "c_dim": dataset.label_dim,
         "img_resolution": dataset.resolution,
         "img_channels": dataset.num_channels,
@@ -47,10 +48,10 @@ def build_loss(
     G: Generator,
     D: Discriminator,
     augment_pipe: AugmentPipe | None,
-    draws: Any,
+    draws: Draws | None,
 ) -> protocols.Loss:
     """The loss that the configuration names."""
-    optional: dict[str, Any] = {}
+    optional: Options = {}
     if config.terms:
         optional["terms"] = list(config.terms)
     if draws is not None:
@@ -128,7 +129,7 @@ class Seams:
     phases: Callable[[TrainConfig, torch.nn.Module, torch.nn.Module], list[Phase]] = build_phases
     labels: Callable[[TrainConfig, Dataset], LabelSource] = build_labels
     source: Callable[[TrainConfig, Dataset, torch.device, LabelSource], Source] = open_source
-    save: Callable[[dict[str, Any], Path], None] = save_network  # the networks of a snapshot
+    save: Callable[[Networks, Path], None] = save_network  # the networks of a snapshot
     # What may be seen of the training images.
     private_statistics: str = ""  # names (regular expression) kept in privacy/private/ and nowhere else
     shows_reals: bool = True  # False: reals.png goes there, too, and nothing printed was measured on images

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,13 +18,14 @@ from stylegan2ada.checkpoints.training_state import capture_rng, restore_rng
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.metrics import registry
 from stylegan2ada.metrics.detectors import Detectors
-from stylegan2ada.protocols import State
+from stylegan2ada.protocols import Networks, State
 from stylegan2ada.training import run_files, watch
 from stylegan2ada.training.log import RunLog, private_folder, warn
 from stylegan2ada.training.run import Run
 from stylegan2ada.training.snapshot_grid import grid_size
 from stylegan2ada.training.source import shown_indices
 
+M = TypeVar("M", bound=torch.nn.Module)
 CLASS_GRID = (8, 4)  # columns, rows of the picture of one class
 _GRID_PIXELS = 2**20  # at once; without gradients that fits wherever training does
 _MOST_CLASSES = 16  # with more, the common grid has to do
@@ -86,7 +87,7 @@ def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool =
             _save_grid(path, shown, (-1, 1), (columns, rows))
 
 
-def save_networks(run: Run, save: Callable[[dict[str, Any], Path], None] = save_network) -> Path:
+def save_networks(run: Run, save: Callable[[Networks, Path], None] = save_network) -> Path:
     """network-snapshot-KIMG.pkl in the official format; the same path on every rank."""
     path = run.run_dir / run_files.snapshot(run.cur_nimg // 1000)
     for name, module in (("G", run.G), ("D", run.D), ("G_ema", run.G_ema)):
@@ -98,14 +99,20 @@ def save_networks(run: Run, save: Callable[[dict[str, Any], Path], None] = save_
     return path
 
 
-def published(run: Run) -> dict[str, Any]:
+def published(run: Run) -> Networks:
     """What a network file holds: copies on the CPU, ready for use."""
-    networks: dict[str, Any] = {"augment_pipe": None} | {
-        name: copy.deepcopy(module).eval().requires_grad_(False).cpu() for name, module in run.modules.items()
+    return {
+        "G": _kept(run.G),
+        "D": _kept(run.D),
+        "G_ema": _kept(run.G_ema),
+        "augment_pipe": None if run.augment_pipe is None else _kept(run.augment_pipe),
+        "training_set_kwargs": run.config.to_upstream()["training_set_kwargs"],
+        "card": run.card | {"kimg": run.cur_nimg / 1000},
     }
-    networks["training_set_kwargs"] = run.config.to_upstream()["training_set_kwargs"]
-    networks["card"] = run.card | {"kimg": run.cur_nimg / 1000}
-    return networks
+
+
+def _kept(module: M) -> M:
+    return copy.deepcopy(module).eval().requires_grad_(False).cpu()
 
 
 def measure(run: Run, log: RunLog, snapshot: Path, *, wall_sec: float) -> None:

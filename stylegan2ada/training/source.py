@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from stylegan2ada.data.batches import Batches
 from stylegan2ada.data.dataset import Dataset
+from stylegan2ada.protocols import State
 from stylegan2ada.training.snapshot_grid import grid_indices
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -28,9 +29,9 @@ class Source(Protocol):
         """Latents [B, z_dim] and labels [B, c_dim] of the fakes of one phase."""
         ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> State: ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: State) -> None: ...
 
     def close(self) -> None: ...
 
@@ -112,12 +113,12 @@ class DatasetSource:
         c = torch.from_numpy(self.labels.draw(self.batch_size, self._rng))
         return z, c.to(self.device, non_blocking=True)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         _, keys, spot, *_ = self._rng.get_state()
         label_state = {"keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)), "spot": int(spot)}
         return {"batches": self.batches.state_dict(), "labels": label_state}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self.batches.load_state_dict(state["batches"])
         if "labels" in state:
             keys = np.asarray(state["labels"]["keys"]).astype(np.uint32)

@@ -72,3 +72,12 @@ def test_unknown_total_and_error(clock):
     bar.close()
     bar.close()  # a second time says nothing more
     assert stream.getvalue().count("\n") == 2
+
+
+def test_a_silent_one_counts(clock):
+    stream = io.StringIO()
+    bar = Progress(4, "measuring", stream=stream, is_silent=True)
+    for _ in bar:
+        clock.now += 1000
+    assert bar.done == 4
+    assert stream.getvalue() == ""

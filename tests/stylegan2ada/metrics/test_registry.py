@@ -19,6 +19,7 @@ from stylegan2ada.metrics.features import FeatureStats, cache_tag
 from stylegan2ada.metrics.fid import fid
 from stylegan2ada.metrics.inception_score import inception_score
 from stylegan2ada.metrics.precision_recall import precision_recall
+from stylegan2ada.networks.stylegan2 import Generator
 from tests.golden_data import golden_json
 from tests.stylegan2ada.metrics.conftest import write_images
 
@@ -156,6 +157,27 @@ def test_mirrored_subsets_are_measured_whole_and_unmirrored(real, small_G) -> No
     assert record["num_real"] == 40
     assert record["results"] == expected
     assert len(trained_on) == 20  # the reader itself is as it was
+
+
+def test_labels_come_from_data_or_are_not_needed(small_G, stand_in_file: Path, monkeypatch) -> None:
+    for name, compute in {
+        "is50k": registry._is(8, splits=2),
+        "ppl2_wend": registry._ppl(4, "w", "end", False),
+    }.items():
+        monkeypatch.setitem(
+            registry.METRICS, name, dataclasses.replace(registry.METRICS[name], compute=compute)
+        )
+    detectors = Detectors({"inception": str(stand_in_file), "vgg16": str(stand_in_file)})
+    for name in ("is50k", "ppl2_wend"):
+        with pytest.raises(
+            UserError, match="conditional network needs a data set to draw labels from; give --data"
+        ):
+            registry.calc_metric(name, small_G, detectors=detectors)
+    free = Generator(4, 0, 4, 16, 1, synthesis_kwargs={"channel_base": 64, "channel_max": 8}).eval()
+    for name in ("is50k", "ppl2_wend"):
+        record = registry.calc_metric(name, free, detectors=detectors)
+        assert all(np.isfinite(value) for value in record["results"].values())
+        assert record["real_fingerprint"] is None
 
 
 def test_a_record_is_appended_beside_its_snapshot(tmp_path: Path) -> None:
