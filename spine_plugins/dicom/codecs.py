@@ -18,11 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from spine_plugins import uids
+
 NATIVE = {
-    "1.2.840.10008.1.2": "Implicit VR Little Endian",
-    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
-    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
-    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
+    uids.IMPLICIT_VR_LITTLE_ENDIAN: "Implicit VR Little Endian",
+    uids.EXPLICIT_VR_LITTLE_ENDIAN: "Explicit VR Little Endian",
+    uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: "Deflated Explicit VR Little Endian",
+    uids.EXPLICIT_VR_BIG_ENDIAN: "Explicit VR Big Endian",
 }
 
 
@@ -36,20 +38,20 @@ class Codec:
 
 
 CODECS = {
-    "1.2.840.10008.1.2.5": Codec("RLE Lossless", ("pylibjpeg", "pydicom"), "pylibjpeg-rle"),
-    "1.2.840.10008.1.2.4.50": Codec("JPEG Baseline 8 bit", ("pillow", "gdcm"), "pillow"),
-    "1.2.840.10008.1.2.4.51": Codec("JPEG Extended 12 bit", ("imagecodecs",), "imagecodecs"),
-    "1.2.840.10008.1.2.4.57": Codec("JPEG Lossless", ("imagecodecs", "gdcm"), "python-gdcm"),
-    "1.2.840.10008.1.2.4.70": Codec("JPEG Lossless SV1", ("imagecodecs", "gdcm"), "python-gdcm"),
-    "1.2.840.10008.1.2.4.80": Codec("JPEG-LS Lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
-    "1.2.840.10008.1.2.4.81": Codec("JPEG-LS Near-lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
-    "1.2.840.10008.1.2.4.90": Codec(
+    uids.RLE_LOSSLESS: Codec("RLE Lossless", ("pylibjpeg", "pydicom"), "pylibjpeg-rle"),
+    uids.JPEG_BASELINE_8BIT: Codec("JPEG Baseline 8 bit", ("pillow", "gdcm"), "pillow"),
+    uids.JPEG_EXTENDED_12BIT: Codec("JPEG Extended 12 bit", ("imagecodecs",), "imagecodecs"),
+    uids.JPEG_LOSSLESS: Codec("JPEG Lossless", ("imagecodecs", "gdcm"), "python-gdcm"),
+    uids.JPEG_LOSSLESS_SV1: Codec("JPEG Lossless SV1", ("imagecodecs", "gdcm"), "python-gdcm"),
+    uids.JPEG_LS_LOSSLESS: Codec("JPEG-LS Lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
+    uids.JPEG_LS_NEAR_LOSSLESS: Codec("JPEG-LS Near-lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
+    uids.JPEG_2000_LOSSLESS: Codec(
         "JPEG 2000 Lossless", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"
     ),
-    "1.2.840.10008.1.2.4.91": Codec("JPEG 2000", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.201": Codec("HTJ2K Lossless", ("pylibjpeg",), "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.202": Codec("HTJ2K Lossless RPCL", ("pylibjpeg",), "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.203": Codec("HTJ2K", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    uids.JPEG_2000: Codec("JPEG 2000", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"),
+    uids.HTJ2K_LOSSLESS: Codec("HTJ2K Lossless", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    uids.HTJ2K_LOSSLESS_RPCL: Codec("HTJ2K Lossless RPCL", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    uids.HTJ2K: Codec("HTJ2K", ("pylibjpeg",), "pylibjpeg-openjpeg"),
 }
 
 PACKAGES = (
@@ -103,7 +105,7 @@ def decode_with_imagecodecs(src: bytes, runner: Any) -> bytes:
     """Decoded frame as bytes; pydicom's plugin protocol."""
     import imagecodecs
 
-    is_lossless = str(runner.transfer_syntax) in ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+    is_lossless = str(runner.transfer_syntax) in (uids.JPEG_LOSSLESS, uids.JPEG_LOSSLESS_SV1)
     frame = (imagecodecs.ljpeg_decode if is_lossless else imagecodecs.jpeg_decode)(src)
     runner.set_option("bits_allocated", 8 * frame.dtype.itemsize)
     return frame.tobytes()

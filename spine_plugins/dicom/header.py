@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+from spine_plugins import uids
 from spine_plugins.dicom import codecs, sniff
 from spine_plugins.dicom.deidentify import plain_code, plain_uid
 from spine_plugins.dicom.reasons import Rejected
@@ -55,7 +56,7 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
     if not is_headerless:
         meta = sniff.file_meta(data)
         header.transfer_syntax = plain_uid(meta.transfer_syntax)
-        if meta.transfer_syntax == sniff.DEFLATED:
+        if meta.transfer_syntax == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             start = time.process_time()
             data = sniff.inflated(data, meta, settings.max_inflate_bytes)
             header.ms_decode = 1000 * (time.process_time() - start)
@@ -96,9 +97,9 @@ def _accept_headerless(dataset: Any, has_pixels: bool, header: Header) -> None:
     known = str(dataset.file_meta.get("TransferSyntaxUID", "")) if hasattr(dataset, "file_meta") else ""
     if not known:  # without file meta only the native syntaxes can be told apart
         is_implicit, is_little = dataset.original_encoding
-        known = "1.2.840.10008.1.2" if is_implicit else "1.2.840.10008.1.2.1"
+        known = uids.IMPLICIT_VR_LITTLE_ENDIAN if is_implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
         if is_little is False:
-            known = "1.2.840.10008.1.2.2"
+            known = uids.EXPLICIT_VR_BIG_ENDIAN
     header.transfer_syntax = plain_uid(known)
 
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from spine_plugins import uids
 from spine_plugins.dicom import bits, codecs, display, sniff
 from spine_plugins.dicom.header import Header
 from spine_plugins.dicom.reasons import OutOfTime, Rejected
 from spine_plugins.dicom.settings import IngestSettings
-
-_EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 @dataclass
@@ -66,7 +65,8 @@ def _decode_frame(dataset: Any, settings: IngestSettings, header: Header) -> np.
     is_native = uid in codecs.NATIVE
     if is_native:
         _check_length(dataset, header)
-        uid = _EXPLICIT if uid == sniff.DEFLATED else uid
+        if uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:  # inflated when the file was opened
+            uid = uids.EXPLICIT_VR_LITTLE_ENDIAN
     else:
         _check_codestream(dataset, header, index)
     # Only the best decoder is asked: where it finds damage, a more lenient one would make up pixels.
