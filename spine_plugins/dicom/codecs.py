@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import logging
 import os
 import sys
@@ -16,9 +15,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from spine_plugins import uids
+from stylegan2ada.errors import MissingError
+
+if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import DecodeRunner
 
 NATIVE = {
     uids.IMPLICIT_VR_LITTLE_ENDIAN: "Implicit VR Little Endian",
@@ -54,9 +57,9 @@ CODECS = {
     uids.HTJ2K: Codec("HTJ2K", ("pylibjpeg",), "pylibjpeg-openjpeg"),
 }
 
-PACKAGES = (
+PACKAGES = (  # what turns files into pixels
     "numpy", "pillow", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls",
-    "python-gdcm",     "imagecodecs",
+    "python-gdcm", "imagecodecs",
 )  # fmt: skip
 
 
@@ -101,7 +104,7 @@ DECODER_DEPENDENCIES = {
 }
 
 
-def decode_with_imagecodecs(src: bytes, runner: Any) -> bytes:
+def decode_with_imagecodecs(src: bytes, runner: DecodeRunner) -> bytes:
     """Decoded frame as bytes; pydicom's plugin protocol."""
     import imagecodecs
 
@@ -109,15 +112,6 @@ def decode_with_imagecodecs(src: bytes, runner: Any) -> bytes:
     frame = (imagecodecs.ljpeg_decode if is_lossless else imagecodecs.jpeg_decode)(src)
     runner.set_option("bits_allocated", 8 * frame.dtype.itemsize)
     return frame.tobytes()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of what turns files into pixels, for the recipe; absent packages are left out."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def decoder_table() -> list[tuple[str, str, str]]:
@@ -183,3 +177,13 @@ def load_pydicom() -> None:
 
         for switch in ("WarningOff", "ErrorOff", "DebugOff"):
             getattr(gdcm.Trace, switch)()
+
+
+def require_pydicom() -> None:
+    """load_pydicom, or a sentence on how to get it."""
+    try:
+        load_pydicom()
+    except ImportError as error:
+        raise MissingError(
+            "reading DICOM needs pydicom and its decoders; pip install 'spinegan[dicom]'"
+        ) from error

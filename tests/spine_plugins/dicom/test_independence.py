@@ -30,11 +30,11 @@ def test_conversion_imports_neither_gpl_nor_torch(tmp_path):
         making.write(tmp_path / f"{i}.dcm", making.radiograph(bits=12, seed=i), syntax, bits=12)
     code = (
         "import sys; from pathlib import Path\n"
-        "from spine_plugins.dicom.convert import convert_batch\n"
+        "from spine_plugins.dicom.convert import convert_item\n"
         "from spine_plugins.dicom.settings import IngestSettings\n"
         "from spine_plugins.dicom.sources import Item\n"
         f"items = [Item(p.name, str(p)) for p in sorted(Path({str(tmp_path)!r}).iterdir())]\n"
-        "print([r['reason'] for r in convert_batch(IngestSettings(), b'k', items)])\n"
+        "print([convert_item(IngestSettings(), b'k', item).reason for item in items])\n"
         "print(sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
