@@ -9,77 +9,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from spine_plugins.dicom import codecs, lists
-from spine_plugins.dicom.settings import (
-    CHOICES,
-    PRESETS,
-    IngestSettings,
-    check_labels,
-    is_power_of_two,
-    rare_for,
-)
+from spine_plugins.dicom import codecs
+from spine_plugins.dicom.asked import Convert, job_of
+from spine_plugins.dicom.settings import CHOICES, PRESETS, is_power_of_two
 from stylegan2ada import options
 from stylegan2ada.errors import StoppedOnRequest, UserError
-
-if TYPE_CHECKING:
-    from spine_plugins.dicom.job import Job
-
-
-@dataclass(frozen=True)
-class Convert:
-    """What the tool was asked."""
-
-    source: tuple[str, ...]
-    dest: str | None
-    annotations: tuple[str, ...]
-    subset_list: str | None
-    max_images: int | None
-    overwrite: bool
-    resume: bool
-    dry_run: bool
-    demo: bool
-    labels: str | None
-    label_rule: str
-    rare: str | None
-    class_map: str | None
-    preset: str
-    resolution: int
-    channels: str | None
-    crop: str | None
-    resize: str | None
-    window: str | None
-    percentiles: tuple[float, float]
-    polarity: str | None
-    modality: str
-    body_part: str
-    min_size: int
-    frames: str
-    colour: str
-    allow_burned_in: bool
-    force_meta: bool
-    dedupe: str
-    checksums: str | None
-    split: str | None
-    split_seed: int
-    forbid_groups: tuple[str, ...]
-    key_file: str | None
-    report_paths: str
-    workers: int | None
-    executor: str
-    timeout: float
-    max_pixels: int
-    max_file_mb: int
-    max_inflate: int
-    fail_over: float
-    on_missing_decoder: str
-    list_decoders: bool
-    json_file: str | None
 
 
 def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
@@ -91,196 +29,77 @@ def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: i
 _opt, _one_of, _at_least_1 = options.opt, click.Choice, click.IntRange(min=1)
 
 
-@options.command(record=Convert)
 # fmt: off
-@options.group(
-    "Input and output",
-    _opt(
-        "--source", multiple=True, metavar="DIR|ZIP|LIST|FILE", help="Where the DICOM files are. Repeatable."
+_options = options.stack(
+    options.group(
+        "Input and output",
+        _opt("--source", multiple=True, metavar="DIR|ZIP|LIST|FILE", help="Where the DICOM files are. Repeatable."),
+        _opt("--dest", metavar="X.zip|DIR", help="Data set to write; reports go beside it as X_*."),
+        _opt("--annotations", multiple=True, metavar="CSV|DIR", help="VinDr-SpineXR or image_id,label table. [default: annotations/ in or beside the source]"),
+        _opt("--subset-list", metavar="FILE", help="Only these image ids, one per line."),
+        _opt("--max-images", type=_at_least_1, help="Look at the first N files only."),
+        _opt("--overwrite", is_flag=True, help="Replace an earlier result."),
+        _opt("--resume", is_flag=True, help="Go on with an interrupted run."),
+        _opt("--dry-run", is_flag=True, help="Read headers, print what would be kept, write nothing."),
+        _opt("--demo", is_flag=True, help="Draw phantom radiographs and convert them."),
     ),
-    _opt("--dest", metavar="X.zip|DIR", help="Data set to write; reports go beside it as X_*."),
-    _opt(
-        "--annotations",
-        multiple=True,
-        metavar="CSV|DIR",
-        help="VinDr-SpineXR or image_id,label table. [default: annotations/ in or beside the source]",
+    options.group(
+        "Labels",
+        _opt("--labels", metavar="NAME", help="none, binary, spine8, multi13 or csv:COLUMN. [default: binary for VinDr annotations]"),
+        _opt("--label-rule", type=_one_of(CHOICES["label_rule"]), default="standard", show_default=True, help="paper-rows: abnormal = two rows or more (ablation only)."),
+        _opt("--rare", type=_one_of(CHOICES["rare"]), help="The six rare lesion types. [default: other; keep for multi13]"),
+        _opt("--class-map", metavar="FILE", help="CSV or JSON: name in the annotations -> class."),
     ),
-    _opt("--subset-list", metavar="FILE", help="Only these image ids, one per line."),
-    _opt("--max-images", type=_at_least_1, help="Look at the first N files only."),
-    _opt("--overwrite", is_flag=True, help="Replace an earlier result."),
-    _opt("--resume", is_flag=True, help="Go on with an interrupted run."),
-    _opt("--dry-run", is_flag=True, help="Read headers, print what would be kept, write nothing."),
-    _opt("--demo", is_flag=True, help="Draw phantom radiographs and convert them."),
-)
-@options.group(
-    "Labels",
-    _opt(
-        "--labels",
-        metavar="NAME",
-        help="none, binary, spine8, multi13 or csv:COLUMN. [default: binary for VinDr annotations]",
+    options.group(
+        "Pixels",
+        _opt("--preset", type=_one_of(list(PRESETS)), default="default", show_default=True, help="paper: centre square, nearest, divide per image, RGB."),
+        _opt("--resolution", type=int, default=256, show_default=True, callback=_power_of_two, help="Side of the images, a power of two."),
+        _opt("--channels", type=_one_of(["1", "3"]), help="Grey, or the same grey three times. [default: 1]"),
+        _opt("--crop", type=_one_of(CHOICES["crop"]), help="field: strip collimator, then square. [default: field]"),
+        _opt("--resize", type=_one_of(CHOICES["resize"]), help="Reduction filter. [default: area]"),
+        _opt("--window", type=_one_of(CHOICES["window"]), help="Which values become black and white. [default: percentile]"),
+        _opt("--percentiles", type=float, nargs=2, default=(0.5, 99.5), show_default=True, help="For --window=percentile."),
+        _opt("--polarity", type=_one_of(CHOICES["polarity"]), help="auto: bone bright, by the header. [default: auto]"),
     ),
-    _opt(
-        "--label-rule",
-        type=_one_of(CHOICES["label_rule"]),
-        default="standard",
-        show_default=True,
-        help="paper-rows: abnormal = two rows or more (ablation only).",
+    options.group(
+        "Which files",
+        _opt("--modality", default="projection", show_default=True, metavar="NAME", help="projection, any, or a list such as CR,DX."),
+        _opt("--body-part", default="", metavar="REGEX", help="Only files whose BodyPartExamined matches."),
+        _opt("--min-size", type=_at_least_1, default=128, show_default=True, help="Shorter side in pixels."),
+        _opt("--frames", type=_one_of(CHOICES["frames"]), default="reject", show_default=True, help="Of files with several frames."),
+        _opt("--colour", type=_one_of(CHOICES["colour"]), default="reject", show_default=True, help="Colour images."),
+        _opt("--allow-burned-in", is_flag=True, help="Take images that say they show text."),
+        _opt("--force-meta", is_flag=True, help="Read files without the DICOM preamble."),
+        _opt("--dedupe", default="sop,pixels", show_default=True, metavar="KEYS", help="sop, pixels, both, or none."),
+        _opt("--checksums", metavar="FILE", help="SHA256SUMS to check the input against."),
     ),
-    _opt(
-        "--rare",
-        type=_one_of(CHOICES["rare"]),
-        help="The six rare lesion types. [default: other; keep for multi13]",
+    options.group(
+        "Splits and privacy",
+        _opt("--split", metavar="0.8/0.1/0.1", help="Write X-train, X-val, X-test; patients stay together."),
+        _opt("--split-seed", type=int, default=0, show_default=True, help="Another seed, another split."),
+        _opt("--forbid-groups", multiple=True, metavar="REPORT", help="Leave out who is in this X_report.csv. Repeatable."),
+        _opt("--key-file", metavar="FILE", help="Key of the patient and study hashes. [default: X.key, made if absent]"),
+        _opt("--report-paths", type=_one_of(["relative", "hash", "none"]), default="relative", show_default=True, help="File names in the report."),
     ),
-    _opt("--class-map", metavar="FILE", help="CSV or JSON: name in the annotations -> class."),
-)
-@options.group(
-    "Pixels",
-    _opt(
-        "--preset",
-        type=_one_of(list(PRESETS)),
-        default="default",
-        show_default=True,
-        help="paper: centre square, nearest, divide per image, RGB.",
-    ),
-    _opt(
-        "--resolution",
-        type=int,
-        default=256,
-        show_default=True,
-        callback=_power_of_two,
-        help="Side of the images, a power of two.",
-    ),
-    _opt("--channels", type=_one_of(["1", "3"]), help="Grey, or the same grey three times. [default: 1]"),
-    _opt(
-        "--crop", type=_one_of(CHOICES["crop"]), help="field: strip collimator, then square. [default: field]"
-    ),
-    _opt("--resize", type=_one_of(CHOICES["resize"]), help="Reduction filter. [default: area]"),
-    _opt(
-        "--window",
-        type=_one_of(CHOICES["window"]),
-        help="Which values become black and white. [default: percentile]",
-    ),
-    _opt(
-        "--percentiles",
-        type=float,
-        nargs=2,
-        default=(0.5, 99.5),
-        show_default=True,
-        help="For --window=percentile.",
-    ),
-    _opt(
-        "--polarity",
-        type=_one_of(CHOICES["polarity"]),
-        help="auto: bone bright, by the header. [default: auto]",
+    options.group(
+        "Work and limits",
+        _opt("--workers", type=_at_least_1, help="Processes. [default: number of CPUs]"),
+        _opt("--executor", default="process", show_default=True, metavar="NAME", help="serial, process, or dask:ADDRESS."),
+        _opt("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SEC", help="For one file; 0: none."),
+        _opt("--max-pixels", type=_at_least_1, default=100_000_000, show_default=True, help="Per file, all frames."),
+        _opt("--max-file-mb", type=_at_least_1, default=512, show_default=True, help="Size of a file."),
+        _opt("--max-inflate", type=_at_least_1, default=512, show_default=True, metavar="MB", help="Size of a deflated file when inflated."),
+        _opt("--fail-over", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Give up if more than this part fails."),
+        _opt("--on-missing-decoder", type=_one_of(["fail", "skip"]), default="fail", show_default=True, help="fail says what to install."),
+        _opt("--list-decoders", is_flag=True, help="Show which syntaxes can be read here, and leave."),
     ),
 )
-@options.group(
-    "Which files",
-    _opt(
-        "--modality",
-        default="projection",
-        show_default=True,
-        metavar="NAME",
-        help="projection, any, or a list such as CR,DX.",
-    ),
-    _opt("--body-part", default="", metavar="REGEX", help="Only files whose BodyPartExamined matches."),
-    _opt("--min-size", type=_at_least_1, default=128, show_default=True, help="Shorter side in pixels."),
-    _opt(
-        "--frames",
-        type=_one_of(CHOICES["frames"]),
-        default="reject",
-        show_default=True,
-        help="Of files with several frames.",
-    ),
-    _opt(
-        "--colour",
-        type=_one_of(CHOICES["colour"]),
-        default="reject",
-        show_default=True,
-        help="Colour images.",
-    ),
-    _opt("--allow-burned-in", is_flag=True, help="Take images that say they show text."),
-    _opt("--force-meta", is_flag=True, help="Read files without the DICOM preamble."),
-    _opt(
-        "--dedupe",
-        default="sop,pixels",
-        show_default=True,
-        metavar="KEYS",
-        help="sop, pixels, both, or none.",
-    ),
-    _opt("--checksums", metavar="FILE", help="SHA256SUMS to check the input against."),
-)
-@options.group(
-    "Splits and privacy",
-    _opt("--split", metavar="0.8/0.1/0.1", help="Write X-train, X-val, X-test; patients stay together."),
-    _opt("--split-seed", type=int, default=0, show_default=True, help="Another seed, another split."),
-    _opt(
-        "--forbid-groups",
-        multiple=True,
-        metavar="REPORT",
-        help="Leave out who is in this X_report.csv. Repeatable.",
-    ),
-    _opt(
-        "--key-file",
-        metavar="FILE",
-        help="Key of the patient and study hashes. [default: X.key, made if absent]",
-    ),
-    _opt(
-        "--report-paths",
-        type=_one_of(["relative", "hash", "none"]),
-        default="relative",
-        show_default=True,
-        help="File names in the report.",
-    ),
-)
-@options.group(
-    "Work and limits",
-    _opt("--workers", type=_at_least_1, help="Processes. [default: number of CPUs]"),
-    _opt(
-        "--executor",
-        default="process",
-        show_default=True,
-        metavar="NAME",
-        help="serial, process, or dask:ADDRESS.",
-    ),
-    _opt(
-        "--timeout",
-        type=click.FloatRange(min=0),
-        default=60.0,
-        show_default=True,
-        metavar="SEC",
-        help="For one file; 0: none.",
-    ),
-    _opt(
-        "--max-pixels", type=_at_least_1, default=100_000_000, show_default=True, help="Per file, all frames."
-    ),
-    _opt("--max-file-mb", type=_at_least_1, default=512, show_default=True, help="Size of a file."),
-    _opt(
-        "--max-inflate",
-        type=_at_least_1,
-        default=512,
-        show_default=True,
-        metavar="MB",
-        help="Size of a deflated file when inflated.",
-    ),
-    _opt(
-        "--fail-over",
-        type=click.FloatRange(0, 1),
-        default=0.2,
-        show_default=True,
-        help="Give up if more than this part fails.",
-    ),
-    _opt(
-        "--on-missing-decoder",
-        type=_one_of(["fail", "skip"]),
-        default="fail",
-        show_default=True,
-        help="fail says what to install.",
-    ),
-    _opt("--list-decoders", is_flag=True, help="Show which syntaxes can be read here, and leave."),
-)
-@options.json_option
 # fmt: on
+
+
+@options.command(record=Convert)
+@_options
+@options.json_option
 def main(asked: Convert) -> None:
     """Convert DICOM radiographs into a data set for training.
 
@@ -305,7 +124,7 @@ def main(asked: Convert) -> None:
             )
         from spine_plugins.dicom.ingest import run
 
-        voice.numbers(run(_job(asked, voice)))
+        voice.numbers(run(job_of(asked, voice.say)))
 
 
 @contextlib.contextmanager
@@ -346,65 +165,3 @@ def _with_phantoms(asked: Convert, voice: options.Voice) -> Convert:
             folder, 96, codecs=True, with_masks=False, workers=workers, overwrite=asked.overwrite
         )
     return dataclasses.replace(asked, dest=str(dest), source=(str(folder),))
-
-
-def _job(asked: Convert, voice: options.Voice) -> Job:
-    from spine_plugins.dicom.job import Job, parse_dedupe
-    from spine_plugins.dicom.select import parse_split
-
-    return Job(
-        sources=list(asked.source),
-        dest=asked.dest or "dry-run.zip",
-        dedupe=parse_dedupe(asked.dedupe),
-        settings=_settings(asked),
-        annotations=asked.annotations,
-        labels=asked.labels,
-        split=parse_split(asked.split) if asked.split else (),
-        split_seed=asked.split_seed,
-        forbid_groups=asked.forbid_groups,
-        subset_list=asked.subset_list,
-        checksums=asked.checksums,
-        key_file=asked.key_file,
-        executor=asked.executor,
-        workers=asked.workers or os.cpu_count() or 1,
-        resume=asked.resume,
-        overwrite=asked.overwrite,
-        max_images=asked.max_images,
-        fail_over=asked.fail_over,
-        report_paths=asked.report_paths,
-        dry_run=asked.dry_run,
-        log=voice.say,
-    )
-
-
-def _settings(asked: Convert) -> IngestSettings:
-    """The preset, what was given by hand, and what follows from other options."""
-    check_labels(asked.labels, asked.label_rule)
-    preset = PRESETS[asked.preset]
-    return dataclasses.replace(
-        preset,
-        resolution=asked.resolution,
-        channels=int(asked.channels or preset.channels),
-        crop=asked.crop or preset.crop,
-        resize=asked.resize or preset.resize,
-        window=asked.window or preset.window,
-        percentiles=asked.percentiles,
-        polarity=asked.polarity or preset.polarity,
-        modality=asked.modality,
-        body_part=asked.body_part,
-        min_size=asked.min_size,
-        frames=asked.frames,
-        colour=asked.colour,
-        allow_burned_in=asked.allow_burned_in,
-        force_meta=asked.force_meta,
-        label_rule=asked.label_rule,
-        rare=asked.rare or rare_for(asked.labels),
-        class_map=lists.class_map(asked.class_map) if asked.class_map is not None else (),
-        hash_pixels="pixels" in asked.dedupe or bool(asked.forbid_groups),
-        max_pixels=asked.max_pixels,
-        max_file_bytes=asked.max_file_mb << 20,
-        max_inflate_bytes=asked.max_inflate << 20,
-        timeout_sec=asked.timeout,
-        skip_missing_decoder=asked.on_missing_decoder == "skip",
-        headers_only=asked.dry_run,
-    ).checked()

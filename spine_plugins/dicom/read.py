@@ -19,11 +19,10 @@ from spine_plugins.dicom import bits, codecs, display, sniff
 from spine_plugins.dicom.reasons import OutOfTime, Rejected
 from spine_plugins.dicom.record import Header
 from spine_plugins.dicom.settings import IngestSettings
+from stylegan2ada.images import LUMA
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-_LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in Y of ITU-R BT.601
 
 
 @dataclass
@@ -119,11 +118,11 @@ def _check_codestream(dataset: Dataset, header: Header, index: int) -> None:
 
 
 def _luma(rgb: np.ndarray, header: Header) -> np.ndarray:
-    """Luminance, the first row of PS3.3 C.7.6.3.1.2; YBR images carry it as the first sample."""
+    """Y of the YBR colours of PS3.3 C.7.6.3.1.2; images that have them carry it as the first sample."""
     header.warn("colour_to_luma")
     if header.pi.startswith("YBR"):
         return np.ascontiguousarray(rgb[..., 0])
-    return np.rint(rgb @ np.array(_LUMA)).astype(rgb.dtype)
+    return np.rint(rgb @ np.array(LUMA)).astype(rgb.dtype)
 
 
 def _overlay_bits(dataset: Dataset) -> bool:

@@ -9,7 +9,8 @@ import json
 import pytest
 
 from spine_plugins.dicom import codecs
-from spine_plugins.dicom.command import Convert, main
+from spine_plugins.dicom.asked import Convert
+from spine_plugins.dicom.command import main
 from tests.spine_plugins.dicom import making
 from tests.spine_plugins.dicom.making import radiograph, report_rows, run_tool, write, write_csv
 

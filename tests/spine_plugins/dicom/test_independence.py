@@ -43,6 +43,20 @@ def test_conversion_imports_neither_gpl_nor_torch(tmp_path):
     assert not {"libjpeg", "torch"} & set(modules)
 
 
+def test_help_and_the_first_look_need_no_pydicom():
+    """The command explains itself, and says what to install, where pydicom is not installed."""
+    code = (
+        "import sys; sys.modules['pydicom'] = None\n"
+        "from spine_plugins.dicom import codecs, command, record, sniff\n"
+        "assert not {'numpy', 'torch', 'scipy', 'PIL'} & set(sys.modules)\n"
+        "command.main(sys.argv[1:], prog_name='tool')\n"
+    )
+    for words, exit_code, says in ((["--help"], 0, "--list-decoders"), (["--demo"], 3, "spinegan[dicom]")):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert done.returncode == exit_code, done.stderr
+        assert says in done.stdout + done.stderr
+
+
 def test_a_folder_called_dl_does_not_break_the_command(tmp_path):
     """GDCM's package imports a module `dl` that no longer exists; a folder of that name once broke everything."""
     making.write(tmp_path / "in" / "x.dcm", making.radiograph(bits=12), making.JPEG_LOSSLESS, bits=12)
