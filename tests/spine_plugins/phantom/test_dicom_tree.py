@@ -164,7 +164,7 @@ def test_converter_reports_what_expected_says(tmp_path):
 
     out = tmp_path / "raw"
     phantom.write_dicom_tree(out, 30, size=(256, 224), with_bad=True)
-    script = Path(__file__).parents[2] / "dataset_tool_dicom.py"
+    script = Path(__file__).parents[3] / "dataset_tool_dicom.py"
     subprocess.run(
         [sys.executable, script, "--source", out, "--dest", tmp_path / "o.zip", "--resolution", "128",
          "--labels", "binary", "--workers", "1"],
