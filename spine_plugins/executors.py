@@ -134,7 +134,10 @@ def _one_by_one(
                 results += pool.submit(work, [item]).result()
             except BrokenProcessPool as error:
                 if when_lost is None:
-                    raise WorkerDiedError(f"a worker process died of {item!r}") from error
+                    raise WorkerDiedError(
+                        f"a worker process died of {item!r} (should all of them: a script that starts "
+                        'processes does so below `if __name__ == "__main__"`)'
+                    ) from error
                 results.append(when_lost(item, time.monotonic() - start))
     finally:
         pool.close(())

@@ -104,6 +104,7 @@ def test_an_unknown_executor_is_refused() -> None:
         list(run(square, [1], executor="spark"))
 
 
+@pytest.mark.slow
 def test_dying_and_hanging_workers_cost_one_item_each() -> None:
     found = flat(run(moody, range(14), workers=2, batch=3, limits=Limits(item_sec=1.2), when_lost=lost))
     assert found.pop(5) == "lost 5 early"
