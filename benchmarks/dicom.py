@@ -29,8 +29,10 @@ import torch  # noqa: E402
 from benchmarks import timing  # noqa: E402
 from spine_plugins.dicom import codecs, convert, read  # noqa: E402
 from spine_plugins.dicom.executors import convert_all  # noqa: E402
+from spine_plugins.dicom.record import Record  # noqa: E402
 from spine_plugins.dicom.settings import IngestSettings  # noqa: E402
 from spine_plugins.dicom.sources import Item  # noqa: E402
+from stylegan2ada import provenance  # noqa: E402
 from tests.spine_plugins.dicom import making  # noqa: E402
 
 SYNTAXES = {
@@ -63,15 +65,16 @@ def measure(item: Item, settings: IngestSettings, repeats: int) -> dict[str, Any
         finally:
             hashed[0] = 1000 * (time.process_time() - start)
 
-    rows, record = [], {}
+    rows: list[tuple[float, float, float, float]] = []
+    record = Record(item.name)
     read.pixel_hash = timed_hash
     try:
         for _ in range(repeats + 1):
             start = time.process_time()
-            record = convert.convert_batch(settings, b"key", [item])[0]
+            record = convert.convert_item(settings, b"key", item)
             total = 1000 * (time.process_time() - start)
-            assert record["reason"] == "", record["detail"]
-            decode = record["header"]["ms_decode"]
+            assert record.reason == "", record.detail
+            decode = record.header.ms_decode
             rows.append((total - decode, total, decode, hashed[0]))
     finally:
         read.pixel_hash = plain_hash
@@ -83,7 +86,7 @@ def measure(item: Item, settings: IngestSettings, repeats: int) -> dict[str, Any
         "hash_ms": hash_ms,
         "rest_without_hash_ms": rest - hash_ms,
     }
-    return {"plugin": record["header"]["plugin"], "megabytes": item.size / 1e6} | {
+    return {"plugin": record.header.plugin, "megabytes": item.size / 1e6} | {
         k: round(v, 1) for k, v in found.items()
     }
 
@@ -172,7 +175,7 @@ def main(names: tuple[str, ...], repeats: int, files: int, sizes: tuple[int, ...
     settings = IngestSettings(timeout_sec=0)
     record: dict[str, Any] = {
         "machine": timing.machine(torch.device("cpu")),
-        "packages": codecs.package_versions(),
+        "packages": provenance.versions(codecs.PACKAGES),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -24,6 +24,7 @@ CLASSES = {"binary": BINARY, "spine8": SPINE8}  # names in the order of their nu
 
 
 def plain_name(name: str) -> str:
+    """Lower case, single spaces, no quotes: what spellings of one name have in common."""
     return re.sub(r"[\s_\-]+", " ", name.strip().strip('"')).lower()
 
 

@@ -33,14 +33,14 @@ COMMANDS = {
 }  # fmt: skip
 
 # The plugins: which rooms each room may import beside the engine and itself. Rooms to come stand here, too.
-PLUGIN_GROUND = {"vindr", "statistics", "markup", "resumable", "executors"}  # import no room
+PLUGIN_GROUND = {"vindr", "uids", "statistics", "markup", "resumable", "executors"}  # import no room
 READERS = {"runs", "statistics", "markup"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in PLUGIN_GROUND},
     "runs": PLUGIN_GROUND,
     "privacy": PLUGIN_GROUND,
-    "phantom": {"vindr", "executors"},
-    "dicom": {"vindr", "phantom", "executors"},
+    "phantom": {"vindr", "uids", "executors"},
+    "dicom": {"vindr", "uids", "phantom", "executors"},
     "classifier": {"statistics", "resumable"},
     "losses": {"classifier"},
     "official": {"privacy", "losses"},

@@ -8,6 +8,7 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from spine_plugins.dicom.frame import Box
 from spine_plugins.dicom.labels import Annotation
@@ -158,7 +159,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         ) from error
 
 
-def _opened(path: Path):
+def _opened(path: Path) -> TextIO:
     return open(path, encoding="utf-8-sig", newline="", errors="replace")
 
 
@@ -176,9 +177,8 @@ class AnnotationTable:
         connection = sqlite3.connect(self._uri, uri=True)
         try:
             for image in image_ids:
-                if image and (rows := connection.execute(
-                    _FIND, (image,)
-                ).fetchall()):  # fmt: skip
+                rows = connection.execute(_FIND, (image,)).fetchall() if image else []
+                if rows:
                     meta = connection.execute(
                         "select study, patient from meta where image = ?", (image,)
                     ).fetchone()

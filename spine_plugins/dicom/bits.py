@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from spine_plugins.dicom.header import Header
+from spine_plugins.dicom.record import Header
+from spine_plugins.dicom.settings import is_projection
 
 # The header is overruled only when another reading is at least this much smoother. A wrong reading wraps
 # values around and tears the picture; noise alone never makes that difference.
@@ -55,7 +53,7 @@ def _signed(cells: np.ndarray, stored_bits: int, header: Header) -> np.ndarray:
                 whole = extended
             else:
                 header.warn("bits_mismatch")
-    if int(whole.min()) < 0 and _is_projection(header):
+    if int(whole.min()) < 0 and is_projection(header.modality):
         # Radiographs are often tagged as signed by mistake: then the bright half wraps below zero.
         mask = (1 << stored_bits) - 1
         unsigned = cells & np.array(mask, cells.dtype)
@@ -80,9 +78,3 @@ def _sign_extended(cells: np.ndarray, stored_bits: int) -> np.ndarray:
     spare = 8 * cells.dtype.itemsize - stored_bits
     lifted = (cells << np.array(spare, cells.dtype)).view(f"i{cells.dtype.itemsize}")
     return lifted >> np.array(spare, lifted.dtype)
-
-
-def _is_projection(header: Header) -> bool:
-    from spine_plugins.dicom.settings import IngestSettings
-
-    return IngestSettings().accepts_modality(header.modality)

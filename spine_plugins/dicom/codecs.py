@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import logging
 import os
 import sys
@@ -16,13 +15,19 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+from spine_plugins import uids
+from stylegan2ada.errors import MissingError
+
+if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import DecodeRunner
 
 NATIVE = {
-    "1.2.840.10008.1.2": "Implicit VR Little Endian",
-    "1.2.840.10008.1.2.1": "Explicit VR Little Endian",
-    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
-    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
+    uids.IMPLICIT_VR_LITTLE_ENDIAN: "Implicit VR Little Endian",
+    uids.EXPLICIT_VR_LITTLE_ENDIAN: "Explicit VR Little Endian",
+    uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: "Deflated Explicit VR Little Endian",
+    uids.EXPLICIT_VR_BIG_ENDIAN: "Explicit VR Big Endian",
 }
 
 
@@ -36,25 +41,25 @@ class Codec:
 
 
 CODECS = {
-    "1.2.840.10008.1.2.5": Codec("RLE Lossless", ("pylibjpeg", "pydicom"), "pylibjpeg-rle"),
-    "1.2.840.10008.1.2.4.50": Codec("JPEG Baseline 8 bit", ("pillow", "gdcm"), "pillow"),
-    "1.2.840.10008.1.2.4.51": Codec("JPEG Extended 12 bit", ("imagecodecs",), "imagecodecs"),
-    "1.2.840.10008.1.2.4.57": Codec("JPEG Lossless", ("imagecodecs", "gdcm"), "python-gdcm"),
-    "1.2.840.10008.1.2.4.70": Codec("JPEG Lossless SV1", ("imagecodecs", "gdcm"), "python-gdcm"),
-    "1.2.840.10008.1.2.4.80": Codec("JPEG-LS Lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
-    "1.2.840.10008.1.2.4.81": Codec("JPEG-LS Near-lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
-    "1.2.840.10008.1.2.4.90": Codec(
+    uids.RLE_LOSSLESS: Codec("RLE Lossless", ("pylibjpeg", "pydicom"), "pylibjpeg-rle"),
+    uids.JPEG_BASELINE_8BIT: Codec("JPEG Baseline 8 bit", ("pillow", "gdcm"), "pillow"),
+    uids.JPEG_EXTENDED_12BIT: Codec("JPEG Extended 12 bit", ("imagecodecs",), "imagecodecs"),
+    uids.JPEG_LOSSLESS: Codec("JPEG Lossless", ("imagecodecs", "gdcm"), "python-gdcm"),
+    uids.JPEG_LOSSLESS_SV1: Codec("JPEG Lossless SV1", ("imagecodecs", "gdcm"), "python-gdcm"),
+    uids.JPEG_LS_LOSSLESS: Codec("JPEG-LS Lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
+    uids.JPEG_LS_NEAR_LOSSLESS: Codec("JPEG-LS Near-lossless", ("pyjpegls", "gdcm"), "pyjpegls"),
+    uids.JPEG_2000_LOSSLESS: Codec(
         "JPEG 2000 Lossless", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"
     ),
-    "1.2.840.10008.1.2.4.91": Codec("JPEG 2000", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.201": Codec("HTJ2K Lossless", ("pylibjpeg",), "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.202": Codec("HTJ2K Lossless RPCL", ("pylibjpeg",), "pylibjpeg-openjpeg"),
-    "1.2.840.10008.1.2.4.203": Codec("HTJ2K", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    uids.JPEG_2000: Codec("JPEG 2000", ("pylibjpeg", "pillow", "gdcm"), "pylibjpeg-openjpeg"),
+    uids.HTJ2K_LOSSLESS: Codec("HTJ2K Lossless", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    uids.HTJ2K_LOSSLESS_RPCL: Codec("HTJ2K Lossless RPCL", ("pylibjpeg",), "pylibjpeg-openjpeg"),
+    uids.HTJ2K: Codec("HTJ2K", ("pylibjpeg",), "pylibjpeg-openjpeg"),
 }
 
-PACKAGES = (
+PACKAGES = (  # what turns files into pixels
     "numpy", "pillow", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls",
-    "python-gdcm",     "imagecodecs",
+    "python-gdcm", "imagecodecs",
 )  # fmt: skip
 
 
@@ -99,23 +104,14 @@ DECODER_DEPENDENCIES = {
 }
 
 
-def decode_with_imagecodecs(src: bytes, runner: Any) -> bytes:
+def decode_with_imagecodecs(src: bytes, runner: DecodeRunner) -> bytes:
     """Decoded frame as bytes; pydicom's plugin protocol."""
     import imagecodecs
 
-    is_lossless = str(runner.transfer_syntax) in ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+    is_lossless = str(runner.transfer_syntax) in (uids.JPEG_LOSSLESS, uids.JPEG_LOSSLESS_SV1)
     frame = (imagecodecs.ljpeg_decode if is_lossless else imagecodecs.jpeg_decode)(src)
     runner.set_option("bits_allocated", 8 * frame.dtype.itemsize)
     return frame.tobytes()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of what turns files into pixels, for the recipe; absent packages are left out."""
-    found = {}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def decoder_table() -> list[tuple[str, str, str]]:
@@ -181,3 +177,13 @@ def load_pydicom() -> None:
 
         for switch in ("WarningOff", "ErrorOff", "DebugOff"):
             getattr(gdcm.Trace, switch)()
+
+
+def require_pydicom() -> None:
+    """load_pydicom, or a sentence on how to get it."""
+    try:
+        load_pydicom()
+    except ImportError as error:
+        raise MissingError(
+            "reading DICOM needs pydicom and its decoders; pip install 'spinegan[dicom]'"
+        ) from error

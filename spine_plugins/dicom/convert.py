@@ -3,77 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spine_plugins.dicom import codecs, frame, labels, read, window
 from spine_plugins.dicom.annotations import AnnotationTable
 from spine_plugins.dicom.deidentify import keyed_hash, split_score
-from spine_plugins.dicom.header import Header, check_header, open_dataset, value
+from spine_plugins.dicom.header import check_header, open_dataset, value
 from spine_plugins.dicom.likeness import difference_hash, thumbnail
-from spine_plugins.dicom.reasons import OutOfTime, Rejected, status_of
+from spine_plugins.dicom.reasons import OutOfTime, Rejected
+from spine_plugins.dicom.record import Record
 from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.dicom.sources import Item
 from spine_plugins.vindr import canonical
 from stylegan2ada.data.writer import encode_png
 
-
-@dataclasses.dataclass
-class Record:
-    """Outcome of one file; fields are numbers, strings, bytes and lists of these."""
-
-    path: str
-    reason: str = ""
-    detail: str = ""
-    header: dict[str, Any] = dataclasses.field(default_factory=dict)
-    image_id: str = ""  # under which the annotations know it; empty if they do not
-    label: Any = None
-    kinds: list[str] = dataclasses.field(default_factory=list)
-    n_boxes: int = 0
-    boxes: list[list[Any]] = dataclasses.field(
-        default_factory=list
-    )  # [kind, x0, y0, x1, y1, inside] in output pixels
-    boxes_inside: float | None = None
-    study: str | None = None  # keyed hashes
-    patient: str | None = None
-    sop: str | None = None
-    study_score: int | None = None
-    patient_score: int | None = None
-    pixels: str = ""  # SHA-256 of shape and values
-    dhash: str = ""
-    window: str = ""
-    low: float | None = None
-    high: float | None = None
-    inverted: bool = False
-    clipped: float = 0.0
-    crop: list[int] = dataclasses.field(default_factory=list)
-    png: bytes = b""
-    thumb: bytes = b""
-    histogram: bytes = b""  # 256 little-endian uint32
-
-    def plain(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
-def convert_batch(settings: IngestSettings, key: bytes, items: list[Item]) -> list[dict[str, Any]]:
-    """Plain records of some files, in their order; never raises for what a file contains."""
+def convert_item(settings: IngestSettings, key: bytes, item: Item) -> Record:
+    """The record of one file; never raises for what the file contains."""
     codecs.load_pydicom()
     with codecs.quiet():
-        return [convert_file(settings, key, item).plain() for item in items]
+        return convert_file(settings, key, item)
 
 
 def convert_file(settings: IngestSettings, key: bytes, item: Item) -> Record:
     """The record of one file. Every way to fail ends here as a reason."""
-    record, header = Record(item.name), Header()
+    record = Record(item.name)
     try:
         with _time_limit(settings.timeout_sec):
-            _convert(settings, key, item, record, header)
+            _convert(settings, key, item, record)
     except Rejected as rejected:
         record.reason, record.detail = rejected.reason, rejected.detail
     except OutOfTime:
@@ -84,29 +50,28 @@ def convert_file(settings: IngestSettings, key: bytes, item: Item) -> Record:
         raise
     except BaseException as error:  # native code panics outside Exception; that may not end the run
         record.reason, record.detail = "decode_error", f"unexpected {type(error).__name__}"
-    if record.reason and status_of(record.reason) != "ok":
+    if record.reason:
         record.png = record.thumb = record.histogram = b""
-    record.header = dataclasses.asdict(header)
     return record
 
 
-def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record, header: Header) -> None:
+def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record) -> None:
     if item.reason:
         raise Rejected(item.reason)
     data = item.read(settings.max_file_bytes)
     if item.expected_sha256 and hashlib.sha256(data).hexdigest() != item.expected_sha256:
         raise Rejected("checksum_mismatch")
-    dataset = open_dataset(data, settings, header)
+    dataset = open_dataset(data, settings, record.header)
     sop = str(value(dataset, "SOPInstanceUID") or "")
     annotation = _annotation(settings, item, sop, record)
     _identify(key, dataset, sop, annotation, item, record)
-    check_header(dataset, settings, header)
+    check_header(dataset, settings, record.header)
     label = _label(settings, annotation, record)
     if settings.headers_only:
         return
-    radiograph = read.decode(dataset, settings, header)
-    del dataset, data
-    _draw(settings, radiograph, annotation, label, record, header)
+    radiograph = read.decode(dataset, settings, record.header)
+    del dataset, data  # hundreds of megabytes at most, not needed beside the pixels
+    _draw(settings, radiograph, annotation, label, record)
 
 
 def _annotation(settings: IngestSettings, item: Item, sop: str, record: Record) -> labels.Annotation | None:
@@ -121,7 +86,7 @@ def _annotation(settings: IngestSettings, item: Item, sop: str, record: Record) 
 
 
 def _identify(
-    key: bytes, dataset: Any, sop: str, annotation: labels.Annotation | None, item: Item, record: Record
+    key: bytes, dataset: Dataset, sop: str, annotation: labels.Annotation | None, item: Item, record: Record
 ) -> None:
     """Keyed hashes of whose picture this is; the identifiers themselves end here."""
     study = (annotation.study_id if annotation else "") or value(dataset, "StudyInstanceUID")
@@ -144,8 +109,13 @@ def _label(settings: IngestSettings, annotation: labels.Annotation | None, recor
     return label
 
 
-def _draw(settings: IngestSettings, radiograph: read.Radiograph, annotation: labels.Annotation | None,
-          label: labels.Label, record: Record, header: Header) -> None:  # fmt: skip
+def _draw(
+    settings: IngestSettings,
+    radiograph: read.Radiograph,
+    annotation: labels.Annotation | None,
+    label: labels.Label,
+    record: Record,
+) -> None:
     """Crop and reduce, window, invert, round: the documented order."""
     stored = radiograph.stored
     if stored.min() == stored.max():
@@ -156,38 +126,57 @@ def _draw(settings: IngestSettings, radiograph: read.Radiograph, annotation: lab
     crop = frame.crop_box(stored, settings.crop, [box for _, box in boxes])
     record.crop = [int(edge) for edge in crop]
     if crop.width < settings.resolution:
-        header.warn("enlarged")
+        record.header.warn("enlarged")
     _map_boxes(settings, boxes, crop, label, record)
-    sample = stored[max(0, record.crop[1]) : record.crop[3] : 4, max(0, record.crop[0]) : record.crop[2] : 4]
-    if sample.min() == sample.max():
-        raise Rejected("constant_image", "nothing but one value inside the crop")
-    small = frame.resized(stored, crop, settings.resolution, settings.resize)
-    values = radiograph.slope * small + radiograph.intercept
-    shown = window.show(values, sample, radiograph, settings.window, settings.percentiles, settings.polarity)
-    if settings.window == "voi" and shown.window != "voi":
-        header.warn("no_voi")
-    image = frame.padded(shown.image, crop, settings.resolution)
-    record.window, record.low, record.high = shown.window, shown.low, shown.high
-    record.inverted, record.clipped = shown.is_inverted, shown.clipped
-    record.dhash = difference_hash(image)
-    record.histogram = np.bincount(image.ravel(), minlength=256).astype("<u4").tobytes()
-    record.thumb = thumbnail(image)
-    pixels = image if settings.channels == 1 else np.repeat(image[:, :, None], 3, axis=2)
-    record.png = encode_png(pixels)
+    shown = _shown(settings, radiograph, crop, record)
+    _keep(frame.padded(shown, crop, settings.resolution), settings.channels, record)
 
 
-def _map_boxes(settings: IngestSettings, boxes: tuple[tuple[str, frame.Box], ...], crop: frame.Box,
-               label: labels.Label, record: Record) -> None:  # fmt: skip
+def _map_boxes(
+    settings: IngestSettings,
+    boxes: tuple[tuple[str, frame.Box], ...],
+    crop: frame.Box,
+    label: labels.Label,
+    record: Record,
+) -> None:
     parts = []
     for kind, box in boxes:
         cut, inside = frame.mapped_box(box, crop, settings.resolution)
         parts.append(inside)
         name = canonical(kind, settings.class_map) or kind
-        record.boxes.append([name, *(round(edge, 2) for edge in cut), round(inside, 4)])
+        x0, y0, x1, y1 = (round(edge, 2) for edge in cut)
+        record.boxes.append((name, x0, y0, x1, y1, round(inside, 4)))
     if parts:
         record.boxes_inside = round(sum(parts) / len(parts), 4)
     if label.is_abnormal and parts and max(parts) == 0 and not settings.keep_lost_labels:
         raise Rejected("label_lost_by_crop", "every lesion lies outside the crop")
+
+
+def _shown(
+    settings: IngestSettings, radiograph: read.Radiograph, crop: frame.Box, record: Record
+) -> np.ndarray:
+    """uint8 [h, w]: the crop, reduced and windowed."""
+    x0, y0, x1, y1 = record.crop
+    # Every fourth pixel of the file, not of the reduced image: averaging takes the extremes away.
+    sample = radiograph.stored[max(0, y0) : y1 : 4, max(0, x0) : x1 : 4]
+    if sample.min() == sample.max():
+        raise Rejected("constant_image", "nothing but one value inside the crop")
+    small = frame.resized(radiograph.stored, crop, settings.resolution, settings.resize)
+    values = radiograph.slope * small + radiograph.intercept
+    shown = window.show(values, sample, radiograph, settings.window, settings.percentiles, settings.polarity)
+    if settings.window == "voi" and shown.window != "voi":
+        record.header.warn("no_voi")
+    record.window, record.low, record.high = shown.window, shown.low, shown.high
+    record.inverted, record.clipped = shown.is_inverted, shown.clipped
+    return shown.image
+
+
+def _keep(image: np.ndarray, channels: int, record: Record) -> None:
+    """The finished picture, and what lets others judge it without opening it."""
+    record.dhash = difference_hash(image)
+    record.histogram = np.bincount(image.ravel(), minlength=256).astype("<u4").tobytes()
+    record.thumb = thumbnail(image)
+    record.png = encode_png(image if channels == 1 else np.repeat(image[:, :, None], 3, axis=2))
 
 
 @contextlib.contextmanager
@@ -198,7 +187,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def stop(*_: Any) -> None:
+    def stop(*_: object) -> None:
         raise OutOfTime
 
     previous = signal.signal(signal.SIGALRM, stop)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spine_plugins.dicom.deidentify import plain_code
-from spine_plugins.dicom.header import Header, value
+from spine_plugins.dicom.header import value
+from spine_plugins.dicom.record import Header
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class VoiWindow:
     function: str  # LINEAR | LINEAR_EXACT | SIGMOID
 
 
-def modality(dataset: Any, stored: np.ndarray, header: Header) -> tuple[np.ndarray, float, float]:
+def modality(dataset: Dataset, stored: np.ndarray, header: Header) -> tuple[np.ndarray, float, float]:
     """Stored values with slope and intercept, or the output of the modality LUT sequence (PS3.3 C.11.1.1).
 
     The rescale is affine and commutes with the averaging that follows; it is carried along and applied to
@@ -49,7 +53,7 @@ def modality(dataset: Any, stored: np.ndarray, header: Header) -> tuple[np.ndarr
     return stored, 1.0 if slope is None else slope, intercept or 0.0
 
 
-def voi(dataset: Any, header: Header) -> VoiLut | VoiWindow | None:
+def voi(dataset: Dataset, header: Header) -> VoiLut | VoiWindow | None:
     """The first VOI LUT or window of the header (PS3.3 C.11.2); None if there is none that can work."""
     sequence = _sequence_item(dataset, "VOILUTSequence")
     if sequence is not None:
@@ -69,7 +73,7 @@ def voi(dataset: Any, header: Header) -> VoiLut | VoiWindow | None:
     return VoiWindow(center, width, function)
 
 
-def _lookup_table(item: Any, header: Header, warning: str) -> VoiLut | None:
+def _lookup_table(item: Dataset, header: Header, warning: str) -> VoiLut | None:
     """LUT Descriptor and LUT Data, PS3.3 C.11.1.1.1."""
     try:
         entries, first, out_bits = (int(value) for value in item.LUTDescriptor)
@@ -90,13 +94,13 @@ def _lookup_table(item: Any, header: Header, warning: str) -> VoiLut | None:
         return None
 
 
-def is_shown_inverted(dataset: Any, header: Header) -> bool:
+def is_shown_inverted(dataset: Dataset, header: Header) -> bool:
     """MONOCHROME1 (PS3.3 C.7.6.3.1.2) and INVERSE (C.11.6.1.2) say the same: once, not twice."""
     shape = plain_code(value(dataset, "PresentationLUTShape"))
     return header.pi == "MONOCHROME1" or shape == "INVERSE"
 
 
-def _number(dataset: Any, keyword: str) -> float | None:
+def _number(dataset: Dataset, keyword: str) -> float | None:
     found = value(dataset, keyword)
     try:
         if found is not None and not isinstance(found, str) and hasattr(found, "__len__"):
@@ -107,7 +111,7 @@ def _number(dataset: Any, keyword: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _sequence_item(dataset: Any, keyword: str) -> Any:
+def _sequence_item(dataset: Dataset, keyword: str) -> Dataset | None:
     found = value(dataset, keyword)
     try:
         return found[0] if found else None

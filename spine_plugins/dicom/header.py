@@ -7,47 +7,24 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from spine_plugins import uids
 from spine_plugins.dicom import codecs, sniff
 from spine_plugins.dicom.deidentify import plain_code, plain_uid
 from spine_plugins.dicom.reasons import Rejected
+from spine_plugins.dicom.record import Header
 from spine_plugins.dicom.settings import IngestSettings
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 _COMPRESSED = re.compile(rb"\xe0\x7f\x10\x00O[BW]\0\0\xff\xff\xff\xff")  # Pixel Data of undefined length
 _PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
 
 
-@dataclass
-class Header:
-    """What the report says about a file; filled as far as reading gets."""
-
-    rows: int = 0
-    cols: int = 0
-    frames: int = 1
-    samples: int = 1
-    bits_allocated: int = 0
-    bits_stored: int = 0
-    high_bit: int = 0
-    signed: bool = False
-    pi: str = ""
-    transfer_syntax: str = ""
-    modality: str = ""
-    body_part: str = ""
-    true_max: int | None = None
-    plugin: str = ""
-    ms_decode: float = 0.0
-    is_cut: bool = False  # the file ends inside its compressed pixel data
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, code: str) -> None:
-        if code not in self.warnings:
-            self.warnings.append(code)
-
-
-def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
+def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Dataset:
     """The pydicom data set of a file's bytes; rejects what is no DICOM, a directory, or a bomb."""
     import pydicom
 
@@ -55,7 +32,7 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Any:
     if not is_headerless:
         meta = sniff.file_meta(data)
         header.transfer_syntax = plain_uid(meta.transfer_syntax)
-        if meta.transfer_syntax == sniff.DEFLATED:
+        if meta.transfer_syntax == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             start = time.process_time()
             data = sniff.inflated(data, meta, settings.max_inflate_bytes)
             header.ms_decode = 1000 * (time.process_time() - start)
@@ -87,7 +64,7 @@ def _mentions_pixels(data: bytes) -> bool:
     return _PIXEL_DATA_TAG in data or b"\x7f\xe0\x00\x10" in data  # the second is big endian
 
 
-def _accept_headerless(dataset: Any, has_pixels: bool, header: Header) -> None:
+def _accept_headerless(dataset: Dataset, has_pixels: bool, header: Header) -> None:
     if len(dataset) < 3:
         raise Rejected("not_dicom", "no preamble and no readable elements")
     if has_pixels and not ("Rows" in dataset and "Columns" in dataset):
@@ -96,19 +73,19 @@ def _accept_headerless(dataset: Any, has_pixels: bool, header: Header) -> None:
     known = str(dataset.file_meta.get("TransferSyntaxUID", "")) if hasattr(dataset, "file_meta") else ""
     if not known:  # without file meta only the native syntaxes can be told apart
         is_implicit, is_little = dataset.original_encoding
-        known = "1.2.840.10008.1.2" if is_implicit else "1.2.840.10008.1.2.1"
+        known = uids.IMPLICIT_VR_LITTLE_ENDIAN if is_implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
         if is_little is False:
-            known = "1.2.840.10008.1.2.2"
+            known = uids.EXPLICIT_VR_BIG_ENDIAN
     header.transfer_syntax = plain_uid(known)
 
 
-def _without_pixels(dataset: Any) -> None:
+def _without_pixels(dataset: Dataset) -> None:
     if any(keyword in dataset for keyword in ("FloatPixelData", "DoubleFloatPixelData")):
         raise Rejected("bits_unsupported", "floating point pixels")
     raise Rejected("no_pixel_data")
 
 
-def check_header(dataset: Any, settings: IngestSettings, header: Header) -> None:
+def check_header(dataset: Dataset, settings: IngestSettings, header: Header) -> None:
     """Fill the header record and apply every rule that needs no pixels."""
     header.modality = plain_code(value(dataset, "Modality"))
     if not settings.accepts_modality(header.modality):
@@ -138,7 +115,7 @@ def check_header(dataset: Any, settings: IngestSettings, header: Header) -> None
         raise Rejected("pixel_data_short", "the file ends inside its compressed pixel data")
 
 
-def _fill_image_description(dataset: Any, header: Header) -> None:
+def _fill_image_description(dataset: Dataset, header: Header) -> None:
     """Image Pixel module, PS3.3 C.7.6.3.1."""
     header.pi = plain_code(value(dataset, "PhotometricInterpretation"))
     header.rows, header.cols = _integer(dataset, "Rows"), _integer(dataset, "Columns")
@@ -170,7 +147,7 @@ def _check_syntax(header: Header, settings: IngestSettings) -> None:
         raise Rejected("decoder_missing", f"{codec.name} needs: pip install {codec.package}")
 
 
-def value(dataset: Any, keyword: str) -> Any:
+def value(dataset: Dataset, keyword: str) -> Any:  # of the type that the element has
     """The element's value, None if it is absent or cannot be converted."""
     try:
         return dataset.get(keyword)
@@ -180,7 +157,7 @@ def value(dataset: Any, keyword: str) -> Any:
         return None
 
 
-def _integer(dataset: Any, keyword: str, default: int | None = None) -> int:
+def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
     try:
         value = dataset.get(keyword)
         if value is None or value == "":

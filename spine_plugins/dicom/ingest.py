@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import stylegan2ada
-from spine_plugins.dicom import deidentify, executors, select, sources, tally
+from spine_plugins.dicom import deidentify, lists, select, sources
 from spine_plugins.dicom.annotations import (
     AnnotationTable,
     find_annotation_files,
     index_annotations,
     looks_generic,
 )
-from spine_plugins.dicom.job import Job
+from spine_plugins.dicom.executors import convert_all
+from spine_plugins.dicom.job import Conversion, Job
 from spine_plugins.dicom.journal import Journal, check_unused
 from spine_plugins.dicom.output import write_outputs
 from spine_plugins.dicom.settings import IngestSettings
 from stylegan2ada.errors import MissingError, NothingToDoError, UserError
+from stylegan2ada.progress import Progress
+
+# What this tool writes beside X.
+_OUR_ENDINGS = (
+    ".parts", ".key", ".zip", "_report.csv", "_summary.json", "_boxes.json", "_contact.png", "_hist.png",
+)  # fmt: skip
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -36,10 +43,12 @@ def run(job: Job) -> dict[str, Any]:
     is_done = False
     try:
         settings = _with_annotations(job, work)
-        _collect(job, journal, key)
-        config = settings.config_hash(key=deidentify.key_id(key), tool=stylegan2ada.__version__)
-        _convert(job, journal, settings, key, config)
-        summary = _finish(job, journal, settings, key, config)
+        key_id = deidentify.key_id(key)
+        config = settings.config_hash(key=key_id, tool=stylegan2ada.__version__)
+        conversion = Conversion(job, journal, settings, key, key_id, config)
+        _collect(conversion)
+        _convert(conversion)
+        summary = _finish(conversion)
         is_done = True
         return summary
     except NothingToDoError:
@@ -110,19 +119,16 @@ def _with_annotations(job: Job, work: Path) -> IngestSettings:
     )
 
 
-def _collect(job: Job, journal: Journal, key: bytes) -> None:
+def _collect(conversion: Conversion) -> None:
     """Everything that lies in the sources, and the lists that say what to do with it."""
-    if job.checksums:
-        if not journal.fill("checksums", _read_checksums(job.checksums)):
-            raise UserError(f"--checksums={job.checksums} holds no line of the form `sha256  name`")
-    if job.subset_list:
-        ids = ((line.strip(),) for line in _lines(job.subset_list, "--subset-list") if line.strip())
-        if not journal.fill("subset", ids):
-            raise UserError(f"--subset-list={job.subset_list} is empty; write one image id per line")
+    job, journal = conversion.job, conversion.journal
+    if job.checksums and not journal.fill("checksums", lists.checksums(job.checksums)):
+        raise UserError(f"--checksums={job.checksums} holds no line of the form `sha256  name`")
+    if job.subset_list and not journal.fill("subset", lists.subset_ids(job.subset_list)):
+        raise UserError(f"--subset-list={job.subset_list} is empty; write one image id per line")
     if job.forbid_groups:
-        journal.fill("forbidden", tally.forbidden_values(job.forbid_groups, deidentify.key_id(key)))
-    found = journal.set_items(_without_our_own(job))
-    if not found:
+        journal.fill("forbidden", lists.forbidden_values(job.forbid_groups, conversion.key_id))
+    if not journal.set_items(_without_our_own(job)):
         raise NothingToDoError(f"--source={', '.join(job.sources)} holds no files; check the path")
     journal.choose(job.max_images)
 
@@ -131,72 +137,47 @@ def _without_our_own(job: Job) -> Iterator[sources.Item]:
     """The files of the sources, less what this tool writes should the output lie among them."""
     ours = job.stem.name
     home = job.stem.parent.resolve()
-    endings = (
-        ".parts",
-        ".key",
-        ".zip",
-        "_report.csv",
-        "_summary.json",
-        "_boxes.json",
-        "_contact.png",
-        "_hist.png",
-    )
     for item in sources.walk_sources(job.sources):
         place = Path(item.place)
-        is_beside = (
-            place.name.startswith(ours) and place.name.endswith(endings) and place.parent.resolve() == home
-        )
+        is_named_so = place.name.startswith(ours) and place.name.endswith(_OUR_ENDINGS)
+        is_beside = is_named_so and place.parent.resolve() == home
         if not is_beside and place.parent.name != ours + ".parts":
             yield item
 
 
-def _lines(path: str, flag: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{flag}={path} cannot be read as text; check the path") from error
-
-
-def _read_checksums(path: str) -> Iterator[tuple[bytes, str]]:
-    """Lines of sha256sum: digest, two characters, name."""
-    for line in _lines(path, "--checksums"):
-        digest, _, name = line.strip().partition(" ")
-        name = name.strip().lstrip("*").removeprefix("./")
-        if len(digest) == 64 and name:
-            yield name.encode("utf-8", "surrogateescape"), digest.lower()
-
-
-def _convert(job: Job, journal: Journal, settings: IngestSettings, key: bytes, config: str) -> None:
-    from stylegan2ada.progress import Progress
-
-    n, items = journal.to_do(config)
-    total = journal.db.execute("select count(*) from files").fetchone()[0]
+def _convert(conversion: Conversion) -> None:
+    """Fill the journal with a record of every file that has none yet."""
+    job, journal, settings = conversion.job, conversion.journal, conversion.settings
+    n, items = journal.to_do(conversion.config)
+    total = journal.n_files()
     if job.resume and n < total:
         job.log(f"resuming: {total - n} of {total} files are done or left out")
     progress = Progress(n, "reading")
     # Starting processes takes longer than a few files do.
-    executor = (
-        "serial" if job.executor == "process" and (job.workers <= 1 and n <= 2 or n == 0) else job.executor
-    )
+    is_quick = job.executor == "process" and (job.workers <= 1 and n <= 2 or n == 0)
+    executor = "serial" if is_quick else job.executor
     try:
-        for batch, records in executors.convert_all(items, settings, key, executor, max(1, job.workers)):
-            journal.store(batch, records, config)
+        for batch, records in convert_all(items, settings, conversion.key, executor, job.workers):
+            journal.store(batch, records, conversion.config)
             progress.step(len(batch))
-            missing = next((record for record in records if record["reason"] == "decoder_missing"), None)
+            missing = next((record for record in records if record.reason == "decoder_missing"), None)
             if missing is not None and not settings.skip_missing_decoder:
                 raise MissingError(
-                    f"{missing['path']} cannot be read: {missing['detail']}. Then run again with --resume, "
+                    f"{missing.path} cannot be read: {missing.detail}. Then run again with --resume, "
                     "or leave such files out with --on-missing-decoder=skip"
                 )
     finally:
         progress.close()
 
 
-def _finish(job: Job, journal: Journal, settings: IngestSettings, key: bytes, config: str) -> dict[str, Any]:
-    select.decide(journal, dedupe=job.dedupe if not job.dry_run else (), has_labels=settings.labels != "none")
+def _finish(conversion: Conversion) -> dict[str, Any]:
+    """What depends on all files at once, then the outputs."""
+    job, journal = conversion.job, conversion.journal
+    has_labels = conversion.settings.labels != "none"
+    select.decide(journal, dedupe=job.dedupe if not job.dry_run else (), has_labels=has_labels)
     groups = select.grouped(journal)
     if groups.ignored_patient and job.split:
         job.log(
             "note: one PatientID stands for most images, so it is a placeholder; grouping by study instead"
         )
-    return write_outputs(job, journal, settings, groups, config=config, key_id=deidentify.key_id(key))
+    return write_outputs(conversion, groups)

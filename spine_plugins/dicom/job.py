@@ -1,4 +1,4 @@
-"""One run of the DICOM tool: where from, where to, by whom."""
+"""One run of the DICOM tool: where from, where to, by whom; and what it finds out under way."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from spine_plugins.dicom.journal import Journal
 from spine_plugins.dicom.select import SPLITS
 from spine_plugins.dicom.settings import IngestSettings
+from stylegan2ada.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One run of the tool: where from, where to, by whom. What the pixels become is in `settings`."""
+    """What was asked for. What the pixels become is in `settings`."""
 
     sources: list[str]
     dest: str  # X.zip or a folder X
@@ -20,7 +22,7 @@ class Job:
     annotations: tuple[str, ...] = ()
     labels: str | None = None  # None: binary or csv:label if there are annotations, else none
     dedupe: tuple[str, ...] = ("sop", "pixels")
-    split: tuple[float, ...] = ()
+    split: tuple[float, ...] = ()  # shares of train, val, test
     split_seed: int = 0
     forbid_groups: tuple[str, ...] = ()
     subset_list: str | None = None
@@ -31,8 +33,8 @@ class Job:
     resume: bool = False
     overwrite: bool = False
     max_images: int | None = None
-    fail_over: float = 0.2
-    report_paths: str = "relative"
+    fail_over: float = 0.2  # give up if more than this part of the images fails
+    report_paths: str = "relative"  # relative | hash | none
     dry_run: bool = False
     log: Callable[[str], None] = print
 
@@ -51,3 +53,25 @@ class Job:
         if not self.split:
             return {"": Path(self.dest)}
         return {name: self.side_file(suffix, name) for name in SPLITS[: len(self.split)]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A job under way, as its later steps need it."""
+
+    job: Job
+    journal: Journal
+    settings: IngestSettings  # the job's, with the annotations that were found
+    key: bytes  # of the patient and study hashes
+    key_id: str
+    config: str  # hash of all that decides what a file becomes
+
+
+def parse_dedupe(text: str) -> tuple[str, ...]:
+    """`sop,pixels` -> the keys by which copies are found; `none` -> ()."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if names == ("none",):
+        return ()
+    if not names or set(names) - {"sop", "pixels"}:
+        raise UserError(f"--dedupe={text} is unknown; use sop, pixels, sop,pixels or none")
+    return names

@@ -12,9 +12,9 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from spine_plugins.dicom.reasons import RETRIED
+from spine_plugins.dicom.record import BLOBS, Record
 from spine_plugins.dicom.sources import Item
 from stylegan2ada.errors import UserError
 
@@ -38,7 +38,7 @@ create table subset (id text primary key) without rowid;
 drop table if exists forbidden;
 create table forbidden (value text primary key) without rowid;
 """
-_BLOBS = ("png", "thumb", "histogram")
+_LEFT_OUT = ("not_in_subset", "over_max_images")  # decided anew by each run, whatever an earlier one made
 
 
 class Journal:
@@ -84,6 +84,9 @@ class Journal:
                 "update files set expected = (select sha256 from checksums c where c.name = files.name)"
                 " where name in (select name from checksums)"
             )
+        return self.n_files()
+
+    def n_files(self) -> int:
         return self.db.execute("select count(*) from files").fetchone()[0]
 
     def choose(self, max_files: int | None) -> None:
@@ -114,9 +117,8 @@ class Journal:
         ids = (name, base, base.rsplit(".", 1)[0])
         return any(self.db.execute("select 1 from subset where id = ?", (value,)).fetchone() for value in ids)
 
-    def fill(self, table: str, rows: Iterable[tuple]) -> int:
+    def fill(self, table: str, rows: Iterable[tuple[str | bytes, ...]]) -> int:
         """Put rows into `checksums`, `subset` or `forbidden`; returns how many the table holds."""
-        rows = iter(rows)
         width = {"checksums": 2, "subset": 1, "forbidden": 1}[table]
         with self.db:
             self.db.executemany(f"insert or ignore into {table} values ({', '.join('?' * width)})", rows)
@@ -130,7 +132,7 @@ class Journal:
             self.db.execute(
                 "insert into wanted (name) select f.name from files f left join results r on r.name = f.name"
                 " and r.size = f.size and r.mtime = f.mtime and r.config = ?"
-                f" where f.reason not in ('not_in_subset', 'over_max_images')"
+                f" where f.reason not in {_LEFT_OUT}"
                 f" and (r.name is null or r.reason in ({retried}) or f.reason != '') order by f.name",
                 (config,),
             )
@@ -145,52 +147,41 @@ class Journal:
             (position,),
         ).fetchall():
             position = rows[-1][0]
-            for name, place, member, size, mtime, reason, expected in (row[1:] for row in rows):
-                yield Item(
-                    os.fsdecode(name),
-                    os.fsdecode(place),
-                    os.fsdecode(member),
-                    size,
-                    mtime,
-                    reason,
-                    expected or "",
-                )
+            for _, name, place, member, size, mtime, reason, expected in rows:
+                name, place, member = map(os.fsdecode, (name, place, member))
+                yield Item(name, place, member, size, mtime, reason, expected or "")
 
-    def store(self, items: list[Item], records: list[dict[str, Any]], config: str) -> None:
+    def store(self, items: list[Item], records: list[Record], config: str) -> None:
         """Commit some results, all or none."""
         with self.db:
-            for item, record in zip(items, records):
-                assert record["path"] == item.name
-                text = {
-                    name: value for name, value in record.items() if name not in _BLOBS and name != "path"
-                }
+            for item, record in zip(items, records, strict=True):
+                assert record.path == item.name
                 self.db.execute(
                     "insert or replace into results values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        os.fsencode(item.name), item.size, item.mtime_ns, config, json.dumps(text),
-                        record["reason"], record["image_id"], json.dumps(record["label"]), record["sop"],
-                        record["pixels"] or None, record["study"], record["patient"],
-                        *(record[name] for name in _BLOBS),
+                        os.fsencode(item.name), item.size, item.mtime_ns, config, record.to_json(),
+                        record.reason, record.image_id, json.dumps(record.label), record.sop,
+                        record.pixels or None, record.study, record.patient,
+                        *(getattr(record, name) for name in BLOBS),
                     ),
                 )  # fmt: skip
 
-    def rows(self, *, with_png: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(name, record) of every file in the final order; for files left out just the reason."""
-        blobs = "r.png, r.thumb, r.histogram" if with_png else "null, r.thumb, r.histogram"
+    def records(self, *, with_png: bool = False) -> Iterator[Record]:
+        """Of every file in the final order; for files left out just name and reason."""
+        png = "r.png" if with_png else "null"
         last = b""
         while rows := self.db.execute(
-            f"select f.name, f.reason, r.record, {blobs} from files f left join results r on r.name = f.name"
+            f"select f.name, f.reason, r.record, {png}, r.thumb, r.histogram"
+            " from files f left join results r on r.name = f.name"
             " where f.name > ? order by f.name limit 64",
             (last,),
         ).fetchall():
-            for last, reason, text, png, thumb, histogram in rows:
-                record = (
-                    json.loads(text) if text and reason not in ("not_in_subset", "over_max_images") else None
-                )
-                if record is None:
-                    record = {"reason": reason or "unreadable"}
-                record.update(png=png, thumb=thumb, histogram=histogram)
-                yield os.fsdecode(last), record
+            for last, reason, text, *blobs in rows:
+                name = os.fsdecode(last)
+                if text and reason not in _LEFT_OUT:
+                    yield Record.from_json(name, text, *blobs)
+                else:
+                    yield Record(name, reason=reason or "unreadable")
 
 
 def check_unused(folder: Path, *, may_resume: bool, may_overwrite: bool) -> None:

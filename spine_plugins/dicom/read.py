@@ -10,16 +10,19 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spine_plugins import uids
 from spine_plugins.dicom import bits, codecs, display, sniff
-from spine_plugins.dicom.header import Header
 from spine_plugins.dicom.reasons import OutOfTime, Rejected
+from spine_plugins.dicom.record import Header
 from spine_plugins.dicom.settings import IngestSettings
+from stylegan2ada.images import LUMA
 
-_EXPLICIT = "1.2.840.10008.1.2.1"
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Radiograph:
     is_inverted: bool  # shown with black and white exchanged: MONOCHROME1 or INVERSE
 
 
-def decode(dataset: Any, settings: IngestSettings, header: Header) -> Radiograph:
+def decode(dataset: Dataset, settings: IngestSettings, header: Header) -> Radiograph:
     """Decode, find the true values, apply the modality LUT (PS3.3 C.11.1); no display yet."""
     start = time.process_time()
     raw = _decode_frame(dataset, settings, header)
@@ -58,15 +61,16 @@ def pixel_hash(radiograph: Radiograph) -> str:
     return digest.hexdigest()
 
 
-def _decode_frame(dataset: Any, settings: IngestSettings, header: Header) -> np.ndarray:
-    from pydicom.pixels import get_decoder
+def _decode_frame(dataset: Dataset, settings: IngestSettings, header: Header) -> np.ndarray:
+    from pydicom.pixels import get_decoder  # once codecs.load_pydicom has made it quiet
 
     index = header.frames // 2 if settings.frames == "middle" else 0
     uid = header.transfer_syntax
     is_native = uid in codecs.NATIVE
     if is_native:
         _check_length(dataset, header)
-        uid = _EXPLICIT if uid == sniff.DEFLATED else uid
+        if uid == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:  # inflated when the file was opened
+            uid = uids.EXPLICIT_VR_LITTLE_ENDIAN
     else:
         _check_codestream(dataset, header, index)
     # Only the best decoder is asked: where it finds damage, a more lenient one would make up pixels.
@@ -88,7 +92,7 @@ def _decode_frame(dataset: Any, settings: IngestSettings, header: Header) -> np.
     return array
 
 
-def _check_length(dataset: Any, header: Header) -> None:
+def _check_length(dataset: Dataset, header: Header) -> None:
     bits_needed = header.rows * header.cols * header.samples * header.bits_allocated * header.frames
     if header.pi == "YBR_FULL_422":
         bits_needed = bits_needed * 2 // 3
@@ -99,7 +103,7 @@ def _check_length(dataset: Any, header: Header) -> None:
         header.warn("excess_padding")
 
 
-def _check_codestream(dataset: Any, header: Header, index: int) -> None:
+def _check_codestream(dataset: Dataset, header: Header, index: int) -> None:
     from pydicom.encaps import get_frame
 
     try:
@@ -114,14 +118,14 @@ def _check_codestream(dataset: Any, header: Header, index: int) -> None:
 
 
 def _luma(rgb: np.ndarray, header: Header) -> np.ndarray:
-    """Y of ITU-R BT.601, the luminance row of PS3.3 C.7.6.3.1.2; YBR images carry it as the first sample."""
+    """Y of the YBR colours of PS3.3 C.7.6.3.1.2; images that have them carry it as the first sample."""
     header.warn("colour_to_luma")
     if header.pi.startswith("YBR"):
         return np.ascontiguousarray(rgb[..., 0])
-    return np.rint(rgb @ np.array([0.299, 0.587, 0.114])).astype(rgb.dtype)
+    return np.rint(rgb @ np.array(LUMA)).astype(rgb.dtype)
 
 
-def _overlay_bits(dataset: Any) -> bool:
+def _overlay_bits(dataset: Dataset) -> bool:
     """True if the header says that overlays live in unused bits of the pixels (PS3.5 8.1.2, retired)."""
     for group in range(0x6000, 0x601F, 2):
         position = dataset.get((group, 0x0102))

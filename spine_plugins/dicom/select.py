@@ -9,11 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
 
 from spine_plugins.dicom.journal import Journal
+from spine_plugins.dicom.record import Record
 from stylegan2ada.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -27,12 +32,15 @@ class Outcome:
     """One line of the report: what finally became of a file."""
 
     index: int
-    name: str
-    record: dict[str, Any]
+    record: Record
     reason: str
     split: str = ""
     group: str = ""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.record.path
 
 
 def parse_split(text: str) -> tuple[float, ...]:
@@ -57,43 +65,56 @@ def split_of(score: int, seed: int, shares: tuple[float, ...]) -> str:
     return SPLITS[len(shares) - 1]
 
 
+_SCORE_BITS = 60  # of deidentify.split_score
+
+
 class Groups:
-    """Patients and studies that belong together; whole groups go into one split."""
+    """Patients and studies that belong together; whole groups go into one split.
+
+    Studies and patients are the nodes of a graph, images its edges, groups its connected components. A group
+    is named by the member with the smallest score, patients before studies.
+    """
 
     def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-        self._score: dict[
-            str, tuple[int, int]
-        ] = {}  # (0 patient | 1 study, score); the smallest of a group counts
         self.ignored_patient: str | None = None
+        self._nodes: dict[str, int] = {}  # s + study hash | p + patient hash: number of the node
+        self._ranks = array("q")  # of each node: its score, above it a bit that puts studies after patients
+        self._edges = array("q")  # study, patient, study, patient, ...
+        self._heads: list[tuple[str, int]] | None = None  # of each node: name and score of its group
 
-    def add(self, record: dict[str, Any]) -> None:
-        study = f"s{record['study']}"
-        self._insert(study, (1, record["study_score"]))
-        if record["patient"] and record["patient"] != self.ignored_patient:
-            patient = f"p{record['patient']}"
-            self._insert(patient, (0, record["patient_score"]))
-            self._join(study, patient)
+    def add(self, record: Record) -> None:
+        study = self._node(f"s{record.study}", record.study_score, 1)
+        if record.patient and record.patient != self.ignored_patient:
+            patient = self._node(f"p{record.patient}", record.patient_score, 0)
+            self._edges.extend((study, patient))
+        self._heads = None
 
-    def find(self, record: dict[str, Any]) -> tuple[str, int]:
-        """(hash that names the group, its score)."""
-        root = self._root(f"s{record['study']}")
-        return root[1:], self._score[root][1]
+    def find(self, record: Record) -> tuple[str, int]:
+        """(hash that names the group, its score); once all are added."""
+        if self._heads is None:
+            self._heads = self._found_heads()
+        return self._heads[self._nodes[f"s{record.study}"]]
 
-    def _insert(self, key: str, score: tuple[int, int]) -> None:
-        if key not in self._parent:
-            self._parent[key] = key
-            self._score[key] = score
+    def _node(self, key: str, score: int | None, kind: int) -> int:
+        number = self._nodes.setdefault(key, len(self._ranks))
+        if number == len(self._ranks):
+            assert score is not None, "what has a hash has a score"
+            self._ranks.append(kind << _SCORE_BITS | score)
+        return number
 
-    def _root(self, key: str) -> str:
-        while self._parent[key] != key:
-            self._parent[key] = self._parent[self._parent[key]]
-            key = self._parent[key]
-        return key
-
-    def _join(self, one: str, other: str) -> None:
-        roots = sorted({self._root(one), self._root(other)}, key=lambda root: (self._score[root], root))
-        self._parent[roots[-1]] = roots[0]
+    def _found_heads(self) -> list[tuple[str, int]]:
+        n = len(self._ranks)
+        studies, patients = np.array(self._edges, np.int64).reshape(-1, 2).T
+        graph = scipy.sparse.coo_array((np.ones(len(studies), np.bool_), (studies, patients)), shape=(n, n))
+        n_groups, group = scipy.sparse.csgraph.connected_components(graph, directed=False)
+        names = list(self._nodes)
+        ranks = np.array(self._ranks, np.int64)
+        # By rank; should two scores be equal, which takes some billion patients, by hash.
+        order = np.lexsort((np.array(names, "S"), ranks))
+        heads = np.empty(n_groups, np.int64)
+        heads[group[order[::-1]]] = order[::-1]  # of several values for one place the last one stays
+        of_group = [(names[head][1:], int(ranks[head]) & (1 << _SCORE_BITS) - 1) for head in heads]
+        return [of_group[number] for number in group]
 
 
 def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> None:
@@ -114,13 +135,17 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
                 f" where r.reason = '' and f.reason = '' and r.{key} is not null"
                 f" group by r.{key} having count(distinct r.label) > 1)"
             )
-        for position, (name, sop, pixels, study, patient, record) in enumerate(_readable(journal)):
+        for position, (name, sop, pixels, study, patient, dhash) in enumerate(_readable(journal)):
             reason = _duplicate_or_forbidden(journal, dedupe, sop, pixels, study, patient)
-            near = "" if reason else _near_duplicate(journal, record["dhash"], position)
+            near = "" if reason else _near_duplicate(journal, dhash, position)
             db.execute("insert or ignore into outcomes values (?, ?, ?)", (name, reason, near))
 
 
-def _readable(journal: Journal) -> Iterator[tuple]:
+_Keys = tuple[bytes, str | None, str | None, str | None, str | None, str]
+
+
+def _readable(journal: Journal) -> Iterator[_Keys]:
+    """(name, sop, pixels, study, patient, dhash) of what may still be kept, in order."""
     last = b""
     while rows := journal.db.execute(
         "select f.name, r.sop, r.pixels, r.study, r.patient, r.record"
@@ -130,21 +155,25 @@ def _readable(journal: Journal) -> Iterator[tuple]:
     ).fetchall():
         for row in rows:
             last = row[0]
-            yield *row[:5], json.loads(row[5])
+            yield *row[:5], json.loads(row[5])["dhash"]
 
 
-def _duplicate_or_forbidden(journal: Journal, dedupe: tuple[str, ...], sop: str | None, pixels: str | None,
-                            study: str | None, patient: str | None) -> str:  # fmt: skip
+def _duplicate_or_forbidden(
+    journal: Journal,
+    dedupe: tuple[str, ...],
+    sop: str | None,
+    pixels: str | None,
+    study: str | None,
+    patient: str | None,
+) -> str:
     db = journal.db
     for value in (study, patient, pixels):
         if value and db.execute("select 1 from forbidden where value = ?", (value,)).fetchone():
             return "forbidden_group"
     keys = {"sop": sop, "pixels": pixels}
     for name in dedupe:
-        if (
-            keys[name]
-            and db.execute("select 1 from seen where key = ?", (f"{name}:{keys[name]}",)).fetchone()
-        ):
+        key = f"{name}:{keys[name]}"
+        if keys[name] and db.execute("select 1 from seen where key = ?", (key,)).fetchone():
             return f"duplicate_{name}"
     for name in dedupe:  # only what is kept counts as seen
         if keys[name]:
@@ -171,17 +200,21 @@ def _near_duplicate(journal: Journal, text: str, position: int) -> str:
     return found
 
 
-def outcomes(journal: Journal, *, shares: tuple[float, ...], seed: int, groups: Groups | None,
-             with_png: bool = False) -> Iterator[Outcome]:  # fmt: skip
+def outcomes(
+    journal: Journal,
+    *,
+    shares: tuple[float, ...],
+    seed: int,
+    groups: Groups | None,  # None while they are being found
+    with_png: bool = False,
+) -> Iterator[Outcome]:
     """The final outcome of every file, in order."""
-    for index, (name, record) in enumerate(journal.rows(with_png=with_png)):
-        outcome = Outcome(index, name, record, record["reason"])
+    find = "select reason, near from outcomes where name = ?"
+    for index, record in enumerate(journal.records(with_png=with_png)):
+        outcome = Outcome(index, record, record.reason)
         if not outcome.reason:
-            row = journal.db.execute(
-                "select reason, near from outcomes where name = ?", (os.fsencode(name),)
-            ).fetchone()
-            outcome.reason = row[0]
-            if row[1]:
+            outcome.reason, near = journal.db.execute(find, (os.fsencode(record.path),)).fetchone()
+            if near:
                 outcome.warnings.append("near_duplicate")
         if not outcome.reason and groups is not None:
             outcome.group, score = groups.find(record)

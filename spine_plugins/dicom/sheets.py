@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,17 @@ import PIL.Image
 import PIL.ImageDraw
 
 from spine_plugins.dicom.likeness import THUMB
+from spine_plugins.dicom.record import Record
+from stylegan2ada.files import atomic_write
 
 _TILE = 96  # pixels
-_PER_CLASS, _BLOCK_COLUMNS = 64, 8
-_STRIP = 16
-_CAPTION = 18
-_BACKGROUND, _INK, _LIGHT = 16, 235, 90
+_CAPTION = 18  # pixels above each block
+_PER_CLASS, _BLOCK_COLUMNS = 64, 8  # images
+_STRIP = 16  # images of a row that runs over the whole width
+_BACKGROUND, _INK, _LIGHT = 16, 235, 90  # grey levels
+
+
+Load = Callable[[str], bytes]  # name of an image -> its PNG
 
 
 @dataclass
@@ -34,17 +39,16 @@ class Gallery:
     _sum: np.ndarray = field(default_factory=lambda: np.zeros(THUMB * THUMB))
     _count: int = 0
 
-    def add(
-        self, name: str, classes: Iterable[str], pi: str, thumb: bytes, histogram: bytes, clipped: float
-    ) -> None:
+    def add(self, name: str, classes: list[str], record: Record) -> None:
         """First pass: every kept image once, in order."""
-        self._sum += np.frombuffer(thumb, np.uint8)
+        self._sum += np.frombuffer(record.thumb, np.uint8)
         self._count += 1
-        levels = np.frombuffer(histogram, "<u4").astype(np.int64)
+        levels = np.frombuffer(record.histogram, "<u4").astype(np.int64)
+        pi = record.header.pi
         for key in (*classes, pi):
             self.histograms[key] = self.histograms.get(key, 0) + levels
             total = self.clipped.setdefault(key, [0.0, 0.0])
-            total[0] += clipped
+            total[0] += record.clipped
             total[1] += 1
         for kind in classes:
             position = self._seen.get(kind, 0)
@@ -65,24 +69,17 @@ class Gallery:
         return [name for _, name in heapq.nlargest(_STRIP, distances)]
 
 
-def contact_sheet(path: Path, gallery: Gallery, farthest: list[str], load) -> None:
+def contact_sheet(path: Path, gallery: Gallery, farthest: list[str], load: Load) -> None:
     """Blocks of at most 8x8 per class, a strip per original polarity, a strip of the farthest images."""
-    sections = [
-        (f"{kind}: {len(names)} of {gallery.sizes[kind]}", names, _BLOCK_COLUMNS)
+    blocks = [
+        _block(f"{kind}: {len(names)} of {gallery.sizes[kind]}", names, _BLOCK_COLUMNS, load)
         for kind, names in sorted(gallery.shown.items())
     ]
-    blocks = [_block(title, names, columns, load) for title, names, columns in sections]
     rows = [_beside(blocks[i : i + 2]) for i in range(0, len(blocks), 2)]
     for pi, names in sorted(gallery.by_pi.items()):
         rows.append(_block(f"original polarity {pi or 'unknown'}: first {len(names)}", names, _STRIP, load))
     rows.append(_block("farthest from the mean image: look here first", farthest, _STRIP, load))
-    width = max(row.width for row in rows)
-    sheet = PIL.Image.new("L", (width, sum(row.height for row in rows)), _BACKGROUND)
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height
-    _save(sheet, path)
+    _save(_below(rows), path)
 
 
 def histogram_sheet(path: Path, gallery: Gallery) -> None:
@@ -90,19 +87,12 @@ def histogram_sheet(path: Path, gallery: Gallery) -> None:
     panels = []
     for key, counts in sorted(gallery.histograms.items()):
         total, images = gallery.clipped[key]
-        panels.append(
-            _histogram(
-                f"{key or 'unknown'}: {int(images)} images, {100 * total / images:.2f}% clipped", counts
-            )
-        )
-    rows = [_beside(panels[i : i + 2]) for i in range(0, len(panels), 2)]
-    sheet = PIL.Image.new("L", (max(row.width for row in rows), sum(row.height for row in rows)), _BACKGROUND)
-    for i, row in enumerate(rows):
-        sheet.paste(row, (0, i * rows[0].height))
-    _save(sheet, path)
+        title = f"{key or 'unknown'}: {int(images)} images, {100 * total / images:.2f}% clipped"
+        panels.append(_histogram(title, counts))
+    _save(_below([_beside(panels[i : i + 2]) for i in range(0, len(panels), 2)]), path)
 
 
-def _block(title: str, names: list[str], columns: int, load) -> PIL.Image.Image:
+def _block(title: str, names: list[str], columns: int, load: Load) -> PIL.Image.Image:
     lines = -(-max(len(names), 1) // columns)
     block = PIL.Image.new("L", (columns * _TILE, lines * _TILE + _CAPTION), _BACKGROUND)
     PIL.ImageDraw.Draw(block).text((4, 3), title, fill=_INK)
@@ -129,10 +119,19 @@ def _histogram(title: str, counts: np.ndarray) -> PIL.Image.Image:
     return panel
 
 
+def _below(images: list[PIL.Image.Image]) -> PIL.Image.Image:
+    size = max(image.width for image in images), sum(image.height for image in images)
+    column = PIL.Image.new("L", size, _BACKGROUND)
+    top = 0
+    for image in images:
+        column.paste(image, (0, top))
+        top += image.height
+    return column
+
+
 def _beside(images: list[PIL.Image.Image]) -> PIL.Image.Image:
-    row = PIL.Image.new(
-        "L", (sum(image.width for image in images), max(image.height for image in images)), _BACKGROUND
-    )
+    size = sum(image.width for image in images), max(image.height for image in images)
+    row = PIL.Image.new("L", size, _BACKGROUND)
     left = 0
     for image in images:
         row.paste(image, (left, 0))
@@ -141,7 +140,5 @@ def _beside(images: list[PIL.Image.Image]) -> PIL.Image.Image:
 
 
 def _save(image: PIL.Image.Image, path: Path) -> None:
-    from stylegan2ada.files import atomic_write
-
     with atomic_write(path) as file:
         image.save(file, format="PNG")

@@ -7,11 +7,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from spine_plugins import uids
 from spine_plugins.dicom.reasons import Rejected
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
-_EXPLICIT_LE = "1.2.840.10008.1.2.1"
-_DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 _LONG_FORM = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
 
 
@@ -40,7 +38,7 @@ def file_meta(data: bytes) -> FileMeta:
         elif element == 0x0002:
             storage = value
         end = stop
-    if storage == _DICOMDIR_CLASS:
+    if storage == uids.MEDIA_STORAGE_DIRECTORY_STORAGE:
         raise Rejected("dicomdir")
     return FileMeta(syntax, offset, storage, end)
 
@@ -58,8 +56,9 @@ def inflated(data: bytes, meta: FileMeta, limit: int) -> bytes:
     if engine.unconsumed_tail:
         raise Rejected("inflate_limit", f"more than {limit >> 20} MB when inflated")
     head = bytearray(data[: meta.end])
-    plain = _EXPLICIT_LE.encode().ljust(len(DEFLATED), b"\0")
-    head[meta.syntax_offset : meta.syntax_offset + len(DEFLATED)] = plain
+    room = len(uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+    plain = uids.EXPLICIT_VR_LITTLE_ENDIAN.encode().ljust(room, b"\0")
+    head[meta.syntax_offset : meta.syntax_offset + room] = plain
     return bytes(head) + body
 
 

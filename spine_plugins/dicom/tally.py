@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, TextIO
 
 from spine_plugins.dicom.codecs import syntax_name
 from spine_plugins.dicom.reasons import STATUS, status_of
+from spine_plugins.dicom.record import Label
 from spine_plugins.dicom.select import Outcome
 from spine_plugins.dicom.sources import safe_name
 from spine_plugins.vindr import NO_FINDING
-from stylegan2ada.errors import UserError
 
 COLUMNS = (
     "index", "path", "status", "reason", "warnings", "out_name", "label", "kinds", "n_boxes", "boxes_inside",
@@ -24,8 +20,14 @@ COLUMNS = (
     "transfer_syntax", "plugin", "modality", "body_part", "window_used", "lo", "hi", "inverted", "crop_box",
     "sha256_pixels", "dhash", "ms_decode", "study", "patient", "frames", "clipped_percent", "detail",
 )  # fmt: skip
+Row = dict[str, str | int | float | None]  # None: an empty cell
 _NUMBERS = ("rows", "cols", "bits_allocated", "bits_stored", "true_max", "frames")
 _TEXTS = ("pi", "transfer_syntax", "plugin", "modality", "body_part")
+_OF_IMAGES = ("pi", "bits_stored", "modality", "plugin")  # counted for candidates only
+_COUNTED = (  # in the order of the summary
+    "status", "reason", "warnings", "transfer_syntax", "pi", "bits_stored", "modality", "label", "split",
+    "plugin",
+)  # fmt: skip
 _PRINTED = (
     ("transfer_syntax", "syntaxes"), ("pi", "polarity"), ("bits_stored", "bits stored"), ("label", "labels"),
     ("split", "splits"), ("warnings", "warnings"),
@@ -40,61 +42,49 @@ class Report:
         self._writer = csv.writer(file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
         self._paths = paths  # relative | hash | none
-        self.counts: dict[str, Counter] = {
-            name: Counter()
-            for name in (
-                "status",
-                "reason",
-                "warnings",
-                "transfer_syntax",
-                "pi",
-                "bits_stored",
-                "modality",
-                "label",
-                "split",
-                "plugin",
-            )
-        }
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
         self.n_files = self.n_candidates = self.n_failed = 0
-        self.first_failed: dict[str, str] = {}
+        self.first_failed: dict[str, str] = {}  # reason: path and detail of the first file
 
     def add(self, outcome: Outcome, out_name: str, label_names: list[str] | None) -> None:
-        record, header = outcome.record, outcome.record.get("header") or {}
-        status = status_of(outcome.reason)
-        warnings = [*header.get("warnings", ()), *outcome.warnings]
-        crop, low, high = record.get("crop") or [], record.get("low"), record.get("high")
-        is_known = bool(header.get("rows"))
-        row: dict[str, Any] = {
+        """The next file, in order."""
+        warnings = [*outcome.record.header.warnings, *outcome.warnings]
+        row = self._row(outcome, out_name, warnings)
+        self._writer.writerow([row[name] for name in COLUMNS])
+        self._count(outcome, row, warnings, label_names)
+
+    def _row(self, outcome: Outcome, out_name: str, warnings: list[str]) -> Row:
+        record, header = outcome.record, outcome.record.header
+        is_known, is_windowed = bool(header.rows), bool(record.window)
+        return {
             "index": outcome.index,
             "path": self._shown_path(outcome.name),
-            "status": status,
+            "status": status_of(outcome.reason),
             "reason": outcome.reason,
             "warnings": ";".join(warnings),
             "out_name": out_name,
-            "label": _label_text(record.get("label")),
-            "kinds": ";".join(record.get("kinds") or ()),
-            "n_boxes": record.get("n_boxes", 0),
-            "boxes_inside": record.get("boxes_inside"),
+            "label": _label_text(record.label),
+            "kinds": ";".join(record.kinds),
+            "n_boxes": record.n_boxes,
+            "boxes_inside": record.boxes_inside,
             "group": outcome.group,
             "split": outcome.split,
-            **{name: header.get(name) if is_known else None for name in _NUMBERS},
-            "signed": int(header["signed"]) if is_known else None,
-            **{name: header.get(name, "") for name in _TEXTS},
-            "window_used": record.get("window", ""),
-            "lo": None if low is None else f"{low:.6g}",
-            "hi": None if high is None else f"{high:.6g}",
-            "inverted": int(record["inverted"]) if record.get("window") else None,
-            "crop_box": " ".join(str(edge) for edge in crop),
-            "sha256_pixels": record.get("pixels", ""),
-            "dhash": record.get("dhash", ""),
-            "ms_decode": f"{header['ms_decode']:.1f}" if header.get("ms_decode") else None,
-            "study": record.get("study"),
-            "patient": record.get("patient"),
-            "clipped_percent": f"{100 * record['clipped']:.2f}" if record.get("window") else None,
-            "detail": record.get("detail", "") if outcome.reason == record.get("reason") else "",
-        }  # fmt: skip
-        self._writer.writerow([row[name] for name in COLUMNS])
-        self._count(outcome, row, warnings, label_names)
+            **{name: getattr(header, name) if is_known else None for name in _NUMBERS},
+            "signed": int(header.signed) if is_known else None,
+            **{name: getattr(header, name) for name in _TEXTS},
+            "window_used": record.window,
+            "lo": None if record.low is None else f"{record.low:.6g}",
+            "hi": None if record.high is None else f"{record.high:.6g}",
+            "inverted": int(record.inverted) if is_windowed else None,
+            "crop_box": " ".join(str(edge) for edge in record.crop),
+            "sha256_pixels": record.pixels,
+            "dhash": record.dhash,
+            "ms_decode": f"{header.ms_decode:.1f}" if header.ms_decode else None,
+            "study": record.study,
+            "patient": record.patient,
+            "clipped_percent": f"{100 * record.clipped:.2f}" if is_windowed else None,
+            "detail": record.detail if outcome.reason == record.reason else "",
+        }
 
     def _shown_path(self, name: str) -> str:
         if self._paths == "none":
@@ -103,67 +93,60 @@ class Report:
             return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         return safe_name(name)
 
-    def _count(
-        self, outcome: Outcome, row: dict[str, Any], warnings: list[str], label_names: list[str] | None
-    ) -> None:
+    def _count(self, outcome: Outcome, row: Row, warnings: list[str], label_names: list[str] | None) -> None:
+        status, counts = str(row["status"]), self.counts
         self.n_files += 1
-        status = row["status"]
-        self.counts["status"][status] += 1
+        counts["status"][status] += 1
         if outcome.reason:
-            self.counts["reason"][outcome.reason] += 1
+            counts["reason"][outcome.reason] += 1
         is_image = status != "skipped" and outcome.reason not in _NOT_IMAGES
         if is_image and (outcome.reason != "no_pixel_data" or row["rows"]):
             self.n_candidates += 1
             self.n_failed += status == "failed"
         if status == "failed":
             self.first_failed.setdefault(outcome.reason, f"{row['path']}: {row['detail']}".rstrip(": "))
-        self.counts["warnings"].update(warnings)
+        counts["warnings"].update(warnings)
         if row["transfer_syntax"]:
-            self.counts["transfer_syntax"][syntax_name(row["transfer_syntax"])] += 1
+            counts["transfer_syntax"][syntax_name(str(row["transfer_syntax"]))] += 1
         if is_image:
-            for name in ("pi", "bits_stored", "modality", "plugin"):
+            for name in _OF_IMAGES:
                 if row[name]:
-                    self.counts[name][str(row[name])] += 1
+                    counts[name][str(row[name])] += 1
         if status == "ok":
-            for name in class_names(outcome.record.get("label"), label_names):
-                self.counts["label"][name] += 1
+            counts["label"].update(class_names(outcome.record.label, label_names))
             if outcome.split:
-                self.counts["split"][outcome.split] += 1
+                counts["split"][outcome.split] += 1
 
     @property
     def n_kept(self) -> int:
         return self.counts["status"]["ok"]
 
-    def summary(self, **more: Any) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The counts as plain data."""
-        counts = {f"by_{name}": dict(sorted(counter.items())) for name, counter in self.counts.items()}
         return {
             "files": self.n_files,
             "kept": self.n_kept,
             "candidates": self.n_candidates,
             "failed": self.n_failed,
-            **counts,
-            **more,
+            **{f"by_{name}": dict(sorted(counter.items())) for name, counter in self.counts.items()},
         }
 
     def table(self) -> str:
         """`kept N of M files because` as text, most frequent reason first."""
-        lines = [
-            f"kept {self.n_kept} of {self.n_files} files" + (" because" if self.n_kept < self.n_files else "")
-        ]
+        because = " because" if self.n_kept < self.n_files else ""
+        lines = [f"kept {self.n_kept} of {self.n_files} files{because}"]
         reasons = self.counts["reason"]
         for reason in sorted(reasons, key=lambda name: (-reasons[name], name)):
             example = self.first_failed.get(reason, "")
             lines.append(f"  {reasons[reason]:>7}  {STATUS[reason]:<8}  {reason:<20}{example[:60]}".rstrip())
         for name, title in _PRINTED:
             if self.counts[name]:
-                lines.append(
-                    f"  {title}: " + ", ".join(f"{key} {n}" for key, n in self.counts[name].most_common(12))
-                )
+                most = ", ".join(f"{key} {n}" for key, n in self.counts[name].most_common(12))
+                lines.append(f"  {title}: {most}")
         return "\n".join(lines)
 
 
-def class_names(label: Any, label_names: list[str] | None) -> list[str]:
+def class_names(label: Label, label_names: list[str] | None) -> list[str]:
     """The classes of one label, for counting and for captions; one name, or the ones of a vector."""
     if label is None or label_names is None:
         return ["all"]
@@ -172,53 +155,7 @@ def class_names(label: Any, label_names: list[str] | None) -> list[str]:
     return [label_names[label]]
 
 
-def _label_text(label: Any) -> str:
+def _label_text(label: Label) -> str:
     if label is None:
         return ""
     return " ".join(f"{value:g}" for value in label) if isinstance(label, list) else str(label)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Readable, stable JSON that appears complete or not at all."""
-    from stylegan2ada.files import atomic_write
-
-    with atomic_write(path) as file:
-        file.write((json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def forbidden_values(paths: Iterable[str], own_key_id: str) -> Iterator[tuple[str]]:
-    """Group and pixel hashes of images kept in other data sets, from their reports.
-
-    Group hashes can only meet if both were made with one key; a known different key is an error.
-    """
-    for name in paths:
-        path = Path(name)
-        if not path.is_file():
-            raise UserError(
-                f"--forbid-groups={name} is not a file; give the X_report.csv of the other data set"
-            )
-        summary = path.with_name(path.name.replace("_report.csv", "_summary.json"))
-        if summary != path and summary.is_file():
-            other = json.loads(summary.read_text(encoding="utf-8")).get("key_id")
-            if other and other != own_key_id:
-                raise UserError(
-                    f"--forbid-groups={name} was made with another key, so groups cannot be compared; "
-                    "give the same --key-file to both"
-                )
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"status", "study", "patient", "sha256_pixels"} <= set(reader.fieldnames or ()):
-                raise UserError(f"--forbid-groups={name} is no report of this tool; give an X_report.csv")
-            for row in reader:
-                if row["status"] == "ok":
-                    yield from (
-                        (row[column],) for column in ("study", "patient", "sha256_pixels") if row[column]
-                    )
-
-
-def decoder_text(rows: list[tuple[str, str, str]]) -> str:
-    """The table of --list-decoders."""
-    out = io.StringIO()
-    for syntax, plugins, hint in rows:
-        print(f"{syntax:<36}{plugins:<26}{hint}".rstrip(), file=out)
-    return out.getvalue()

@@ -1,6 +1,7 @@
 """Synthetic spine radiographs with labels, boxes, masks and factors: nobody's data, drawn from a seed.
 
     phantom.draw(7).image                                         one image, float32 [H, W] in 0..1
+    images, labels, rows = phantom.draw_phantoms(100)             a series as arrays
     phantom.write_dicom_tree("raw", 96)                           a folder laid out like VinDr-SpineXR
     phantom.write_dataset_zip("train.zip", 1600, resolution=64)   a training set without DICOM between
 
@@ -14,7 +15,7 @@ from stylegan2ada.lazy import exports
 
 if TYPE_CHECKING:
     from spine_plugins.phantom.anatomy import VIEWS
-    from spine_plugins.phantom.dataset import contact_sheet, write_dataset_zip
+    from spine_plugins.phantom.dataset import Phantoms, contact_sheet, draw_phantoms, write_dataset_zip
     from spine_plugins.phantom.dicom_tree import write_dicom_tree
     from spine_plugins.phantom.drawing import draw
     from spine_plugins.phantom.lesions import KINDS, THRESHOLDS
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from spine_plugins.phantom.series import FACTOR_COLUMNS, LABEL_NAMES, pack_masks, unpack_masks
 
 __all__ = [
-    "FACTOR_COLUMNS", "KINDS", "LABEL_NAMES", "THRESHOLDS", "VIEWS", "Phantom", "contact_sheet", "draw",
-    "pack_masks", "unpack_masks", "write_dataset_zip", "write_dicom_tree",
+    "FACTOR_COLUMNS", "KINDS", "LABEL_NAMES", "THRESHOLDS", "VIEWS", "Phantom", "Phantoms", "contact_sheet",
+    "draw", "draw_phantoms", "pack_masks", "unpack_masks", "write_dataset_zip", "write_dicom_tree",
 ]  # fmt: skip
 
 _HOMES = {
     "anatomy": ["VIEWS"],
-    "dataset": ["contact_sheet", "write_dataset_zip"],
+    "dataset": ["Phantoms", "contact_sheet", "draw_phantoms", "write_dataset_zip"],
     "dicom_tree": ["write_dicom_tree"],
     "drawing": ["draw"],
     "lesions": ["KINDS", "THRESHOLDS"],

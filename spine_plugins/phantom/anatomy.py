@@ -64,9 +64,7 @@ class Spine:
     scale: float
     levels: list[Level]  # from the sacrum upwards: levels[0] is L5
     sacrum: tuple[float, float, float]  # middle of its upper endplate and its angle
-    foramen_size: dict[str, float] = field(
-        default_factory=dict
-    )  # level -> share of the normal size that is left
+    foramen_size: dict[str, float] = field(default_factory=dict)  # level -> share of the normal size left
 
     def index(self, name: str) -> int:
         return next(i for i, level in enumerate(self.levels) if level.name == name)

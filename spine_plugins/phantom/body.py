@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from spine_plugins.phantom.anatomy import Patient, Spine, body_patch
-from spine_plugins.phantom.shapes import Canvas, texture
+from spine_plugins.phantom.shapes import Canvas, Patch, texture
 
 
 def draw_soft_tissue(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Generator) -> None:
@@ -20,9 +20,8 @@ def draw_soft_tissue(canvas: Canvas, spine: Spine, patient: Patient, rng: np.ran
         reach = np.where(ahead > 0, reach * 1.3, reach * 0.9) * (1 + 0.06 * np.sin(5 * y + rng.uniform(0, 6)))
     depth = np.clip(1 - ((x - middle) / reach) ** 4, 0, None) ** 0.6
     canvas.sum += (1.15 + 0.55 * patient.girth) * depth
-    canvas.sum += (
-        depth * (0.5 if spine.front else 0.25) * np.clip((y - 0.45) / 0.5, -0.4, 1)
-    )  # the pelvis is dense
+    pelvis = np.clip((y - 0.45) / 0.5, -0.4, 1)  # is dense
+    canvas.sum += depth * (0.5 if spine.front else 0.25) * pelvis
     canvas.sum += 0.13 * depth * texture(canvas, rng.standard_normal((9, 11)))
     canvas.sum += 0.07 * depth * texture(canvas, rng.standard_normal((24, 30)))
     canvas.sum += 0.03 * depth * texture(canvas, rng.standard_normal((60, 72)))
@@ -131,7 +130,7 @@ def _draw_arch_lateral(canvas: Canvas, spine: Spine, index: int) -> None:
         draw_foramen(canvas, spine, index)
 
 
-def foramen_patch(canvas: Canvas, spine: Spine, index: int, left: float = 1.0):
+def foramen_patch(canvas: Canvas, spine: Spine, index: int, left: float = 1.0) -> Patch:
     """The opening behind the disc under `levels[index]`, shrunk to the share that is left."""
     level = spine.levels[index]
     cx, cy = level.at(-spine.front * 1.27 * level.half_width, level.half_height * 0.62)

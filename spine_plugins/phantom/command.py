@@ -3,66 +3,90 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from stylegan2ada import options
 from stylegan2ada.errors import UserError
 
+if TYPE_CHECKING:
+    from spine_plugins.phantom.series import Row
 
-@click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for DICOM files, laid out like VinDr-SpineXR"
+
+@dataclass(frozen=True)
+class Draw:
+    """What `phantom` was asked."""
+
+    out: Path | None
+    zip_path: Path | None
+    sheet: Path | None
+    overwrite: bool
+    n: int
+    seed: int
+    difficulty: float
+    label_noise: float
+    confound: float
+    masks: bool | None
+    size: str
+    codecs: bool
+    with_bad: bool
+    outlines: bool
+    resolution: int
+    classes: str
+    workers: int | None
+    json_file: str | None
+
+
+_path = {"type": click.Path(path_type=Path)}
+
+
+@options.command(record=Draw)
+@options.group(
+    "What to write, one or more",
+    options.opt("--out", **_path, help="Folder for DICOM files, laid out like VinDr-SpineXR"),
+    options.opt("--zip", "zip_path", **_path, help="Training set (X.zip or a folder), no DICOM"),
+    options.opt("--sheet", **_path, help="Contact sheet: a PNG with a row per kind of lesion"),
+    options.opt("--overwrite", is_flag=True, help="Replace an older result"),
 )
-@click.option(
-    "--zip", "zip_path", type=click.Path(path_type=Path), help="Training set (X.zip or a folder), no DICOM"
+@options.group(
+    "What to draw",
+    options.opt("--n", default=96, show_default=True, type=click.IntRange(min=1), help="Number of images"),
+    options.opt("--seed", default=0, show_default=True, type=click.IntRange(min=0),
+                help="Same seed, same phantoms"),
+    options.opt("--difficulty", default=1.0, show_default=True,
+                help="Lesions look severity / difficulty strong"),
+    options.opt("--label-noise", default=0.0, show_default=True,
+                help="Share of labels that the reader gets wrong"),
+    options.opt("--confound", default=0.0, show_default=True,
+                help="How strongly marker, collimation and vendor follow the class, 0 to 1"),
+    options.opt("--masks/--no-masks", default=None,
+                help="Masks beside the images  [default: with --out only]"),
+)  # fmt: skip
+@options.group(
+    "DICOM files and contact sheet",
+    options.opt("--size", default="512x448", show_default=True, help="Height x width, for --out and --sheet"),
+    options.opt(
+        "--codecs", is_flag=True, help="Also compressed DICOM: JPEG 2000, JPEG-LS, JPEG lossless, ..."
+    ),
+    options.opt("--with-bad", is_flag=True, help="Also unusable DICOM files, with expected.csv"),
+    options.opt("--outlines", is_flag=True, help="Draw the outlines of the lesions into --sheet"),
 )
-@click.option(
-    "--sheet", type=click.Path(path_type=Path), help="Contact sheet: a PNG with a row per kind of lesion"
+@options.group(
+    "Training set",
+    options.opt("--resolution", default=64, show_default=True, type=click.IntRange(32, 2048),
+                help="Side, for --zip"),
+    options.opt("--classes", type=click.Choice(["binary", "spine8"]), default="binary", show_default=True,
+                help="Labels, for --zip"),
+)  # fmt: skip
+@options.group(
+    "Work",
+    options.opt("--workers", type=click.IntRange(min=1), help="Processes  [default: all cores]"),
 )
-@click.option("--n", default=96, show_default=True, type=click.IntRange(min=1), help="Number of images")
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Same seed, same phantoms"
-)
-@click.option("--size", default="512x448", show_default=True, help="Height x width, for --out and --sheet")
-@click.option(
-    "--resolution", default=64, show_default=True, type=click.IntRange(32, 2048), help="Side, for --zip"
-)
-@click.option("--classes", type=click.Choice(["binary", "spine8"]), default="binary", show_default=True,
-              help="Labels, for --zip")  # fmt: skip
-@click.option(
-    "--difficulty", default=1.0, show_default=True, help="Lesions look severity / difficulty strong"
-)
-@click.option(
-    "--label-noise", default=0.0, show_default=True, help="Share of labels that the reader gets wrong"
-)
-@click.option("--confound", default=0.0, show_default=True,
-              help="How strongly marker, collimation and vendor follow the class, 0 to 1")  # fmt: skip
-@click.option("--codecs", is_flag=True, help="Also compressed DICOM: JPEG 2000, JPEG-LS, JPEG lossless, ...")
-@click.option("--with-bad", is_flag=True, help="Also unusable DICOM files, with expected.csv")
-@click.option("--masks/--no-masks", default=None, help="Masks beside the images  [default: with --out only]")
-@click.option("--outlines", is_flag=True, help="Draw the outlines of the lesions into --sheet")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes  [default: all cores]")
-@click.option("--overwrite", is_flag=True, help="Replace an older result")
-def phantom(
-    out,
-    zip_path,
-    sheet,
-    n,
-    seed,
-    size,
-    resolution,
-    classes,
-    difficulty,
-    label_noise,
-    confound,
-    codecs,
-    with_bad,
-    masks,
-    outlines,
-    workers,
-    overwrite,
-) -> None:
+@options.json_option
+def phantom(asked: Draw) -> None:
     """Draw synthetic spine radiographs with known truth: labels, boxes, masks and factors.
 
     \b
@@ -70,53 +94,98 @@ def phantom(
     spinegan phantom --zip train.zip --n 1600              training set at 64x64
     spinegan phantom --sheet sheet.png --outlines          what they look like
     """
-    try:
-        if out is None and zip_path is None and sheet is None:
-            raise UserError(
-                "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
-            )
-        look = {"difficulty": difficulty, "confound": confound, "label_noise": label_noise}
-        look |= {"workers": workers, "overwrite": overwrite}
-        if out is not None:
-            _write_tree(
-                out, n, seed, _parse_size(size), codecs, with_bad, with_masks=masks is not False, **look
-            )
-        if zip_path is not None:
-            from spine_plugins.phantom.dataset import side_file, write_dataset_zip
-
-            rows = write_dataset_zip(zip_path, n, seed, resolution, classes, with_masks=bool(masks), **look)
-            click.echo(f"{len(rows)} images of {resolution}x{resolution} in {zip_path}, {_balance(rows)}")
-            click.echo(f"factors in {side_file(zip_path, 'factors.csv')}")
-        if sheet is not None:
-            from spine_plugins.phantom.dataset import contact_sheet
-
-            contact_sheet(
-                seed, _parse_size(size), outlines=outlines, difficulty=difficulty, confound=confound
-            ).save(sheet, format="PNG")
-            click.echo(f"contact sheet in {sheet}")
-    except UserError as error:
-        failure = click.ClickException(str(error))
-        failure.exit_code = error.exit_code  # type: ignore[misc]
-        raise failure from error
+    if asked.out is None and asked.zip_path is None and asked.sheet is None:
+        raise UserError(
+            "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
+        )
+    voice = options.Voice(asked.json_file)
+    written: dict[str, Any] = {}
+    if asked.out is not None:
+        written["dicom"] = _write_tree(asked, asked.out, voice)
+    if asked.zip_path is not None:
+        written["zip"] = _write_zip(asked, asked.zip_path, voice)
+    if asked.sheet is not None:
+        written["sheet"] = _write_sheet(asked, asked.sheet, voice)
+    voice.numbers(written)
 
 
-def _write_tree(out, n, seed, size, codecs, with_bad, **options) -> None:
+def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
     from spine_plugins.phantom.dicom_tree import write_dicom_tree
     from spine_plugins.phantom.syntaxes import missing_codecs
 
-    for line in missing_codecs() if codecs else []:
-        click.echo(line)
-    rows = write_dicom_tree(out, n, seed, size, codecs, with_bad, **options)
-    click.echo(f"{len(rows)} DICOM files in {out}, {_balance(rows)}")
-    if with_bad:
-        click.echo(
-            f"unusable files in {out / 'bad'}, what a reader should say of them in {out / 'expected.csv'}"
-        )
+    left_out = missing_codecs() if asked.codecs else []
+    for line in left_out:
+        voice.say(line)
+    rows = write_dicom_tree(
+        out,
+        asked.n,
+        asked.seed,
+        _parse_size(asked.size),
+        asked.codecs,
+        asked.with_bad,
+        asked.label_noise,
+        asked.confound,
+        asked.difficulty,
+        asked.workers,
+        with_masks=asked.masks is not False,
+        overwrite=asked.overwrite,
+    )
+    voice.say(f"{len(rows)} DICOM files in {out}, {_balance_text(rows)}")
+    found: dict[str, Any] = {"path": out, **_balance(rows), "codecs_left_out": left_out}
+    if asked.with_bad:
+        bad, expected = out / "bad", out / "expected.csv"
+        voice.say(f"unusable files in {bad}, what a reader should say of them in {expected}")
+        found |= {"unusable": bad, "expected": expected}
+    return found
 
 
-def _balance(rows: list[dict[str, object]]) -> str:
+def _write_zip(asked: Draw, dest: Path, voice: options.Voice) -> dict[str, Any]:
+    from spine_plugins.phantom.dataset import side_file, write_dataset_zip
+
+    rows = write_dataset_zip(
+        dest,
+        asked.n,
+        asked.seed,
+        asked.resolution,
+        asked.classes,
+        difficulty=asked.difficulty,
+        confound=asked.confound,
+        label_noise=asked.label_noise,
+        with_masks=bool(asked.masks),
+        workers=asked.workers,
+        overwrite=asked.overwrite,
+    )
+    factors = side_file(dest, "factors.csv")
+    side = f"{asked.resolution}x{asked.resolution}"
+    voice.say(f"{len(rows)} images of {side} in {dest}, {_balance_text(rows)}")
+    voice.say(f"factors in {factors}")
+    found = {"path": dest, **_balance(rows), "resolution": asked.resolution, "classes": asked.classes}
+    masks = {"masks": side_file(dest, "masks.zip")} if asked.masks else {}
+    return found | {"factors": factors} | masks
+
+
+def _write_sheet(asked: Draw, path: Path, voice: options.Voice) -> dict[str, Any]:
+    from spine_plugins.phantom.dataset import contact_sheet
+
+    picture = contact_sheet(
+        asked.seed,
+        _parse_size(asked.size),
+        outlines=asked.outlines,
+        difficulty=asked.difficulty,
+        confound=asked.confound,
+    )
+    picture.save(path, format="PNG")
+    voice.say(f"contact sheet in {path}")
+    return {"path": path, "width": picture.width, "height": picture.height}
+
+
+def _balance(rows: list[Row]) -> dict[str, int]:
     abnormal = sum(row["label"] != 0 for row in rows)
-    return f"{len(rows) - abnormal} normal and {abnormal} abnormal"
+    return {"images": len(rows), "normal": len(rows) - abnormal, "abnormal": abnormal}
+
+
+def _balance_text(rows: list[Row]) -> str:
+    return "{normal} normal and {abnormal} abnormal".format(**_balance(rows))
 
 
 def _parse_size(text: str) -> tuple[int, int]:

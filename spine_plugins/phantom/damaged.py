@@ -8,41 +8,47 @@ below), not_in_subset, over_max_images, and multi_label, which only eight classe
 from __future__ import annotations
 
 import copy
-import csv
 import io
 import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
 
+from spine_plugins import uids
 from spine_plugins.phantom.dicom_file import (
+    AnnotationRow,
+    Identity,
     Traits,
     annotation_rows,
     import_pydicom,
     make_file,
     stored_pixels,
 )
-from spine_plugins.phantom.scene import make_study, render
+from spine_plugins.phantom.scene import Box, make_study, render
 from spine_plugins.phantom.series import hashed
-from spine_plugins.phantom.syntaxes import PLAIN_SYNTAXES, RLE
+from spine_plugins.vindr import NO_FINDING
+from stylegan2ada import files
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 _SIZE = (320, 256)
-_JPEG = "1.2.840.10008.1.2.4.50"
-_MPEG2 = "1.2.840.10008.1.2.4.100"
-_PLAIN = Traits(PLAIN_SYNTAXES[0], 12, False, "present", 1.0, 0.0, True, True)
+_PLAIN = Traits(uids.EXPLICIT_VR_LITTLE_ENDIAN, 12, False, "present", 1.0, 0.0, True, True)
+_EIGHT_BIT = Traits(uids.EXPLICIT_VR_LITTLE_ENDIAN, 8, False, "absent", 1.0, 0.0, True, True)
+_PLACE = (100.0, 140.0, 150.0, 190.0)  # of a lesion, well inside every crop
 _BOMB_BYTES = 64 << 20
 
 
-def write_bad_files(out: Path, seed: int) -> None:
-    """Fill `out/bad`, append the rows that these files need to train.csv, and write expected.csv.
+def write_bad_files(out: Path, seed: int) -> tuple[list[AnnotationRow], Expected]:
+    """Fill `out/bad`; returns the rows that these files need in train.csv, and what a reader should say.
 
-    expected.csv lists every file below `out`, for the tool's default limits and binary labels. The deflate
-    bomb grows to 64 MB, which is below the default --max-inflate of 512 MB: what stops it then is the image
-    size that it claims (20000x20000 is above --max-pixels). With --max-inflate=32 it is `inflate_limit`.
+    Expected are the tool's default limits and binary labels. The deflate bomb grows to 64 MB, which is below
+    the default --max-inflate of 512 MB: what stops it then is the image size that it claims (20000x20000 is
+    above --max-pixels). With --max-inflate=32 it is `inflate_limit`.
     """
     folder = out / "bad"
     folder.mkdir()
@@ -50,57 +56,70 @@ def write_bad_files(out: Path, seed: int) -> None:
     for name, (make, _, _) in _FILES.items():
         maker.write(name, make)
     expected = {f"bad/{name}": (status, reason) for name, (_, status, reason) in _FILES.items()}
-    expected |= _write_links(folder)
-    with open(out / "annotations" / "train.csv", "a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(maker.annotations)
+    return maker.annotations, expected | _write_links(folder)
+
+
+def write_expected(out: Path, expected: Expected) -> None:
+    """expected.csv: a line for every file below `out`, once all are there; those not named are sound."""
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and name not in expected:
             expected[name] = ("ok", "") if name.endswith(".dicom") else ("skipped", "not_dicom")
     expected["expected.csv"] = ("skipped", "not_dicom")
-    with open(out / "expected.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "status", "reason"))
-        writer.writerows((name, *expected[name]) for name in sorted(expected))
+    rows = [(name, *expected[name]) for name in sorted(expected)]
+    files.write_csv(out / "expected.csv", ("path", "status", "reason"), rows)
 
 
 class _Maker:
     """Makes sound files of its own pixels for each name, to be spoilt in one respect."""
 
-    def __init__(self, folder: Path, seed: int):
+    def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
-        self.annotations: list[tuple] = []
+        self.annotations: list[AnnotationRow] = []
         self.number = 0
 
-    def write(self, name: str, make: Callable[[_Maker, str], bytes]) -> None:
+    def write(self, name: str, make: Make) -> None:
         self.number += 1
         (self.folder / name).write_bytes(make(self, name))
 
     def sound(
-        self, name: str, traits: Traits = _PLAIN, *, lesion: str = "No finding", box=None, pixels_of: str = ""
-    ) -> Any:
+        self,
+        name: str,
+        traits: Traits = _PLAIN,
+        *,
+        lesion: str = NO_FINDING,  # "": the annotations do not speak of this file
+        place: tuple[float, float, float, float] = _PLACE,  # of the lesion: xmin, ymin, xmax, ymax
+        pixels_of: str = "",  # another file that shall show the same picture
+    ) -> Dataset:
         """A dataset that would be accepted, with its line in train.csv."""
-        source = pixels_of or name
-        image = render(
-            make_study(np.random.SeedSequence((self.seed, zlib.crc32(source.encode()))), kinds={}), 0, _SIZE
-        ).image
+        seed = np.random.SeedSequence((self.seed, zlib.crc32((pixels_of or name).encode())))
+        image = render(make_study(seed, kinds={}), 0, _SIZE).image
         stem = name.rsplit(".", 1)[0]
         study = hashed(f"phantom bad {self.seed} {stem}")
         if lesion:
-            boxes = [] if lesion == "No finding" else [(lesion, *(box or (100.0, 140.0, 150.0, 190.0)))]
+            boxes: list[Box] = [] if lesion == NO_FINDING else [(lesion, *place)]
             self.annotations += annotation_rows(study, study, stem, boxes)
-        ids = {"image": f"bad {self.seed} {stem}", "study": study, "series": study}
-        ids |= {"patient": f"BAD{self.number:03d}", "name": f"Phantom^Bad{self.number:03d}"}
-        return make_file(stored_pixels(image, traits), traits, ids)
+        who = Identity(
+            image=f"bad {self.seed} {stem}",
+            study=study,
+            series=study,
+            patient=f"BAD{self.number:03d}",
+            name=f"Phantom^Bad{self.number:03d}",
+        )
+        return make_file(stored_pixels(image, traits), traits, who)
 
 
-def _saved(ds: Any) -> bytes:
+Make = Callable[[_Maker, str], bytes]  # the bytes of the file of that name
+Expected = dict[str, tuple[str, str]]  # path below the tree: status and reason of the DICOM tool
+
+
+def _saved(ds: Dataset) -> bytes:
     with io.BytesIO() as buffer:
         ds.save_as(buffer, enforce_file_format=True)
         return buffer.getvalue()
 
 
-def _changed(**values: Any) -> Callable[[_Maker, str], bytes]:
+def _changed(**values: str | int) -> Make:
     """A sound file with other header values."""
 
     def make(maker: _Maker, name: str) -> bytes:
@@ -112,7 +131,7 @@ def _changed(**values: Any) -> Callable[[_Maker, str], bytes]:
     return make
 
 
-def _cropped(rows: int, columns: int) -> Callable[[_Maker, str], bytes]:
+def _cropped(rows: int, columns: int) -> Make:
     def make(maker: _Maker, name: str) -> bytes:
         ds = maker.sound(name)
         ds.PixelData = np.ascontiguousarray(ds.pixel_array[:rows, :columns]).tobytes()
@@ -122,20 +141,24 @@ def _cropped(rows: int, columns: int) -> Callable[[_Maker, str], bytes]:
     return make
 
 
-def _with_frame(syntax: str, frame: Callable[[], bytes]) -> Callable[[_Maker, str], bytes]:
+def _with_frame(syntax: str, frame: Callable[[], bytes]) -> Make:
     """A file that says it is compressed, around the bytes of one frame; 8 bit, one frame."""
 
     def make(maker: _Maker, name: str) -> bytes:
         from pydicom.encaps import encapsulate
         from pydicom.uid import UID
 
-        ds = maker.sound(name, Traits(PLAIN_SYNTAXES[0], 8, False, "absent", 1.0, 0.0, True, True))
+        ds = maker.sound(name, _EIGHT_BIT)
         ds.file_meta.TransferSyntaxUID = UID(syntax)
         ds.PixelData = encapsulate([frame()])
         ds["PixelData"].VR = "OB"
         return _saved(ds)
 
     return make
+
+
+def _jpeg_with(frame: Callable[[], bytes]) -> Make:
+    return _with_frame(uids.JPEG_BASELINE_8BIT, frame)
 
 
 def _jpeg_of_other_size() -> bytes:
@@ -160,7 +183,7 @@ def _without_meta(maker: _Maker, name: str) -> bytes:
         return buffer.getvalue()
 
 
-def _bare(ds: Any) -> Any:
+def _bare(ds: Dataset) -> Dataset:
     bare = copy.deepcopy(ds)
     del bare.file_meta
     return bare
@@ -178,7 +201,7 @@ def _bits_lie(maker: _Maker, name: str) -> bytes:
 
 
 def _rgb(maker: _Maker, name: str) -> bytes:
-    ds = maker.sound(name, Traits(PLAIN_SYNTAXES[0], 8, False, "absent", 1.0, 0.0, True, True))
+    ds = maker.sound(name, _EIGHT_BIT)
     ds.PixelData = np.repeat(ds.pixel_array[:, :, None], 3, 2).tobytes()
     ds.SamplesPerPixel, ds.PlanarConfiguration, ds.PhotometricInterpretation = 3, 0, "RGB"
     return _saved(ds)
@@ -210,7 +233,7 @@ def _same_sop(maker: _Maker, name: str) -> bytes:
     return _saved(ds)
 
 
-def _conflict(lesion: str) -> Callable[[_Maker, str], bytes]:
+def _conflict(lesion: str) -> Make:
     return lambda maker, name: _saved(maker.sound(name, lesion=lesion, pixels_of="conflict"))
 
 
@@ -218,8 +241,9 @@ def _dicomdir(maker: _Maker, name: str) -> bytes:
     ds = _bare(maker.sound(name, lesion=""))
     pydicom = import_pydicom()
     ds.file_meta = pydicom.dataset.FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(PLAIN_SYNTAXES[0])
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = pydicom.uid.UID("1.2.840.10008.1.3.10")
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.UID(uids.EXPLICIT_VR_LITTLE_ENDIAN)
+    ds.SOPClassUID = pydicom.uid.UID(uids.MEDIA_STORAGE_DIRECTORY_STORAGE)
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     del ds.PixelData
     ds.DirectoryRecordSequence = pydicom.Sequence()
@@ -230,7 +254,7 @@ def _bomb(maker: _Maker, name: str) -> bytes:
     """64 MB of zeros behind the pixel data of a small file, deflated to some 70 kB."""
     ds = maker.sound(name)
     ds.Rows = ds.Columns = 20000
-    ds.file_meta.TransferSyntaxUID = import_pydicom().uid.UID(PLAIN_SYNTAXES[3])
+    ds.file_meta.TransferSyntaxUID = import_pydicom().uid.UID(uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
     ds.PixelData = b"\0" * (_BOMB_BYTES - 4096)
     return _saved(ds)
 
@@ -240,29 +264,29 @@ def _rle_beyond_the_end() -> bytes:
     return np.array([1, 1 << 30, *[0] * 14], "<u4").tobytes() + bytes(range(64))
 
 
-_FILES: dict[str, tuple[Callable[[_Maker, str], bytes], str, str]] = {
+_FILES: dict[str, tuple[Make, str, str]] = {
     "a_original.dicom": (lambda maker, name: _saved(maker.sound(name)), "ok", ""),
     "bits_stored_lie.dicom": (_bits_lie, "ok", ""),
     "DICOMDIR": (_dicomdir, "skipped", "dicomdir"),
     "burned_in.dicom": (_changed(BurnedInAnnotation="YES"), "excluded", "burned_in"),
     "colour.dicom": (_rgb, "excluded", "colour"),
-    "conflict_1.dicom": (_conflict("No finding"), "excluded", "conflicting_label"),
+    "conflict_1.dicom": (_conflict(NO_FINDING), "excluded", "conflicting_label"),
     "conflict_2.dicom": (_conflict("Osteophytes"), "excluded", "conflicting_label"),
     "constant.dicom": (_constant, "excluded", "constant_image"),
-    "corrupt_rle.dicom": (_with_frame(RLE, _rle_beyond_the_end), "failed", "decode_error"),
+    "corrupt_rle.dicom": (_with_frame(uids.RLE_LOSSLESS, _rle_beyond_the_end), "failed", "decode_error"),
     "deflate_bomb.dicom": (_bomb, "excluded", "too_large"),
     "duplicate_pixels.dicom": (
         lambda maker, name: _saved(maker.sound(name, pixels_of="a_original.dicom")),
         "excluded", "duplicate_pixels",
     ),
     "duplicate_sop.dicom": (_same_sop, "excluded", "duplicate_sop"),
-    "geometry.dicom": (_with_frame(_JPEG, _jpeg_of_other_size), "failed", "geometry_mismatch"),
+    "geometry.dicom": (_jpeg_with(_jpeg_of_other_size), "failed", "geometry_mismatch"),
     "lost_label.dicom": (
-        lambda maker, name: _saved(maker.sound(name, lesion="Fracture", box=(20.0, 2.0, 60.0, 14.0))),
+        lambda maker, name: _saved(maker.sound(name, lesion="Fracture", place=(20.0, 2.0, 60.0, 14.0))),
         "excluded", "label_lost_by_crop",
     ),
     "modality.dicom": (_changed(Modality="CT"), "excluded", "modality_rejected"),
-    "mpeg.dicom": (_with_frame(_MPEG2, lambda: bytes(512)), "failed", "unsupported_syntax"),
+    "mpeg.dicom": (_with_frame(uids.MPEG2_MPML, lambda: bytes(512)), "failed", "unsupported_syntax"),
     "multi_frame.dicom": (_frames, "excluded", "multi_frame"),
     "no_label.dicom": (lambda maker, name: _saved(maker.sound(name, lesion="")), "excluded", "no_label"),
     "no_meta.dicom": (_without_meta, "skipped", "not_dicom"),
@@ -275,11 +299,11 @@ _FILES: dict[str, tuple[Callable[[_Maker, str], bytes], str, str]] = {
     "unknown_label.dicom": (
         lambda maker, name: _saved(maker.sound(name, lesion="Unheard-of lesion")), "excluded", "unknown_label"
     ),
-    "wrong_syntax.dicom": (_with_frame(_JPEG, lambda: bytes(range(256)) * 8), "failed", "decode_error"),
+    "wrong_syntax.dicom": (_jpeg_with(lambda: bytes(range(256)) * 8), "failed", "decode_error"),
 }  # fmt: skip
 
 
-def _write_links(folder: Path) -> dict[str, tuple[str, str]]:
+def _write_links(folder: Path) -> Expected:
     """Links that lead nowhere and out of the folder, where the system has links."""
     try:
         os.symlink("nothing-here.dicom", folder / "dangling.dicom")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -14,6 +17,7 @@ from spine_plugins.phantom.lesions import KINDS
 from spine_plugins.phantom.scene import Phantom, make_study, render
 from spine_plugins.phantom.series import (
     LABEL_NAMES,
+    Row,
     SeriesOptions,
     pack_masks,
     run_over_studies,
@@ -25,7 +29,7 @@ from stylegan2ada.data.writer import DatasetWriter, archive_name
 from stylegan2ada.errors import UserError
 from stylegan2ada.progress import Progress
 
-_OUTLINES = (
+_OUTLINES = (  # a colour per kind
     (255, 210, 0),
     (90, 220, 90),
     (255, 90, 60),
@@ -36,9 +40,41 @@ _OUTLINES = (
 )
 
 
-def to_pixels(image: np.ndarray) -> np.ndarray:
-    """float 0..1 -> uint8."""
-    return np.rint(image * 255).clip(0, 255).astype(np.uint8)
+class Phantoms(NamedTuple):
+    """A series in memory."""
+
+    images: np.ndarray  # uint8 [N, H, W]
+    labels: np.ndarray  # int64 [N], numbers of the classes
+    rows: list[Row]  # everything that is true about each: the columns of factors.csv
+
+
+class _Drawn(NamedTuple):
+    pixels: np.ndarray  # uint8 [H, W]
+    mask: np.ndarray  # uint8 [H, W], see pack_masks
+    row: Row
+    label: int
+
+
+def draw_phantoms(
+    n: int,
+    seed: int = 0,
+    *,
+    resolution: int = 64,
+    classes: str = "binary",  # binary | spine8
+    difficulty: float = 1.0,
+    confound: float = 0.0,
+    label_noise: float = 0.0,
+) -> Phantoms:
+    """`n` phantoms as arrays: the images, labels and factors that write_dataset_zip writes for this seed.
+
+    >>> images, labels, rows = draw_phantoms(4, seed=1, resolution=32)
+    >>> images.shape, images.dtype.name, labels.tolist() == [row["label"] for row in rows]
+    ((4, 32, 32), 'uint8', True)
+    """
+    options = _options(seed, resolution, classes, difficulty, confound, label_noise)
+    drawn = list(_series(options, n, classes, workers=1))
+    labels = np.array([one.label for one in drawn], np.int64)
+    return Phantoms(np.stack([one.pixels for one in drawn]), labels, [one.row for one in drawn])
 
 
 def write_dataset_zip(
@@ -54,35 +90,27 @@ def write_dataset_zip(
     with_masks: bool = False,
     workers: int | None = 1,
     overwrite: bool = False,
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """Write `n` square grey images with labels and groups; returns the rows of `X_factors.csv` beside it.
 
     classes "spine8" draws at most one reported kind per image, as the eight-class labels demand.
     with_masks adds `X_masks.zip`: under the same names, one bit per structure (see pack_masks).
     """
-    if classes not in LABEL_NAMES:
-        raise UserError(f"--classes={classes} is unknown; choose from {', '.join(LABEL_NAMES)}")
-    options = SeriesOptions(
-        seed, (resolution, resolution), difficulty, confound, label_noise, allow_several=classes == "binary"
-    ).checked()
+    options = _options(seed, resolution, classes, difficulty, confound, label_noise)
     dest = Path(dest)
-    rows: list[dict[str, object]] = []
-    groups: dict[str, dict[str, str]] = {}
-    progress = Progress(n, "phantoms")
+    rows: list[Row] = []
+    packed: list[np.ndarray] = []
     with DatasetWriter(dest, overwrite=overwrite) as writer:
-        packed = []
-        for count, results in run_over_studies(_pixels_of_study, options, n, workers):
-            for pixels, mask, row, label in (result[classes] for result in results):
-                row["name"] = writer.add(pixels, label)
-                groups[str(row["name"])] = {"study": str(row["study"]), "patient": str(row["patient"])}
-                rows.append(row)
-                if with_masks:
-                    packed.append(mask)
-            progress.step(count)
+        for pixels, mask, row, label in _series(options, n, classes, workers):
+            row["name"] = writer.add(pixels, label)
+            rows.append(row)
+            if with_masks:
+                packed.append(mask)
         writer.extra["label_names"] = LABEL_NAMES[classes]
-        writer.extra["groups"] = groups
-        writer.extra["recipe"] = options.recipe(classes=classes)
-    progress.close()
+        writer.extra["groups"] = {
+            str(row["name"]): {"study": row["study"], "patient": row["patient"]} for row in rows
+        }
+        writer.extra["recipe"] = options.recipe(classes)
     if with_masks:
         with DatasetWriter(side_file(dest, "masks.zip"), overwrite=overwrite) as writer:
             for mask in packed:
@@ -96,14 +124,40 @@ def side_file(dest: Path, what: str) -> Path:
     return dest.with_name(f"{dest.stem if dest.suffix == '.zip' else dest.name}_{what}")
 
 
-def _pixels_of_study(options: SeriesOptions, number: int, first: int, count: int) -> list[dict]:
-    """Both kinds of label, since one reported kind per image makes them equally valid."""
-    results = []
-    for sheet in sheets_of_study(options, number, first, count):
-        name = archive_name(sheet.index)
-        pixels, mask = to_pixels(sheet.phantom.image), pack_masks(sheet.phantom.masks)
-        results.append({c: (pixels, mask, sheet.row(name, c), sheet.label_in(c)) for c in LABEL_NAMES})
-    return results
+def _options(
+    seed: int, resolution: int, classes: str, difficulty: float, confound: float, label_noise: float
+) -> SeriesOptions:
+    """Those of a data set: square, and with a single kind per image where the classes cannot say two."""
+    if classes not in LABEL_NAMES:
+        raise UserError(f"--classes={classes} is unknown; choose from {', '.join(LABEL_NAMES)}")
+    return SeriesOptions(
+        seed, (resolution, resolution), difficulty, confound, label_noise, allow_several=classes == "binary"
+    ).checked()
+
+
+def _series(options: SeriesOptions, n: int, classes: str, workers: int | None) -> Iterator[_Drawn]:
+    progress = Progress(n, "phantoms")
+    for count, results in run_over_studies(functools.partial(_draw_study, classes), options, n, workers):
+        yield from results
+        progress.step(count)
+    progress.close()
+
+
+def _draw_study(classes: str, options: SeriesOptions, number: int, first: int, count: int) -> list[_Drawn]:
+    return [
+        _Drawn(
+            to_pixels(sheet.phantom.image),
+            pack_masks(sheet.phantom.masks),
+            sheet.row(archive_name(sheet.index), classes),
+            sheet.label_in(classes),
+        )
+        for sheet in sheets_of_study(options, number, first, count)
+    ]
+
+
+def to_pixels(image: np.ndarray) -> np.ndarray:
+    """float 0..1 -> uint8."""
+    return np.rint(image * 255).clip(0, 255).astype(np.uint8)
 
 
 def contact_sheet(

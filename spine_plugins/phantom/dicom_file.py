@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spine_plugins.phantom.syntaxes import JPEG_EXTENDED, put_pixels
+from spine_plugins import uids
+from spine_plugins.phantom.scene import Box
+from spine_plugins.phantom.syntaxes import put_pixels
 from spine_plugins.vindr import NO_FINDING
 from stylegan2ada.errors import MissingError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+AnnotationRow = tuple[str | float, ...]  # in the order of dicom_tree.ANNOTATION_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,14 @@ class Traits:
 
 
 def traits_of(index: int, syntaxes: tuple[str, ...]) -> Traits:
+    """How file number `index` is stored: each trait has a period of its own, so that they mix."""
     syntax = syntaxes[index % len(syntaxes)]
     # Shifted by one each round, or a period common with the syntaxes would always pair the same values.
     turn = index + index // len(syntaxes)
     slope, intercept = ((1.0, 0.0), (1.0, 0.0), (2.0, -100.0), (0.5, 12.0))[index // 3 % 4]
     return Traits(
         syntax=syntax,
-        bits_stored=12 if syntax == JPEG_EXTENDED else (8, 10, 12, 14, 16)[turn % 5],
+        bits_stored=12 if syntax == uids.JPEG_EXTENDED_12BIT else (8, 10, 12, 14, 16)[turn % 5],
         inverted=bool((index + index // 10) % 2),
         window=("present", "absent", "absurd")[index // 2 % 3],
         slope=slope,
@@ -48,12 +57,11 @@ def stored_pixels(image: np.ndarray, traits: Traits) -> np.ndarray:
     """float 0..1 -> uint8 or uint16 as they lie in the file, MONOCHROME1 turned round."""
     top = 2**traits.bits_stored - 1
     values = np.rint((0.03 + 0.92 * image) * top)
-    return (top - values if traits.inverted else values).astype(
-        np.uint8 if traits.bits_stored <= 8 else np.uint16
-    )
+    dtype = np.uint8 if traits.bits_stored <= 8 else np.uint16
+    return (top - values if traits.inverted else values).astype(dtype)
 
 
-def import_pydicom() -> Any:
+def import_pydicom() -> ModuleType:
     """pydicom, or a sentence on how to get it."""
     try:
         import pydicom
@@ -62,31 +70,55 @@ def import_pydicom() -> Any:
     return pydicom
 
 
-def make_file(pixels: np.ndarray, traits: Traits, ids: dict[str, str], view: str = "AP") -> Any:
-    """A complete pydicom dataset; `ids` gives image, study, series, patient and name."""
-    pydicom = import_pydicom()
-    from pydicom.uid import UID, generate_uid
+@dataclass(frozen=True)
+class Identity:
+    """Of what and whom a file says to be; UIDs are made of these texts, so that the same ones come again."""
 
-    ds = pydicom.Dataset()
+    image: str
+    study: str
+    series: str
+    patient: str
+    name: str
+    vendor: str = ""
+
+
+def make_file(pixels: np.ndarray, traits: Traits, who: Identity, view: str = "AP") -> Dataset:
+    """A complete pydicom dataset."""
+    pydicom = import_pydicom()
+    from pydicom.uid import UID
+
+    ds: Dataset = pydicom.Dataset()
     ds.file_meta = pydicom.dataset.FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = UID(traits.syntax)
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = UID(
-        "1.2.840.10008.5.1.4.1.1.1.1"
-    )  # digital X-ray
-    ds.SOPInstanceUID = generate_uid(entropy_srcs=["image", ids["image"]])
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", ids["study"]])
-    ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series", ids["series"]])
-    ds.PatientID, ds.PatientName = ids["patient"], ids["name"]
-    ds.PatientBirthDate, ds.PatientSex = "", "O"
-    ds.StudyDate, ds.StudyTime, ds.StudyID = "20200101", "120000", "1"
-    ds.AccessionNumber, ds.ReferringPhysicianName, ds.Manufacturer = "", "", ids.get("vendor", "")
+    _identify(ds, who)
     ds.BodyPartExamined, ds.ViewPosition = "LSPINE", "LL" if view == "lateral" else "AP"
     ds.ImageType = ["DERIVED", "PRIMARY"]
     if traits.has_modality:
         ds.Modality = "DX"
     if traits.has_spacing:
         ds.PixelSpacing = [0.4, 0.4]
+    _describe(ds, pixels, traits)
+    put_pixels(ds, pixels)
+    return ds
+
+
+def _identify(ds: Dataset, who: Identity) -> None:
+    from pydicom.uid import UID, generate_uid
+
+    ds.SOPClassUID = UID(uids.DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION)
+    ds.SOPInstanceUID = generate_uid(entropy_srcs=["image", who.image])
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.StudyInstanceUID = generate_uid(entropy_srcs=["study", who.study])
+    ds.SeriesInstanceUID = generate_uid(entropy_srcs=["series", who.series])
+    ds.PatientID, ds.PatientName = who.patient, who.name
+    ds.PatientBirthDate, ds.PatientSex = "", "O"
+    ds.StudyDate, ds.StudyTime, ds.StudyID = "20200101", "120000", "1"
+    ds.AccessionNumber, ds.ReferringPhysicianName, ds.Manufacturer = "", "", who.vendor
+
+
+def _describe(ds: Dataset, pixels: np.ndarray, traits: Traits) -> None:
+    """What the stored values mean: image pixel module, rescale, window."""
     ds.Rows, ds.Columns = pixels.shape
     ds.SamplesPerPixel, ds.PixelRepresentation = 1, 0
     ds.PhotometricInterpretation = "MONOCHROME1" if traits.inverted else "MONOCHROME2"
@@ -96,14 +128,12 @@ def make_file(pixels: np.ndarray, traits: Traits, ids: dict[str, str], view: str
     low, high = (float(edge) * traits.slope + traits.intercept for edge in (pixels.min(), pixels.max()))
     if traits.window == "present":
         ds.WindowCenter, ds.WindowWidth = round((low + high) / 2, 2), round(max(high - low, 1), 2)
-    elif traits.window == "absurd":
+    elif traits.window == "absurd":  # shows nothing: who obeys it gets a uniform picture
         ds.WindowCenter, ds.WindowWidth = round(high * 40 + 1e5, 2), 1
-    put_pixels(ds, pixels)
-    return ds
 
 
-def annotation_rows(study: str, series_id: str, image: str, boxes: Iterable[tuple]) -> list[tuple]:
+def annotation_rows(study: str, series_id: str, image: str, boxes: Iterable[Box]) -> list[AnnotationRow]:
     """One row per box; a normal image has one row without a box."""
     start = (study, series_id, image, "rad1")
-    rows = [(*start, box[0], *map(float, box[1:])) for box in boxes]
+    rows: list[AnnotationRow] = [(*start, kind, *map(float, edges)) for kind, *edges in boxes]
     return rows or [(*start, NO_FINDING, "", "", "", "")]

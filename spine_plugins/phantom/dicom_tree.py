@@ -2,61 +2,40 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from spine_plugins.phantom import series
-from spine_plugins.phantom.damaged import write_bad_files
+from spine_plugins.phantom.damaged import write_bad_files, write_expected
 from spine_plugins.phantom.dicom_file import (
+    AnnotationRow,
+    Identity,
     annotation_rows,
     import_pydicom,
     make_file,
     stored_pixels,
     traits_of,
 )
-from spine_plugins.phantom.series import SeriesOptions, Sheet
+from spine_plugins.phantom.series import Row, SeriesOptions, Sheet
 from spine_plugins.phantom.syntaxes import syntaxes
+from stylegan2ada import files
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import save_png
 from stylegan2ada.progress import Progress
 
+# VinDr-SpineXR's columns.
 ANNOTATION_COLUMNS = (
-    "study_id",
-    "series_id",
-    "image_id",
-    "rad_id",
-    "lesion_type",
-    "xmin",
-    "ymin",
-    "xmax",
-    "ymax",
-)
+    "study_id", "series_id", "image_id", "rad_id", "lesion_type", "xmin", "ymin", "xmax", "ymax",
+)  # fmt: skip
 META_COLUMNS = (
-    *(
-        "patient_id",
-        "image_id",
-        "series_id",
-        "study_id",
-        "image_type",
-        "image_height",
-        "image_width",
-        "body_part",
-    ),
-    *("patient_sex", "patient_age", "modality", "protocol", "station_name", "file_size"),
-)
-_CONTENTS = (
-    "train_images",
-    "test_images",
-    "annotations",
-    "masks",
-    "bad",
-    "factors.csv",
-    "expected.csv",
-    "recipe.json",
-)
+    "patient_id", "image_id", "series_id", "study_id", "image_type", "image_height", "image_width",
+    "body_part", "patient_sex", "patient_age", "modality", "protocol", "station_name", "file_size",
+)  # fmt: skip
+_FOLDERS = ("train_images", "test_images", "annotations", "masks")
+_CONTENTS = (*_FOLDERS, "bad", "factors.csv", "expected.csv")
 
 
 def write_dicom_tree(
@@ -73,7 +52,7 @@ def write_dicom_tree(
     *,
     with_masks: bool = True,
     overwrite: bool = False,
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """Write `n` phantoms below `out`: train_images/, test_images/, annotations/, masks/, factors.csv.
 
     codecs adds compressed syntaxes (those that the installed packages can write), with_bad a folder of
@@ -86,24 +65,39 @@ def write_dicom_tree(
     out = Path(out)
     _make_room(out, overwrite)
     work = _StudyWriter(str(out), syntaxes(codecs), with_masks)
-    written: list[dict[str, Any]] = []
+    written: list[_Written] = []
     progress = Progress(n, "phantom DICOM")
     for count, results in series.run_over_studies(work, options, n, workers):
         written += results
         progress.step(count)
     progress.close()
-    for split in ("train", "test"):
-        part = [result for result in written if result["split"] == split]
-        annotations = [row for result in part for row in result["annotations"]]
-        _write_csv(out / "annotations" / f"{split}.csv", ANNOTATION_COLUMNS, annotations)
-        _write_csv(
-            out / "annotations" / f"{split}_meta.csv", META_COLUMNS, [result["meta"] for result in part]
-        )
-    rows = [result["factors"] for result in written]
+    bad_annotations, expected = write_bad_files(out, seed) if with_bad else ([], {})
+    _write_annotations(out, "train", written, bad_annotations)
+    _write_annotations(out, "test", written)
+    rows = [one["factors"] for one in written]
     series.write_factors(out / "factors.csv", rows)
     if with_bad:
-        write_bad_files(out, seed)
+        write_expected(out, expected)
     return rows
+
+
+def _write_annotations(
+    out: Path, split: str, written: list[_Written], more: Iterable[AnnotationRow] = ()
+) -> None:
+    part = [one for one in written if one["split"] == split]
+    rows = [*(row for one in part for row in one["annotations"]), *more]
+    files.write_csv(out / "annotations" / f"{split}.csv", ANNOTATION_COLUMNS, rows)
+    metas = ([one["meta"][column] for column in META_COLUMNS] for one in part)
+    files.write_csv(out / "annotations" / f"{split}_meta.csv", META_COLUMNS, metas)
+
+
+class _Written(TypedDict):
+    """What the tables need to know of one file."""
+
+    split: str
+    factors: Row
+    annotations: list[AnnotationRow]
+    meta: dict[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -114,55 +108,48 @@ class _StudyWriter:
     syntaxes: tuple[str, ...]
     with_masks: bool
 
-    def __call__(self, options: SeriesOptions, number: int, first: int, count: int) -> list[dict[str, Any]]:
+    def __call__(self, options: SeriesOptions, number: int, first: int, count: int) -> list[_Written]:
         return [
             self._write(options, number, sheet)
             for sheet in series.sheets_of_study(options, number, first, count)
         ]
 
-    def _write(self, options: SeriesOptions, number: int, sheet: Sheet) -> dict[str, Any]:
-        traits = traits_of(sheet.index, self.syntaxes)
-        image_id = series.hashed(f"phantom image {options.seed} {sheet.index}")
-        series_id = series.hashed(f"phantom series {options.seed} {number} {sheet.phantom.factors['view']}")
-        ids = {"image": image_id, "study": sheet.study, "series": series_id, "patient": sheet.patient}
-        ids |= {"name": f"Phantom^{number:03d}", "vendor": str(sheet.phantom.factors["style"])}
-        ds = make_file(
-            stored_pixels(sheet.phantom.image, traits), traits, ids, str(sheet.phantom.factors["view"])
+    def _write(self, options: SeriesOptions, number: int, sheet: Sheet) -> _Written:
+        phantom, traits = sheet.phantom, traits_of(sheet.index, self.syntaxes)
+        view = phantom.factors["view"]
+        who = Identity(
+            image=series.hashed(f"phantom image {options.seed} {sheet.index}"),
+            study=sheet.study,
+            series=series.hashed(f"phantom series {options.seed} {number} {view}"),
+            patient=sheet.patient,
+            name=f"Phantom^{number:03d}",
+            vendor=phantom.factors["style"],
         )
-        name = f"{sheet.split}_images/{image_id}.dicom"
+        ds = make_file(stored_pixels(phantom.image, traits), traits, who, view)
+        name = f"{sheet.split}_images/{who.image}.dicom"
         path = Path(self.out, name)
         ds.save_as(path, enforce_file_format=True)
         if self.with_masks:
-            save_png(series.pack_masks(sheet.phantom.masks), Path(self.out, "masks", f"{image_id}.png"))
-        who = {
-            "patient_id": sheet.patient,
-            "image_id": image_id,
-            "series_id": series_id,
-            "study_id": sheet.study,
-        }
-        meta: dict[str, Any] = dict.fromkeys(META_COLUMNS, "") | who
-        meta |= {
+            save_png(series.pack_masks(phantom.masks), Path(self.out, "masks", f"{who.image}.png"))
+        meta: dict[str, str | int] = {
+            "patient_id": who.patient,
+            "image_id": who.image,
+            "series_id": who.series,
+            "study_id": who.study,
             "image_type": "DERIVED",
             "image_height": ds.Rows,
             "image_width": ds.Columns,
             "body_part": "LSPINE",
+            "patient_sex": "O",
+            "modality": ds.get("Modality", ""),
+            "file_size": path.stat().st_size,
         }
-        meta |= {"patient_sex": "O", "modality": ds.get("Modality", ""), "file_size": path.stat().st_size}
         return {
             "split": sheet.split,
             "factors": sheet.row(name),
-            "annotations": annotation_rows(sheet.study, series_id, image_id, sheet.boxes_read),
-            "meta": meta,
+            "annotations": annotation_rows(who.study, who.series, who.image, sheet.boxes_read),
+            "meta": {**dict.fromkeys(META_COLUMNS, ""), **meta},
         }
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(
-            row if isinstance(row, tuple) else [row[column] for column in columns] for row in rows
-        )
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
@@ -176,5 +163,5 @@ def _make_room(out: Path, overwrite: bool) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink(missing_ok=True)
-    for folder in ("train_images", "test_images", "annotations", "masks"):
+    for folder in _FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)

@@ -73,9 +73,8 @@ def expose(canvas: Canvas, factors: Factors, rng: np.random.Generator) -> np.nda
         canvas.sum + factors.tilt[0] * canvas.x[None, :] * 2 + factors.tilt[1] * (canvas.y[:, None] * 2 - 1)
     )
     light = np.exp(-np.clip(tilted, 0, 4.8))
-    light += (
-        0.10 * _wide_blur(light) + 0.004
-    )  # scatter veils the dense parts; a dark current keeps the log finite
+    # Scatter veils the dense parts; a dark current keeps the logarithm finite.
+    light += 0.10 * _wide_blur(light) + 0.004
     # Fewer photons reach a smaller pixel: the grain grows with the resolution, area averaging undoes it.
     grain = vendor.noise * (height / 256) * rng.standard_normal(light.shape, dtype=np.float32)
     light *= np.clip(1 + grain * np.sqrt(0.12 / (light + 0.012)), 0.2, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -15,7 +16,18 @@ from spine_plugins.phantom.lesions import KINDS, THRESHOLDS, Lesion
 from spine_plugins.phantom.shapes import Canvas
 from spine_plugins.vindr import NO_FINDING
 
-Box = tuple[str, float, float, float, float]
+Box = tuple[str, float, float, float, float]  # kind, xmin, ymin, xmax, ymax
+
+
+class Factors(TypedDict):
+    """What a table of one image tells beside its label."""
+
+    view: str
+    style: str  # the vendor
+    marker: str  # "none", "L" or "R"
+    collimation: int
+    kind: str  # reported kinds, "; " between them, or "No finding"
+    severity: float  # the worst, of any kind
 
 
 @dataclass
@@ -24,11 +36,10 @@ class Phantom:
 
     image: np.ndarray  # float32 [H, W] in 0..1, bone bright (MONOCHROME2 sense)
     kinds: dict[str, float]  # worst severity per kind, below its threshold too
-    boxes: list[Box]  # kind, xmin, ymin, xmax, ymax in pixels, of lesions at or above their threshold
-    masks: dict[
-        str, np.ndarray
-    ]  # bool [H, W]: "vertebrae", the kinds of the boxes, "wear" = lesions below threshold
-    factors: dict[str, object]  # view, style, marker, collimation, kind, severity
+    boxes: list[Box]  # in pixels, of lesions at or above their threshold
+    # bool [H, W]: "vertebrae", the kinds of the boxes, and "wear" for lesions below their threshold
+    masks: dict[str, np.ndarray]
+    factors: Factors
     label: int  # 0 normal, 1 abnormal: what a perfect reader says
 
 
@@ -72,10 +83,12 @@ def make_study(
     )
 
 
-def _choose_lesions(rng: np.random.Generator, kinds, allow_several: bool) -> list[Lesion]:
+def _choose_lesions(
+    rng: np.random.Generator, kinds: Mapping[str, float] | Iterable[str] | None, allow_several: bool
+) -> list[Lesion]:
     if kinds is None:
         return lesion_room.plan_lesions(rng, abnormal=bool(rng.random() < 0.5), allow_several=allow_several)
-    wanted = kinds if isinstance(kinds, Mapping) else dict.fromkeys(kinds)
+    wanted: Mapping[str, float | None] = kinds if isinstance(kinds, Mapping) else dict.fromkeys(kinds)
     # Each kind has its own stream, so that asking for one more leaves the others where they were.
     streams = dict(zip(KINDS, rng.spawn(len(KINDS))))
     return [
@@ -113,14 +126,14 @@ def render(study: Study, number: int, size: tuple[int, int], view: str | None = 
         kinds=worst,
         boxes=boxes,
         masks=masks,
-        factors={
-            "view": view,
-            "style": VENDORS[study.style].name,
-            "marker": factors.marker,
-            "collimation": int(factors.collimation),
-            "kind": "; ".join(reported) or NO_FINDING,
-            "severity": max(worst.values(), default=0.0),
-        },
+        factors=Factors(
+            view=view,
+            style=VENDORS[study.style].name,
+            marker=factors.marker,
+            collimation=int(factors.collimation),
+            kind="; ".join(reported) or NO_FINDING,
+            severity=max(worst.values(), default=0.0),
+        ),
         label=int(bool(reported)),
     )
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
+import functools
 import hashlib
-import io
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from spine_plugins import executors
 from spine_plugins.phantom.lesions import KINDS
 from spine_plugins.phantom.scene import Box, Phantom, Study, make_study, render
 from spine_plugins.vindr import CLASSES
+from stylegan2ada import files, provenance
 from stylegan2ada.errors import UserError
-from stylegan2ada.files import atomic_write
 
 T = TypeVar("T")
+Row = dict[str, str | int]  # a line of factors.csv
 LABEL_NAMES = {classes: list(names) for classes, names in CLASSES.items()}
 _SEVERITY_COLUMNS = {kind: "severity_" + kind.lower().replace(" ", "_") for kind in KINDS}
 FACTOR_COLUMNS = (
@@ -55,8 +54,11 @@ class SeriesOptions:
             )
         return self
 
-    def recipe(self, **more: object) -> dict[str, object]:
-        return {"tool": "spinegan phantom", **asdict(self), **more}
+    def recipe(self, classes: str) -> dict[str, Any]:
+        """How the series was made; its options stand on the outer level, too, as they always have."""
+        flags = asdict(self) | {"classes": classes}
+        packages = (*provenance.PACKAGES, "scipy")
+        return provenance.recipe("spinegan phantom", flags, resize_filter=None, packages=packages, **flags)
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,12 @@ class Sheet:
         return int(bool(self.kinds_read))
 
     def label_in(self, classes: str) -> int:
+        """The class number among `binary` or `spine8`."""
         if classes == "binary":
             return self.label
         return 1 + KINDS.index(self.kinds_read[0]) if self.kinds_read else 0
 
-    def row(self, name: str, classes: str = "binary") -> dict[str, object]:
+    def row(self, name: str, classes: str = "binary") -> Row:
         """Its line of factors.csv."""
         label = self.label_in(classes)
         factors, kinds = self.phantom.factors, self.phantom.kinds
@@ -103,6 +106,7 @@ class Sheet:
 
 
 def check_size(size: tuple[int, int]) -> None:
+    """Refuses a (height, width) in which a spine does not fit."""
     height, width = size
     if height < 32 or not 0.6 * height <= width <= 1.5 * height:
         raise UserError(
@@ -117,6 +121,7 @@ def study_seed(seed: int, number: int, branch: int = 0) -> np.random.SeedSequenc
 
 
 def hashed(text: str) -> str:
+    """32 hexadecimal digits, as VinDr's ids are."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -145,24 +150,25 @@ def run_over_studies(
         raise UserError(f"{n} phantoms were asked for; give at least 1")
     tasks = list(_tasks(options, n))
     workers = min(workers or os.cpu_count() or 1, len(tasks))
-    if workers <= 1:
-        for number, first, count in tasks:
-            yield count, work(options, number, first, count)
-        return
-    numbers, firsts, counts = zip(*tasks)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        results = pool.map(work, [options] * len(tasks), numbers, firsts, counts, chunksize=4)
-        yield from zip(counts, results)
+    for done, results in executors.run(
+        functools.partial(_apply, work, options),
+        tasks,
+        executor="serial" if workers <= 1 else "process",
+        workers=workers,
+        batch=4,
+        in_order=True,
+    ):
+        for task, result in zip(done, results):
+            yield task.n_images, result
 
 
-def write_factors(path: str | Path, rows: list[dict[str, object]]) -> None:
+def _apply(work: Callable[[SeriesOptions, int, int, int], T], options: SeriesOptions, task: _Task) -> T:
+    return work(options, *task)
+
+
+def write_factors(path: str | Path, rows: list[Row]) -> None:
     """factors.csv: one line per image with everything that is true about it."""
-    text = io.StringIO(newline="")
-    table = csv.DictWriter(text, FACTOR_COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
+    files.write_csv(path, FACTOR_COLUMNS, ([row[column] for column in FACTOR_COLUMNS] for row in rows))
 
 
 def pack_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
@@ -189,11 +195,19 @@ def _study(options: SeriesOptions, number: int) -> Study:
     )
 
 
-def _tasks(options: SeriesOptions, n: int) -> Iterator[tuple[int, int, int]]:
+class _Task(NamedTuple):
+    """Some images of one study."""
+
+    study: int
+    first: int  # running number of its first image
+    n_images: int
+
+
+def _tasks(options: SeriesOptions, n: int) -> Iterator[_Task]:
     done, number = 0, 0
     while done < n:
         count = min(len(_study(options, number).views), n - done)
-        yield number, done, count
+        yield _Task(number, done, count)
         done, number = done + count, number + 1
 
 

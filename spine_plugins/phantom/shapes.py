@@ -8,18 +8,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+Window = tuple[slice, slice]  # rows and columns of the canvas
+
 
 class Patch(NamedTuple):
     """A shape seen through its own window of the canvas."""
 
-    window: tuple[slice, slice]
+    window: Window
     distance: np.ndarray  # [h, w] signed distance to the outline, negative inside, in image heights
 
 
 class Canvas:
     """Line integrals of attenuation [H, W]; x is 0 in the middle, y runs from 0 (top) to 1 (bottom)."""
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self, size: tuple[int, int]) -> None:
         self.height, self.width = size
         self.px = 1 / self.height
         self.y = (np.arange(self.height, dtype=np.float32) + 0.5) * self.px
@@ -32,14 +34,16 @@ class Canvas:
 
     # Where: windows and local coordinates.
 
-    def window(self, x0: float, y0: float, x1: float, y1: float) -> tuple[slice, slice]:
+    def window(self, x0: float, y0: float, x1: float, y1: float) -> Window:
         """Rows and columns whose pixels touch the box, with a margin of two pixels; may be empty."""
         rows = _span(y0 * self.height, y1 * self.height, self.height)
         shift = self.width / 2
         columns = _span(x0 * self.height + shift, x1 * self.height + shift, self.width)
         return rows, columns
 
-    def local(self, cx: float, cy: float, angle: float, reach_u: float, reach_v: float):
+    def local(
+        self, cx: float, cy: float, angle: float, reach_u: float, reach_v: float
+    ) -> tuple[Window, np.ndarray, np.ndarray]:
         """Window around a turned box of half sizes (reach_u, reach_v) and its own coordinates there."""
         cos, sin = math.cos(angle), math.sin(angle)
         reach_x = abs(cos) * reach_u + abs(sin) * reach_v
@@ -71,7 +75,7 @@ class Canvas:
         r0: float,
         r1: float | None = None,
         *,
-        margin=0.01,
+        margin: float = 0.01,
     ) -> Patch:
         """A stroke from start to end whose radius goes from r0 to r1."""
         r1 = r0 if r1 is None else r1

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-PLAIN_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
-RLE = "1.2.840.10008.1.2.5"
-JPEG_EXTENDED, JPEG_LOSSLESS, HTJ2K = (
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.201",
+from spine_plugins import uids
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+PLAIN_SYNTAXES = (
+    uids.EXPLICIT_VR_LITTLE_ENDIAN,
+    uids.IMPLICIT_VR_LITTLE_ENDIAN,
+    uids.EXPLICIT_VR_BIG_ENDIAN,
+    uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
 )
-JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
-_ENCODERS = {RLE: "pydicom", JPEG_LS: "pyjpegls", JPEG_2000: "pylibjpeg"}  # pydicom's name of the encoder
-BIG_ENDIAN = PLAIN_SYNTAXES[2]
+COMPRESSED = {  # what can be added by --codecs: (name, package that writes it)
+    uids.JPEG_2000_LOSSLESS: ("JPEG 2000 lossless", "pylibjpeg-openjpeg"),
+    uids.JPEG_LS_LOSSLESS: ("JPEG-LS lossless", "pyjpegls"),
+    uids.JPEG_LOSSLESS_SV1: ("JPEG lossless", "imagecodecs"),
+    uids.HTJ2K_LOSSLESS: ("HTJ2K lossless", "imagecodecs"),
+    uids.JPEG_EXTENDED_12BIT: ("JPEG extended 12 bit", "imagecodecs"),
+}
+_ENCODERS = {  # pydicom's names of the encoders; what is not here is written by imagecodecs
+    uids.RLE_LOSSLESS: "pydicom",
+    uids.JPEG_LS_LOSSLESS: "pyjpegls",
+    uids.JPEG_2000_LOSSLESS: "pylibjpeg",
+}
+_IMAGECODECS = {  # its names
+    uids.JPEG_LOSSLESS_SV1: "LJPEG",
+    uids.HTJ2K_LOSSLESS: "HTJ2K",
+    uids.JPEG_EXTENDED_12BIT: "JPEG8",
+}
 
 
 def syntaxes(codecs: bool) -> tuple[str, ...]:
     """The transfer syntaxes that can be written here."""
-    if not codecs:
-        return (*PLAIN_SYNTAXES, RLE)
-    return (*PLAIN_SYNTAXES, RLE, *(uid for uid in COMPRESSED if can_write(uid)))
-
-
-COMPRESSED = {
-    JPEG_2000: ("JPEG 2000 lossless", "pylibjpeg-openjpeg"),
-    JPEG_LS: ("JPEG-LS lossless", "pyjpegls"),
-    JPEG_LOSSLESS: ("JPEG lossless", "imagecodecs"),
-    HTJ2K: ("HTJ2K lossless", "imagecodecs"),
-    JPEG_EXTENDED: ("JPEG extended 12 bit", "imagecodecs"),
-}
+    always = (*PLAIN_SYNTAXES, uids.RLE_LOSSLESS)
+    return (*always, *(uid for uid in COMPRESSED if can_write(uid))) if codecs else always
 
 
 def can_write(uid: str) -> bool:
@@ -44,8 +52,7 @@ def can_write(uid: str) -> bool:
         import imagecodecs
     except ImportError:
         return False
-    codec = {JPEG_LOSSLESS: "LJPEG", HTJ2K: "HTJ2K", JPEG_EXTENDED: "JPEG8"}[uid]
-    return bool(getattr(imagecodecs, codec).available)
+    return bool(getattr(imagecodecs, _IMAGECODECS[uid]).available)
 
 
 def missing_codecs() -> list[str]:
@@ -57,11 +64,12 @@ def missing_codecs() -> list[str]:
     ]
 
 
-def put_pixels(ds: Any, pixels: np.ndarray) -> None:
+def put_pixels(ds: Dataset, pixels: np.ndarray) -> None:
     """Set the pixel data as the file's transfer syntax wants them."""
     uid = str(ds.file_meta.TransferSyntaxUID)
     if uid in PLAIN_SYNTAXES:
-        data = (pixels.astype(">u2") if uid == BIG_ENDIAN and pixels.itemsize == 2 else pixels).tobytes()
+        is_swapped = uid == uids.EXPLICIT_VR_BIG_ENDIAN and pixels.itemsize == 2
+        data = (pixels.astype(">u2") if is_swapped else pixels).tobytes()
         ds.PixelData = data + b"\0" * (len(data) % 2)
         ds["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
         return
@@ -74,15 +82,15 @@ def put_pixels(ds: Any, pixels: np.ndarray) -> None:
 
     ds.PixelData = encapsulate([_encode(uid, pixels)])
     ds["PixelData"].VR = "OB"
-    if uid == JPEG_EXTENDED:
+    if uid == uids.JPEG_EXTENDED_12BIT:
         ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
 
 
 def _encode(uid: str, pixels: np.ndarray) -> bytes:
     import imagecodecs
 
-    if uid == JPEG_LOSSLESS:
+    if uid == uids.JPEG_LOSSLESS_SV1:
         return bytes(imagecodecs.ljpeg_encode(pixels))
-    if uid == HTJ2K:
+    if uid == uids.HTJ2K_LOSSLESS:
         return bytes(imagecodecs.htj2k_encode(pixels, reversible=True))
     return bytes(imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=12))

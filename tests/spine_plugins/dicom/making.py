@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import tempfile
 import warnings
@@ -185,14 +186,14 @@ def write_tree(root: Path, n: int = 24, *, size: tuple[int, int] = (160, 192), p
 
 def convert_bytes(data: bytes, name: str = "x.dcm", **settings):
     """The record of one file given as bytes; defaults fit the small pictures of this module."""
-    from spine_plugins.dicom.convert import convert_batch
+    from spine_plugins.dicom.convert import convert_item
     from spine_plugins.dicom.settings import IngestSettings
 
     chosen = IngestSettings(**{"resolution": 64, "timeout_sec": 20.0} | settings)
     with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
         file.write(data)
         file.flush()
-        return convert_batch(chosen, b"key", [Item(name, file.name, size=len(data))])[0]
+        return dataclasses.asdict(convert_item(chosen, b"key", Item(name, file.name, size=len(data))))
 
 
 def convert_dataset(made: FileDataset, **settings):

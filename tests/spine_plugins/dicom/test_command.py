@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
 from spine_plugins.dicom import codecs
-from spine_plugins.dicom.command import _GROUPS, main
+from spine_plugins.dicom.asked import Convert
+from spine_plugins.dicom.command import main
 from tests.spine_plugins.dicom import making
 from tests.spine_plugins.dicom.making import radiograph, report_rows, run_tool, write, write_csv
 
@@ -15,10 +19,8 @@ def test_help_fits_and_names_every_option():
     result = run_tool("--help")
     assert result.exit_code == 0
     assert max(len(line) for line in result.output.splitlines()) <= 100
-    grouped = " ".join(_GROUPS.values()).split()
-    assert sorted(grouped) == sorted([parameter.name for parameter in main.params] + ["help"])
-    assert len(grouped) == len(set(grouped))
     for parameter in main.params:
+        assert f"\n{parameter.group}:\n" in result.output
         assert parameter.opts[0] in result.output
 
 
@@ -27,12 +29,16 @@ SPEC_FLAGS = (
     "--percentiles --polarity --modality --body-part --min-size --frames --colour --dedupe --split --split-seed "
     "--forbid-groups --max-pixels --max-file-mb --max-inflate --timeout --workers --executor --resume --overwrite "
     "--max-images --force-meta --checksums --on-missing-decoder --fail-over --dry-run --list-decoders --channels "
-    "--subset-list --class-map --key-file --allow-burned-in --report-paths --demo"
+    "--subset-list --class-map --key-file --allow-burned-in --report-paths --demo --json"
 ).split()
 
 
 def test_all_flags_of_the_specification_exist():
     assert set(SPEC_FLAGS) == {parameter.opts[0] for parameter in main.params}
+
+
+def test_the_record_has_a_field_per_option():
+    assert [field.name for field in dataclasses.fields(Convert)] == [option.name for option in main.params]
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +141,23 @@ def test_dry_run_writes_nothing(tree, tmp_path, monkeypatch):
     assert "kept 24 of 25 files" in result.output
     assert "JPEG 2000 Lossless 3" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_for_programs(one, tmp_path):
+    """--json: what X_summary.json holds, alone on standard output, or in a file."""
+    arguments = ("--source", one, "--dest", tmp_path / "x.zip", "--resolution", 64)
+    result = run_tool(*arguments, "--json", "-")
+    numbers = json.loads(result.stdout)
+    assert numbers == json.loads((tmp_path / "x_summary.json").read_text())
+    assert numbers["kept"] == 1
+    assert "kept 1 of 1 files" in result.stderr
+    result = run_tool(*arguments, "--overwrite", "--json", tmp_path / "numbers.json")
+    assert "kept 1 of 1 files" in result.stdout
+    assert json.loads((tmp_path / "numbers.json").read_text()) == numbers
+    dry = run_tool("--source", one, "--dry-run", "--json", "-")
+    assert json.loads(dry.stdout)["by_transfer_syntax"] == {"Explicit VR Little Endian": 1}
+    decoders = json.loads(run_tool("--list-decoders", "--json", "-").stdout)["decoders"]
+    assert decoders["RLE Lossless"]["read_by"]
 
 
 def test_list_decoders():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -125,9 +126,9 @@ import sys
 from spine_plugins.dicom import convert
 from tests.spine_plugins.dicom.test_executors import _crash_or_hang
 plain = convert._convert
-def sabotaged(settings, key, item, record, header):
+def sabotaged(settings, key, item, record):
     _crash_or_hang(item)
-    return plain(settings, key, item, record, header)
+    return plain(settings, key, item, record)
 convert._convert = sabotaged
 from spine_plugins.dicom.command import main
 if __name__ == "__main__":
@@ -186,7 +187,7 @@ def test_records_are_plain_values(tree):
         if isinstance(value, dict):
             assert all(type(key) is str for key in value)
             value = list(value.values())
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             for part in value:
                 check(part)
         else:
@@ -195,7 +196,7 @@ def test_records_are_plain_values(tree):
     found = list(executors.convert_all(iter(items), IngestSettings(resolution=32), b"key", "serial", 1))
     assert [len(records) for _, records in found] == [8, 8, 8]
     for _, records in found:
-        check(records)
+        check([dataclasses.asdict(record) for record in records])
 
 
 @pytest.mark.slow

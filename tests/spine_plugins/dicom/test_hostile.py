@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -93,15 +94,15 @@ def test_codestreams_tell_their_size(syntax):
 
 def test_limits_on_files(tmp_path):
     big = Item("big", str(write(tmp_path / "big.dcm")), size=10 << 20)
-    from spine_plugins.dicom.convert import convert_batch
+    from spine_plugins.dicom.convert import convert_item
     from spine_plugins.dicom.settings import IngestSettings
 
-    assert convert_batch(IngestSettings(max_file_bytes=1 << 20), b"k", [big])[0]["reason"] == "too_large"
+    assert convert_item(IngestSettings(max_file_bytes=1 << 20), b"k", big).reason == "too_large"
     # A size that was stated too low does not help either.
     lied = Item("big", big.place, size=1)
-    assert convert_batch(IngestSettings(max_file_bytes=1000), b"k", [lied])[0]["reason"] == "too_large"
+    assert convert_item(IngestSettings(max_file_bytes=1000), b"k", lied).reason == "too_large"
     gone = Item("gone", str(tmp_path / "gone.dcm"), size=1)
-    assert convert_batch(IngestSettings(), b"k", [gone])[0]["reason"] == "unreadable"
+    assert convert_item(IngestSettings(), b"k", gone).reason == "unreadable"
 
 
 def test_links_pipes_and_folders(tmp_path):
@@ -119,10 +120,12 @@ def test_links_pipes_and_folders(tmp_path):
         "self": "not_regular_file", "pipe.dcm": "not_regular_file",
     }  # fmt: skip
     # Also a file that becomes a pipe after it was listed does not hang the reader.
-    from spine_plugins.dicom.convert import convert_batch
+    from spine_plugins.dicom.convert import convert_item
     from spine_plugins.dicom.settings import IngestSettings
 
-    record = convert_batch(IngestSettings(), b"k", [Item("p", str(root / "pipe.dcm"), size=10)])[0]
+    record = dataclasses.asdict(
+        convert_item(IngestSettings(), b"k", Item("p", str(root / "pipe.dcm"), size=10))
+    )
     assert record["reason"] == "not_regular_file"
 
 

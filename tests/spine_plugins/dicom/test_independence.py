@@ -30,17 +30,31 @@ def test_conversion_imports_neither_gpl_nor_torch(tmp_path):
         making.write(tmp_path / f"{i}.dcm", making.radiograph(bits=12, seed=i), syntax, bits=12)
     code = (
         "import sys; from pathlib import Path\n"
-        "from spine_plugins.dicom.convert import convert_batch\n"
+        "from spine_plugins.dicom.convert import convert_item\n"
         "from spine_plugins.dicom.settings import IngestSettings\n"
         "from spine_plugins.dicom.sources import Item\n"
         f"items = [Item(p.name, str(p)) for p in sorted(Path({str(tmp_path)!r}).iterdir())]\n"
-        "print([r['reason'] for r in convert_batch(IngestSettings(), b'k', items)])\n"
+        "print([convert_item(IngestSettings(), b'k', item).reason for item in items])\n"
         "print(sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     reasons, modules = (eval(line) for line in done.stdout.strip().splitlines())
     assert set(reasons) == {""}
     assert not {"libjpeg", "torch"} & set(modules)
+
+
+def test_help_and_the_first_look_need_no_pydicom():
+    """The command explains itself, and says what to install, where pydicom is not installed."""
+    code = (
+        "import sys; sys.modules['pydicom'] = None\n"
+        "from spine_plugins.dicom import codecs, command, record, sniff\n"
+        "assert not {'numpy', 'torch', 'scipy', 'PIL'} & set(sys.modules)\n"
+        "command.main(sys.argv[1:], prog_name='tool')\n"
+    )
+    for words, exit_code, says in ((["--help"], 0, "--list-decoders"), (["--demo"], 3, "spinegan[dicom]")):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert done.returncode == exit_code, done.stderr
+        assert says in done.stdout + done.stderr
 
 
 def test_a_folder_called_dl_does_not_break_the_command(tmp_path):

@@ -171,7 +171,7 @@ def test_boxes_and_lost_labels(tmp_path):
     assert kept["boxes_inside"] == 0
     padded = convert_dataset(made, crop="pad", **asked)
     assert padded["boxes"] == [
-        ["Osteophytes", pytest.approx(160 * 64 / 500), 0.64, pytest.approx(210 * 64 / 500), 5.76, 1.0]
+        ("Osteophytes", pytest.approx(160 * 64 / 500), 0.64, pytest.approx(210 * 64 / 500), 5.76, 1.0)
     ]
     lesion = convert_dataset(made, crop="lesion", **asked)
     assert lesion["crop"] == [5, 0, 65, 60]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import importlib.util
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from spine_plugins.dicom.convert import convert_batch
+from spine_plugins.dicom.convert import convert_item
 from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.dicom.sources import Item
 from tests.spine_plugins.dicom.making import image_of, report_rows, run_tool
@@ -86,7 +87,8 @@ def _records(root: Path, settings: IngestSettings, without: Sequence[str] = ()) 
     items = [
         Item(name, str(path), size=path.stat().st_size) for name, path in paths.items() if name not in without
     ]
-    return {record["path"]: record for record in convert_batch(settings, b"key", items)}
+    records = [dataclasses.asdict(convert_item(settings, b"key", item)) for item in items]
+    return {record["path"]: record for record in records}
 
 
 DEFAULT = IngestSettings()
@@ -196,7 +198,7 @@ def test_headerless_files_with_force_meta():
 def test_headerless_image_with_force_meta():
     path = EXTRA / "OT-PAL-8-face.dcm"
     item = Item("x", str(path), size=path.stat().st_size)
-    record = convert_batch(IngestSettings(modality="any", force_meta=True), b"key", [item])[0]
+    record = dataclasses.asdict(convert_item(IngestSettings(modality="any", force_meta=True), b"key", item))
     assert record["reason"] == "colour"
     assert record["header"]["transfer_syntax"] == "1.2.840.10008.1.2"  # sniffed
 
@@ -214,6 +216,6 @@ def test_extended_jpeg_needs_imagecodecs(wheel, monkeypatch):
     assert wheel[1]["JPGExtended.dcm"]["header"]["plugin"] == "imagecodecs"
     monkeypatch.setattr(codecs, "available_plugins", lambda uid: ())
     path = WHEEL / "JPGExtended.dcm"
-    record = convert_batch(ANY, b"key", [Item("x", str(path), size=path.stat().st_size)])[0]
+    record = dataclasses.asdict(convert_item(ANY, b"key", Item("x", str(path), size=path.stat().st_size)))
     assert record["reason"] == "decoder_missing"
     assert "pip install imagecodecs" in record["detail"]

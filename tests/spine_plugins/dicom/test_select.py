@@ -12,6 +12,7 @@ import pytest
 
 from spine_plugins.dicom import select
 from spine_plugins.dicom.deidentify import keyed_hash, split_score
+from spine_plugins.dicom.record import Record
 from stylegan2ada.errors import UserError
 from tests.spine_plugins.dicom import making
 from tests.spine_plugins.dicom.making import radiograph, report_rows, run_tool, write, write_csv
@@ -72,6 +73,45 @@ def test_near_duplicates_are_only_noted(tmp_path):
     ]
 
 
+def record_of(study: object, patient: object) -> Record:
+    return Record(
+        "x",
+        study=keyed_hash(b"k", "study", study), study_score=split_score("study", study),
+        patient=keyed_hash(b"k", "patient", patient), patient_score=split_score("patient", patient),
+    )  # fmt: skip
+
+
+def linked_by_hand(records: list[Record]) -> dict[str, tuple[str, int]]:
+    """study -> (name, score) of its group, by merging sets until nothing changes any more."""
+    sets: list[set[tuple[int, int, str]]] = []  # of (0 patient | 1 study, score, hash)
+    for record in records:
+        new = {(1, record.study_score, record.study)}
+        if record.patient:
+            new.add((0, record.patient_score, record.patient))
+        for old in [one for one in sets if one & new]:
+            sets.remove(old)
+            new |= old
+        sets.append(new)
+    return {key: (min(one)[2], min(one)[1]) for one in sets for kind, _, key in one if kind == 1}
+
+
+def test_groups_are_the_ones_found_by_hand():
+    rng = np.random.default_rng(0)
+    pairs = [(rng.integers(300), None if rng.random() < 0.4 else rng.integers(250)) for _ in range(500)]
+    records = [record_of(*pair) for pair in pairs]
+    groups, expected = select.Groups(), linked_by_hand(records)
+    for record in records:
+        groups.add(record)
+    assert {record.study: groups.find(record) for record in records} == expected
+    assert len(set(expected.values())) > 30
+    more = record_of("late", None)
+    groups.add(more)
+    assert groups.find(more) == (more.study, more.study_score)
+    alone = select.Groups()
+    alone.add(more)
+    assert alone.find(more) == (more.study, more.study_score)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_splits_never_share_a_patient_or_study(seed):
     """1000 random studies of which some patients have several, some studies no patient, and one is shared."""
@@ -80,10 +120,7 @@ def test_splits_never_share_a_patient_or_study(seed):
     for study in range(1000):
         for _ in range(rng.integers(1, 4)):
             patient = None if rng.random() < 0.3 else f"P{rng.integers(600)}"
-            records.append({
-                "study": keyed_hash(b"k", "study", study), "study_score": split_score("study", study),
-                "patient": keyed_hash(b"k", "patient", patient), "patient_score": split_score("patient", patient),
-            })  # fmt: skip
+            records.append(record_of(study, patient))
     groups = select.Groups()
     for record in records:
         groups.add(record)
@@ -92,8 +129,8 @@ def test_splits_never_share_a_patient_or_study(seed):
     for kind in ("study", "patient"):
         seen: dict[str, set[str]] = {}
         for record, split in zip(records, splits):
-            if record[kind]:
-                seen.setdefault(record[kind], set()).add(split)
+            if (value := getattr(record, kind)) is not None:
+                seen.setdefault(value, set()).add(split)
         assert {len(found) for found in seen.values()} == {1}
     counts = Counter(splits)
     # Here nearly all studies hang together through their patients, so only the split of independent ones is even.

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.pixels import pixel_array
 
-from spine_plugins import phantom
+from spine_plugins import phantom, uids
 from spine_plugins.phantom import dicom_file, dicom_tree
 from spine_plugins.phantom import syntaxes as codecs
 from spine_plugins.phantom.series import SeriesOptions, hashed, sheets_of_study
@@ -58,7 +58,7 @@ def test_every_file_reads_back_as_drawn(tree):
         seen["bits"].add(ds.BitsStored)
         seen["pi"].add(ds.PhotometricInterpretation)
         seen["slope"].add(float(ds.RescaleSlope))
-    assert seen["syntax"] == {*codecs.PLAIN_SYNTAXES, codecs.RLE}
+    assert seen["syntax"] == {*codecs.PLAIN_SYNTAXES, uids.RLE_LOSSLESS}
     assert seen["bits"] == {8, 10, 12, 14, 16}
     assert seen["pi"] == {"MONOCHROME1", "MONOCHROME2"}
     assert len(seen["slope"]) == 3
@@ -122,10 +122,10 @@ def test_compressed_syntaxes_read_back(tmp_path):
     for index, uid in enumerate(syntaxes):
         traits = dicom_file.traits_of(index, syntaxes)
         pixels = dicom_file.stored_pixels(image, traits)
-        ids = {"image": uid, "study": "s", "series": "r", "patient": "p", "name": "Phantom^1"}
-        dicom_file.make_file(pixels, traits, ids).save_as(tmp_path / "x.dicom", enforce_file_format=True)
+        who = dicom_file.Identity(image=uid, study="s", series="r", patient="p", name="Phantom^1")
+        dicom_file.make_file(pixels, traits, who).save_as(tmp_path / "x.dicom", enforce_file_format=True)
         ds = pydicom.dcmread(tmp_path / "x.dicom")
-        if uid == codecs.JPEG_EXTENDED:
+        if uid == uids.JPEG_EXTENDED_12BIT:
             imagecodecs = pytest.importorskip("imagecodecs")
             frame = next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1))
             assert np.abs(imagecodecs.jpeg8_decode(frame).astype(int) - pixels).max() < 80  # lossy, of 4095
@@ -164,7 +164,7 @@ def test_converter_reports_what_expected_says(tmp_path):
 
     out = tmp_path / "raw"
     phantom.write_dicom_tree(out, 30, size=(256, 224), with_bad=True)
-    script = Path(__file__).parents[2] / "dataset_tool_dicom.py"
+    script = Path(__file__).parents[3] / "dataset_tool_dicom.py"
     subprocess.run(
         [sys.executable, script, "--source", out, "--dest", tmp_path / "o.zip", "--resolution", "128",
          "--labels", "binary", "--workers", "1"],

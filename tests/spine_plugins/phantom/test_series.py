@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import doctest
 import hashlib
 import io
 import json
@@ -15,6 +17,8 @@ from click.testing import CliRunner
 from sklearn.metrics import roc_auc_score
 
 from spine_plugins import phantom
+from spine_plugins.phantom import dataset
+from spine_plugins.phantom.command import Draw
 from spine_plugins.phantom.command import phantom as command
 from spine_plugins.phantom.film import VENDORS, draw_factors
 from spine_plugins.phantom.lesions import plan_lesions, reported_kinds, seen_from, severities
@@ -36,7 +40,11 @@ def test_dataset_zip_holds_what_factors_say(tmp_path):
         about = json.loads(archive.read("dataset.json"))
         images = [np.asarray(PIL.Image.open(io.BytesIO(archive.read(name)))) for name, _ in about["labels"]]
     assert about["label_names"] == ["normal", "abnormal"]
-    assert about["recipe"]["seed"] == 2
+    recipe = about["recipe"]
+    assert recipe["seed"] == recipe["flags"]["seed"] == 2
+    assert recipe["tool"] == "spinegan phantom"
+    assert {"version", "config_hash", "versions"} <= set(recipe)
+    assert recipe["resize_filter"] is None
     assert all(image.shape == (48, 48) and image.dtype == np.uint8 for image in images)
     table = _rows(tmp_path / "set_factors.csv")
     assert tuple(table[0]) == phantom.FACTOR_COLUMNS
@@ -185,6 +193,37 @@ def test_command_writes_a_training_set(tmp_path):
     assert again.exit_code == 2
     assert "exists already" in again.output
     assert CliRunner().invoke(command, [*arguments, "--overwrite"]).exit_code == 0
+
+
+def test_arrays_are_what_the_training_set_holds(tmp_path):
+    rows = phantom.write_dataset_zip(tmp_path / "a.zip", 6, seed=5, resolution=32, classes="spine8")
+    images, labels, found = phantom.draw_phantoms(6, 5, resolution=32, classes="spine8")
+    assert found == rows
+    assert labels.tolist() == [row["label"] for row in rows]
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        for image, row in zip(images, rows, strict=True):
+            stored = np.asarray(PIL.Image.open(io.BytesIO(archive.read(row["name"]))))
+            assert (image == stored).all()
+
+
+def test_examples_of_the_room_run():
+    assert doctest.testmod(dataset) == (0, 2)
+
+
+def test_command_has_a_field_per_option():
+    assert [field.name for field in dataclasses.fields(Draw)] == [option.name for option in command.params]
+
+
+def test_command_tells_numbers(tmp_path):
+    dest = tmp_path / "a.zip"
+    words = ["--zip", str(dest), "--n", "4", "--resolution", "32", "--workers", "1", "--masks", "--json", "-"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 0, result.output
+    numbers = json.loads(result.stdout)
+    assert list(numbers) == ["zip"]
+    assert numbers["zip"]["images"] == 4 == numbers["zip"]["normal"] + numbers["zip"]["abnormal"]
+    assert numbers["zip"]["masks"] == str(tmp_path / "a_masks.zip")
+    assert "4 images of 32x32" in result.stderr
 
 
 def test_command_explains_what_is_missing():
