@@ -22,6 +22,16 @@ def to_uint8(img: torch.Tensor) -> torch.Tensor:
     return (img.float() * 127.5 + 128).clamp(0, 255).byte()
 
 
+def to_255(img: torch.Tensor) -> torch.Tensor:
+    """float in [-1, 1] -> float in [0, 255], neither rounded nor clipped: what feature networks see."""
+    return (img + 1) * 127.5
+
+
+def to_uint8_truncated(img: torch.Tensor) -> torch.Tensor:
+    """float in [-1, 1] -> uint8 in [0, 255], half a level darker than to_uint8 (frames of the projector)."""
+    return to_255(img.float()).clamp(0, 255).byte()
+
+
 def range_to_uint8(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Linear map of [low, high] to [0, 255], rounded half to even (snapshot grids)."""
     scaled = (np.asarray(values, dtype=np.float32) - low) * (255 / (high - low))
