@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -67,6 +68,24 @@ def test_an_installed_package_says_that_it_needs_a_clone(
     result = CliRunner().invoke(room.demo, [f"--out={tmp_path / 'demo'}"])
     assert (result.exit_code, "clone the source" in result.output) == (2, True)
     assert not (tmp_path / "demo").exists()
+
+
+def test_steps_and_seconds_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the steps print goes to standard error, too; what was done before took no time."""
+    plan = [room.Step(name, name, python(f"print('{name} says')"), 1) for name in ("one", "two")]
+    monkeypatch.setattr(room, "steps", lambda kimg: plan)
+    room.demo([f"--out={tmp_path / 'demo'}", "--json=-"], standalone_mode=False)
+    printed = capfd.readouterr()
+    found = json.loads(printed.out)
+    assert [step["name"] for step in found["steps"]] == ["one", "two"]
+    assert 0 < sum(step["seconds"] for step in found["steps"]) <= found["seconds"]
+    assert "one says" in printed.err
+    assert "What was made" in printed.err
+    room.demo([f"--out={tmp_path / 'demo'}", "--json=-"], standalone_mode=False)
+    again = json.loads(capfd.readouterr().out)
+    assert again["steps"] == [{"name": "one", "seconds": None}, {"name": "two", "seconds": None}]
 
 
 @pytest.mark.slow

@@ -222,6 +222,7 @@ def test_a_missing_network_and_a_missing_detector_leave_with_code_3(tmp_path: Pa
     assert "spinegan detectors fetch vgg16" in result.output
 
 
+@pytest.mark.slow  # test_as_script is the fast one
 def test_commands_run_as_files_in_a_bare_clone(tmp_path: Path) -> None:
     script, network = ROOT / "stylegan2ada" / "generate.py", golden_path(f"{GREY16}.pkl")
     command = [sys.executable, str(script), f"--network={network}", "--seeds=0", f"--outdir={tmp_path}/out"]
