@@ -87,8 +87,12 @@ def main(asked: Generate) -> None:
 
 
 def _from_seeds(
-    G: Generator, seeds: list[int], c: torch.Tensor, asked: Generate
-) -> Iterator[np.ndarray]:  # uint8 [H, W, C]
+    G: Generator,
+    seeds: list[int],
+    c: torch.Tensor,  # [len(seeds), c_dim]
+    asked: Generate,
+) -> Iterator[np.ndarray]:
+    """uint8 [H, W, C] of each seed."""
     batches = synthesis.images_from_z(
         G,
         synthesis.seed_latents(seeds, G.z_dim),
@@ -102,6 +106,7 @@ def _from_seeds(
 
 
 def _from_w(G: Generator, ws: torch.Tensor, asked: Generate) -> Iterator[np.ndarray]:
+    """uint8 [H, W, C] of each w."""
     device = next(G.parameters()).device
     batches = synthesis.images_from_w(G, ws, device=device, noise_mode=asked.noise_mode, batch=asked.batch)
     return (image for img in batches for image in synthesis.pixels(img))

@@ -79,9 +79,8 @@ def images_from_z(
     """Images in [-1, 1], float [b, C, H, W], in batches."""
     options = precision_options(device) | synthesis_kwargs
     for z_part, c_part in zip(z.split(batch), c.split(batch)):
-        z_here = z_part.to(
-            device, torch.float32
-        )  # the cast is the mapping network's first act; MPS lacks float64
+        # Casting is the first act of the mapping network; MPS, which has no float64, needs it a step earlier.
+        z_here = z_part.to(device, torch.float32)
         ws = G.mapping(z_here, c_part.to(device), truncation_psi=psi, truncation_cutoff=cutoff)
         yield G.synthesis(ws, noise_mode=noise_mode, **options)
 
