@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeAlias
 
 _VOID = frozenset({"img", "input", "meta", "br", "link", "hr"})
 # Control characters, bidirectional overrides and halves of surrogate pairs: invisible, or not UTF-8.
@@ -18,10 +18,12 @@ class Safe(str):
     __slots__ = ()
 
 
-Child = Any  # Safe, text, number, None, or an iterable of these
+# None and False are nothing, so that `condition and tag(...)` reads well; other values are text.
+Child: TypeAlias = "str | float | None | Iterable[Child]"
+Attribute: TypeAlias = "str | float | None"  # None and False: left out; True: without a value
 
 
-def tag(name: str, /, *children: Child, **attributes: Any) -> Safe:
+def tag(name: str, /, *children: Child, **attributes: Attribute) -> Safe:
     """`<name attributes>children</name>`; None and False attributes vanish, `_` becomes `-`."""
     parts = [name]
     for key, value in attributes.items():
@@ -43,12 +45,13 @@ def _one(child: Child) -> str:
         return ""
     if isinstance(child, Safe):
         return child
+    # A text is also an iterable of texts: it must be asked for first.
     if isinstance(child, str | int | float):
         return escaped(child)
     return join(child)
 
 
-def escaped(value: Any) -> str:
+def escaped(value: object) -> str:
     """Text that means itself, in an element as in a quoted attribute."""
     return html.escape(_UNPRINTABLE.sub("\ufffd", str(value)), quote=True)
 

@@ -6,29 +6,62 @@ or, one row per bootstrap resample, [B, n]; the answer then has shape [B].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 Array = NDArray[np.float64]
+Weights = Array | NDArray[np.int64]  # how often each image counts: [n], or [B, n] for B resamples
+Values = float | Array  # a number, or one per row of weights
 _CHUNK_VALUES = 4_000_000  # of a bootstrap at once
+
+
+class IntervalJson(TypedDict):
+    """An Interval as cards and tables keep it; None where a number is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the bounds of its interval and how they were found."""
+    """An estimate with the bounds of its interval and how they were found; NaN where undefined."""
 
     value: float
     low: float
     high: float
     method: str
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def as_dict(self) -> IntervalJson:
+        """For JSON, which knows no NaN."""
+        value, low, high = map(_finite, (self.value, self.low, self.high))
+        return {"value": value, "low": low, "high": high, "method": self.method}
+
+    def text(self, *, of: str = "95 %", between: str = " to ") -> str | None:
+        """See interval_text."""
+        return interval_text(self.as_dict(), of=of, between=between)
+
+
+def interval_text(
+    interval: Mapping[str, object],  # value, low and high, as a card or any other JSON has them
+    *,
+    of: str = "95 %",  # its level; "": the reader knows
+    between: str = " to ",
+) -> str | None:
+    """`0.812 (95 % 0.754 to 0.866)`; without bounds `0.812`; None if there is no value."""
+    value, low, high = (_finite(interval.get(name)) for name in ("value", "low", "high"))
+    if value is None:
+        return None
+    if low is None or high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({of}{' ' if of else ''}{low:.3f}{between}{high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -45,21 +78,22 @@ class Difference:
 # Ranking
 
 
-def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Any:
+def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Share of (positive, negative) pairs in the right order, ties counting half; NaN without such pairs."""
     positive, negative = _tallies(labels, scores, weights)
+    # Per distinct score the negatives below it, and half of those beside it: O(n log n) instead of all pairs.
     below = np.cumsum(negative, axis=-1) - negative / 2
     pairs = positive.sum(axis=-1) * negative.sum(axis=-1)
-    return _ratio((positive * below).sum(axis=-1), pairs)
+    return _values(_ratio((positive * below).sum(axis=-1), pairs))
 
 
-def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Any:
+def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Area under the precision-recall curve as a sum of steps, thresholds at the distinct scores."""
     positive, negative = (part[..., ::-1] for part in _tallies(labels, scores, weights))
     hits = np.cumsum(positive, axis=-1)
     chosen = hits + np.cumsum(negative, axis=-1)
     precision = np.divide(hits, chosen, out=np.zeros_like(hits), where=chosen > 0)
-    return _ratio((positive * precision).sum(axis=-1), positive.sum(axis=-1))
+    return _values(_ratio((positive * precision).sum(axis=-1), positive.sum(axis=-1)))
 
 
 def roc_curve(
@@ -79,14 +113,14 @@ def roc_curve(
 
 def sensitivity_at_specificity(
     labels: ArrayLike, scores: ArrayLike, specificity: float = 0.9, weights: ArrayLike | None = None
-) -> Any:
+) -> Values:
     """The best sensitivity of all thresholds whose specificity is at least so high (no interpolation)."""
     false_positive, sensitivity, _ = roc_curve(labels, scores, weights)
     # The slack is for rounding only: 1 of 10 false positives shall count as a specificity of 0.9.
     allowed = false_positive <= 1 - specificity + 1e-9
     best = np.where(allowed, sensitivity, 0).max(axis=-1)
     best = best + 0 * (false_positive + sensitivity)[..., -1]  # NaN where a class is missing
-    return float(best) if best.ndim == 0 else best
+    return _values(best)
 
 
 # Calibration
@@ -130,6 +164,7 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
     """Per positive the share of negatives below, per negative the share of positives above; ties half."""
     y, s = _checked(labels, scores)
     positive, negative = s[y], s[~y]
+    # The rank among all less the rank among one's own kind counts those of the other kind below: O(n log n).
     everywhere = stats.rankdata(s)  # midranks
     of_positive = (everywhere[y] - stats.rankdata(positive)) / max(len(negative), 1)
     of_negative = 1 - (everywhere[~y] - stats.rankdata(negative)) / max(len(positive), 1)
@@ -177,7 +212,7 @@ def delong_difference(
 
 def bootstrap_counts(
     n: int,
-    groups: Sequence[Any] | None = None,  # which images belong together; None: each alone
+    groups: Sequence[Hashable] | None = None,  # which images belong together; None: each alone
     *,
     resamples: int,
     rng: np.random.Generator,
@@ -186,14 +221,15 @@ def bootstrap_counts(
     member = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
     assert len(member) == n, (len(member), n)
     g = int(member.max()) + 1
+    # Counts say all about a draw with replacement, and a weighted statistic needs no copies of the images.
     drawn = rng.multinomial(g, np.full(g, 1 / g), size=resamples)
     return drawn[:, member]
 
 
 def bootstrap_interval(
-    statistic: Callable[[NDArray[Any]], Any],  # weights [B, n] -> [B] (and [n] -> number)
+    statistic: Callable[[Weights], Values],  # [B, n] -> [B], and [n] -> number
     n: int,
-    groups: Sequence[Any] | None = None,
+    groups: Sequence[Hashable] | None = None,
     *,
     resamples: int = 2000,
     level: float = 0.95,
@@ -202,7 +238,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile interval of a weighted statistic; resamples in which it is undefined (NaN) are left out."""
     rng = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_VALUES // n)
+    rows = max(1, _CHUNK_VALUES // n)  # all resamples at once would take gigabytes
     parts = [
         np.asarray(
             statistic(bootstrap_counts(n, groups, resamples=min(rows, resamples - start), rng=rng)),
@@ -234,6 +270,16 @@ def sigmoid(logits: ArrayLike) -> Array:
     return special.expit(np.asarray(logits, dtype=np.float64))
 
 
+def _finite(value: object) -> float | None:
+    """None for NaN, infinity and what is no number at all."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer that no float holds; JSON allows them
+        return None
+
+
 def _normal_quantile(level: float) -> float:
     return float(stats.norm.ppf((1 + level) / 2))
 
@@ -253,15 +299,19 @@ def _tallies(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) ->
     """Weight of positives and of negatives per distinct score, ascending: [..., m] each."""
     y, s = _checked(labels, scores)
     w = np.ones(len(s)) if weights is None else np.asarray(weights, dtype=np.float64)
+    # Images of one score cannot be told apart by a threshold: they are one step of every curve.
     order = np.argsort(s, kind="stable")
     starts = np.flatnonzero(np.diff(s[order], prepend=np.nan) != 0)
     w, y = w[..., order], y[order]
     return np.add.reduceat(w * y, starts, axis=-1), np.add.reduceat(w * ~y, starts, axis=-1)
 
 
-def _ratio(above: Any, below: Any) -> Any:
-    """Elementwise, NaN where the denominator is zero; a number for numbers."""
+def _ratio(above: ArrayLike, below: ArrayLike) -> Array:
+    """Elementwise, NaN where the denominator is zero."""
     above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     shape = np.broadcast_shapes(above.shape, below.shape)
-    result = np.divide(above, below, out=np.full(shape, np.nan), where=below != 0)
-    return float(result) if result.ndim == 0 else result
+    return np.divide(above, below, out=np.full(shape, np.nan), where=below != 0)
+
+
+def _values(found: Array) -> Values:
+    return float(found) if found.ndim == 0 else found

@@ -11,6 +11,8 @@ import PIL.Image
 if TYPE_CHECKING:
     import torch  # not at run time: workers that only write PNG shall stay small and start fast
 
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in grey (Y of ITU-R BT.601)
+
 
 def to_float(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 [..., H, W] in [0, 255] -> float32 in [-1, 1]."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from stylegan2ada.networks import augment, stylegan2
 
 # Dictionaries whose values only the other end knows: the one place where that is said.
-Options = dict[str, Any]  # keyword arguments of a constructor or a call, as options files and pickles hold them
+Options = dict[
+    str, Any
+]  # keyword arguments of a constructor or a call, as options files and pickles hold them
 State = dict[str, Any]  # of an object, for its load_state_dict: tensors and plain data
 Card = dict[str, Any]  # facts about networks or images that travel with them; JSON
 

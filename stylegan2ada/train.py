@@ -9,25 +9,27 @@ import dataclasses
 import inspect
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stylegan2ada import options as flags
 from stylegan2ada import processes
 from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_with, resolve
-from stylegan2ada.data.dataset import DatasetInfo, ImageFolderDataset
+from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
+from stylegan2ada.data.samplers import find_sampler
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
 from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
+from stylegan2ada.training.seams import Seams, open_dataset
 
 
-@flags.command("train")
+@flags.command("train", record=TrainOptions)
 @flags.train_options
-def main(**values: Any) -> None:
+def main(asked: TrainOptions) -> None:
     """Train a StyleGAN2-ADA on a zip or folder of images.
 
     Makes a new folder below --outdir for each run: options, log, image grids, network snapshots (.pkl) and
@@ -39,29 +41,34 @@ def main(**values: Any) -> None:
     With labels:       train --outdir=runs --data=images.zip --cond=1 --augpipe=radiograph
     Go on after stop:  train --continue=runs/00000-images-auto1
     """
-    run(as_options(values))
-
-
-def as_options(values: dict[str, Any]) -> TrainOptions:
-    """Parsed flags as one record; a repeatable flag that was not given is None."""
-    given: dict[str, Any] = {k: None if v == () and k != "metrics" else v for k, v in values.items()}
-    return TrainOptions(**given)
+    run(asked)
 
 
 def run(
     options: TrainOptions,  # what the user asked for
     *,
-    hooks: Sequence[Hook] = (),  # called at the seams of the step; must be picklable for --gpus above 1
-    record: dict[str, Any] | None = None,  # extra facts for the options file, e.g. where a classifier is from
-) -> None:
-    """Resolve, announce and (unless it is a dry run) train until done; on every process of a group."""
+    hooks: Sequence[Hook] = (),  # called at the seams of the step
+    seams: Seams | None = None,  # who makes the parts; like hooks, picklable for --gpus above 1
+    record: Mapping[str, Any] | None = None,  # facts for the options file, e.g. where a classifier is from
+    warnings: Sequence[tuple[str, str]] = (),  # (code, text) that were told already, for the events
+    dataset: Dataset | None = None,  # what --data names, if it is open already
+) -> Path | None:
+    """Resolve, announce and train until done, on every process of a group; the folder of the run.
+
+    A dry run makes none: None.
+    """
     os.environ.update(processes.adopt_slurm(os.environ))
-    going_on = _run_to_continue(options)
-    job = _fresh_job(options) if going_on is None else _continued_job(options, going_on)
-    job = dataclasses.replace(job, hooks=tuple(hooks), record=job.record | (record or {}))
+    going_on = run_to_continue(options)
+    if going_on is None:
+        job = _fresh_job(options, dataset)
+    else:
+        job = _continued_job(options, going_on, dataset)
+    job = dataclasses.replace(job, hooks=tuple(hooks), record=dict(record or {}), warnings=tuple(warnings))
+    if seams is not None:
+        own_data = seams.dataset is not open_dataset
+        job = dataclasses.replace(job, seams=seams, dataset=None if own_data else job.dataset)
     announce(job)
-    if not options.dry_run:
-        start(job)
+    return None if options.dry_run else start(job)
 
 
 def announce(job: Job) -> None:
@@ -91,34 +98,55 @@ def announce(job: Job) -> None:
     processes.print0()
 
 
-def _fresh_job(options: TrainOptions) -> Job:
+def open_data(path: str | None) -> Dataset:
+    """The images that --data names, with their labels; one command opens them once."""
+    try:
+        dataset = ImageFolderDataset(str(path), use_labels=True)
+        _ = dataset.resolution  # refuses images that are not square
+        return dataset
+    except UserError as error:
+        raise UserError(f"--data: {error}") from error
+
+
+def _fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
     for flag in ("data", "outdir"):
         if getattr(options, flag) is None:
             raise UserError(
                 f"--{flag} is missing; say where the {'images are' if flag == 'data' else 'run goes'}"
             )
     options = _on_this_group(options)
-    info = _dataset_info(str(options.data), bool(options.cond))
+    dataset = dataset or open_data(options.data)
+    info = dataset.as_if_opened(use_labels=bool(options.cond)).info()
     config = resolve(options, info, loss=_loss_facts(options), known_metrics=_known_metrics(options))
-    return Job(config=config, options=options, outdir=str(options.outdir))
+    find_sampler(config.sampler)  # refused before a folder is made for it
+    return Job(
+        config=config, options=options, outdir=str(options.outdir), dataset=_as_trained(dataset, config)
+    )
 
 
-def _continued_job(options: TrainOptions, run_dir: Path) -> Job:
-    recorded, before, ours = folders.read_options(run_dir)
+def _continued_job(options: TrainOptions, run_dir: Path, dataset: Dataset | None) -> Job:
+    recorded, before, _ = folders.read_options(run_dir)
     options = _on_this_group(options)
-    data = options.data or recorded.training_set_kwargs["path"]
-    info = _dataset_info(data, bool(before.cond))
+    dataset = dataset or open_data(options.data or recorded.training_set_kwargs["path"])
+    info = dataset.as_if_opened(use_labels=bool(before.cond)).info()
     config = continue_with(
         recorded,
         before,
         options,
         lambda asked: resolve(asked, info, loss=_loss_facts(asked), known_metrics=_known_metrics(asked)),
     )
-    extra = {name: ours[name] for name in ("weights_origin",) if name in ours}
-    return Job(config, before, outdir=str(run_dir.parent), run_dir=run_dir, is_continued=True, record=extra)
+    seen = _as_trained(dataset, config)
+    return Job(config, before, outdir=str(run_dir.parent), run_dir=run_dir, is_continued=True, dataset=seen)
 
 
-def _run_to_continue(options: TrainOptions) -> Path | None:
+def _as_trained(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """The part of the images that the configuration trains on."""
+    kwargs = {k: v for k, v in config.training_set_kwargs.items() if k not in ("path", "resolution")}
+    return dataset.as_if_opened(**kwargs)
+
+
+def run_to_continue(options: TrainOptions) -> Path | None:
+    """The folder that --continue means; None for a new run."""
     if options.continue_run is None:
         return None
     if options.continue_run != "latest":
@@ -138,15 +166,6 @@ def _on_this_group(options: TrainOptions) -> TrainOptions:
             f"--gpus={options.gpus}, but the launcher has started {size} process(es); leave --gpus out"
         )
     return dataclasses.replace(options, gpus=size)
-
-
-def _dataset_info(path: str, use_labels: bool) -> DatasetInfo:
-    try:
-        dataset = ImageFolderDataset(path, use_labels=use_labels)
-        _ = dataset.resolution  # refuses images that are not square
-        return dataset.info()
-    except UserError as error:
-        raise UserError(f"--data: {error}") from error
 
 
 def _loss_facts(options: TrainOptions) -> LossFacts:

@@ -8,20 +8,17 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from spine_plugins.classifier.cards import Origin
 from stylegan2ada import files
 from stylegan2ada.errors import MissingError, UserError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_URL = "https://download.pytorch.org/models/densenet121-a639ec97.pth"
 _IMAGENET_SHA256 = "a639ec97"  # its beginning, which the file's name promises
 IMAGENET_LICENCE = "ImageNet weights: ImageNet's terms of access (non-commercial research) may apply"
@@ -67,26 +64,11 @@ class Cnn13k(nn.Module):
         return self.head(self.features(x))
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """How a network is built and what input it was made for."""
-
-    build: Callable[[int, int, float], nn.Module]  # channels, outputs, dropout
-    size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    dropout: float
-    epochs: int
-    lr: float  # of Adam
-
-
-# fmt: off
-ARCHITECTURES = {
-    "densenet121": Architecture(DenseNet121, 224, 3, IMAGENET_MEAN, IMAGENET_STD, 0.1, 30, 1e-4),
-    "cnn13k":      Architecture(Cnn13k, 64, 1, (0.5,), (0.5,), 0.1, 20, 1e-3),
+Builder = Callable[[int, int, float], nn.Module]  # channels, outputs, dropout
+BUILDERS: dict[str, Builder] = {
+    "densenet121": DenseNet121,
+    "cnn13k": Cnn13k,
 }
-# fmt: on
 
 
 def _monai_densenet121(channels: int, outputs: int) -> nn.Module:
@@ -113,7 +95,7 @@ def monai_name(torchvision_name: str) -> str | None:
     return _DENSE_LAYER.sub(r"\1.layers.", _OLD_NAME.sub(r"\1\2.", torchvision_name))
 
 
-def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> dict[str, Any]:
+def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> Origin:
     """Fill all but the last layer from a torchvision-format file; returns its provenance for the card."""
     path = files.local_copy(path_or_url)
     if not path.is_file():

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import click
+import numpy as np
 
-from spine_plugins.classifier import SpineClassifier, evaluation, load_classifier, plots, training, write_card
-from spine_plugins.classifier import fitting as recipe
-from spine_plugins.classifier.architectures import ARCHITECTURES
+from spine_plugins.classifier import evaluation, fitting, gate, plots, training
+from spine_plugins.classifier.answers import TASKS
+from spine_plugins.classifier.cards import DataFacts, Metrics, write_card
+from spine_plugins.classifier.defaults import ARCHITECTURES
 from spine_plugins.classifier.labelled import LabelledImages, open_images, open_labelled
-from stylegan2ada import files, processes
+from spine_plugins.classifier.model import Mapping, SpineClassifier, load_classifier
+from spine_plugins.classifier.recipe import Recipe
+from spine_plugins.statistics import IntervalJson, interval_text
+from stylegan2ada import files, options, processes
 from stylegan2ada.errors import UserError
-from stylegan2ada.options import Command, group, opt
+from stylegan2ada.options import Voice, group, json_option, opt
 
 _CLASSIFIER = opt("--classifier", required=True, metavar="FILE", help="Made by `spinegan classify train`")
 _DEVICE = opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]")
+_MAPPING = opt(
+    "--mapping",
+    type=click.Choice(get_args(Mapping)),
+    default="card",
+    help="authors: the input mapping of the paper's program [default: card]",
+)
 _BATCH = opt("--batch", type=click.IntRange(min=1), default=64, metavar="INT", help="[default: 64]")
 
 
@@ -26,7 +38,15 @@ def classify() -> None:
     """Train, evaluate and apply the SpineClassifier, which the spine loss and the reports need."""
 
 
-@classify.command("train", cls=Command)
+@dataclass(frozen=True, kw_only=True)
+class Train(Recipe):
+    """What `classify train` was asked: a recipe, and what to say of it."""
+
+    dry_run: bool
+    json_file: str | None
+
+
+@options.command("train", parent=classify, record=Train)
 @group(
     "Data",
     opt("--data", required=True, metavar="PATH", help="Labelled images to train on (zip or folder)"),
@@ -37,7 +57,7 @@ def classify() -> None:
     opt("--split-seed", type=int, default=0, metavar="INT", help="Which part [default: 0]"),
     opt(
         "--task",
-        type=click.Choice(["auto", "binary", "multiclass", "multilabel"]),
+        type=click.Choice(["auto", *TASKS]),
         default="auto",
         help="[default: auto, by the labels]",
     ),
@@ -101,26 +121,48 @@ def classify() -> None:
     opt("--overwrite", is_flag=True, help="Replace an existing --out"),
     opt("-n", "--dry-run", is_flag=True, help="Print the card so far, train nothing"),
 )
-def train_(dry_run: bool, **given: Any) -> None:
+@json_option
+def train_(asked: Train) -> None:
     """Train a classifier; give the same command again to continue an interrupted one (exit code 75).
 
     \b
     spinegan classify train --data=spine-train.zip --val=spine-val.zip --out=spine.safetensors \\
         --weights=densenet121-a639ec97.pth
     """
-    card = recipe.run(recipe.Recipe(**given), log=click.echo, dry_run=dry_run)
-    if dry_run:
-        click.echo(json.dumps(card, indent=1))
+    voice = Voice(asked.json_file)
+    card = fitting.run(asked, log=voice.say, dry_run=asked.dry_run)
+    if asked.dry_run:
+        voice.say(json.dumps(card, indent=1))
+        voice.numbers(card)
         return
     for role, metrics in card["metrics"].items():
         if metrics is not None:
-            _print_metrics(role, metrics)
+            _say_metrics(voice, role, metrics)
     if card["selected_on"] == "test":
         click.echo("Note: the epoch was chosen on the test data; this is stamped on the card", err=True)
-    click.echo(f"epoch {card['chosen_epoch']} of {card['epochs']} is saved in {given['out']}")
+    voice.say(f"epoch {card['chosen_epoch']} of {card['epochs']} is saved in {asked.out}")
+    shown = ("chosen_epoch", "epochs", "selected_on", "history", "metrics", "sha256")
+    voice.numbers({"out": asked.out} | {name: value for name, value in card.items() if name in shown})
 
 
-@classify.command("eval", cls=Command)
+@dataclass(frozen=True)
+class Evaluate:
+    """What `classify eval` was asked."""
+
+    classifier: str
+    data: str
+    outdir: str
+    mapping: Mapping
+    resamples: int
+    seed: int
+    record: bool
+    no_plots: bool
+    batch: int
+    device: str
+    json_file: str | None
+
+
+@options.command("eval", parent=classify, record=Evaluate)
 @group(
     "What to measure",
     _CLASSIFIER,
@@ -134,12 +176,7 @@ def train_(dry_run: bool, **given: Any) -> None:
 )
 @group(
     "How",
-    opt(
-        "--mapping",
-        type=click.Choice(["card", "authors"]),
-        default="card",
-        help="authors: the input mapping of the paper's program [default: card]",
-    ),
+    _MAPPING,
     opt(
         "--resamples",
         type=click.IntRange(min=100),
@@ -153,57 +190,56 @@ def train_(dry_run: bool, **given: Any) -> None:
     _BATCH,
     _DEVICE,
 )
-def eval_(
-    classifier: str,
-    data: str,
-    outdir: str,
-    mapping: str,
-    resamples: int,
-    seed: int,
-    record: bool,
-    no_plots: bool,
-    batch: int,
-    device: str,
-) -> None:
+@json_option
+def eval_(asked: Evaluate) -> None:
     """Measure a classifier: AUC with intervals, AUPRC, sensitivity at 90 % specificity, calibration.
 
     Intervals resample whole patients or studies where the data set knows them.
     """
-    model = load_classifier(classifier).to(processes.pick_device(device))
-    images = open_labelled(data, model.task, model.class_names)
-    logits = training.predict(model, images, batch=batch, mapping=mapping, label="classifying")
-    metrics = evaluation.evaluate(images, logits, resamples=resamples, seed=seed)
+    voice = Voice(asked.json_file)
+    model = load_classifier(asked.classifier).to(processes.pick_device(asked.device))
+    images = open_labelled(asked.data, model.task, model.class_names)
+    logits = _logits(model, images, asked)
+    metrics = evaluation.evaluate(images, logits, resamples=asked.resamples, seed=asked.seed)
     facts = images.facts()
-    warning = _leak_warning(model, facts)
-    folder = Path(outdir)
+    result = {
+        "classifier": {"name": Path(asked.classifier).name, "sha256": model.card["sha256"]},
+        "selected_on": model.card.get("selected_on"),
+        "mapping": asked.mapping,
+        "data": facts,
+        "warning": gate.overlap(model.card, facts),
+        "metrics": metrics,
+        "versions": fitting.of_numbers(),
+    }
+    folder = Path(asked.outdir)
     folder.mkdir(parents=True, exist_ok=True)
     _write_predictions(model, images, logits, folder / "predictions.csv")
-    _write(folder / "per_class.csv", evaluation.as_csv(*evaluation.per_class_rows(metrics)))
-    record_of = {
-        "classifier": {"name": Path(classifier).name, "sha256": model.card["sha256"]},
-        "selected_on": model.card.get("selected_on"),
-        "mapping": mapping,
-        "data": facts,
-        "warning": warning,
-        "metrics": metrics,
-        "versions": recipe.versions(),
-    }
-    _write(folder / "metrics.json", json.dumps(record_of, indent=1).encode() + b"\n")
-    if not no_plots and plots.is_available():
-        plots.draw_roc(images, logits, metrics, folder / "roc.png")
-        plots.draw_calibration(images, logits, metrics, folder / "calibration.png")
-    elif not no_plots:
-        click.echo("Note: no plots without matplotlib; run: pip install 'spinegan[report]'", err=True)
-    if warning:
-        click.echo(f"Note: {warning}", err=True)
-    if record:
-        model.card["data"] = (model.card.get("data") or {}) | {"test": facts}
-        model.card["metrics"] = (model.card.get("metrics") or {}) | {"test": metrics}
-        write_card(model.card, classifier)
-    _print_metrics(facts["path_name"], metrics)
+    files.write_csv(folder / "per_class.csv", *evaluation.per_class_rows(metrics))
+    files.write_json(folder / "metrics.json", result)
+    if not asked.no_plots:
+        _draw_plots(images, logits, metrics, folder)
+    if result["warning"]:
+        click.echo(f"Note: {result['warning']}", err=True)
+    if asked.record:
+        _record(model, facts, metrics, asked.classifier)
+    _say_metrics(voice, facts["path_name"], metrics)
+    voice.numbers(result)
 
 
-@classify.command("predict", cls=Command)
+@dataclass(frozen=True)
+class Predict:
+    """What `classify predict` was asked."""
+
+    classifier: str
+    data: str
+    out: str
+    mapping: Mapping
+    batch: int
+    device: str
+    json_file: str | None
+
+
+@options.command("predict", parent=classify, record=Predict)
 @group(
     "What to classify",
     _CLASSIFIER,
@@ -212,64 +248,63 @@ def eval_(
 )
 @group(
     "How",
-    opt(
-        "--mapping",
-        type=click.Choice(["card", "authors"]),
-        default="card",
-        help="authors: the input mapping of the paper's program [default: card]",
-    ),
+    _MAPPING,
     _BATCH,
     _DEVICE,
 )
-def predict_(classifier: str, data: str, out: str, mapping: str, batch: int, device: str) -> None:
+@json_option
+def predict_(asked: Predict) -> None:
     """Write the probability of every class for every image; no labels are needed."""
-    if not Path(out).parent.is_dir():
-        raise UserError(f"the folder of --out={out} does not exist; create it")
-    model = load_classifier(classifier).to(processes.pick_device(device))
+    voice = Voice(asked.json_file)
+    if not Path(asked.out).parent.is_dir():
+        raise UserError(f"the folder of --out={asked.out} does not exist; create it")
+    model = load_classifier(asked.classifier).to(processes.pick_device(asked.device))
     try:
-        images = open_labelled(data, model.task, model.class_names)
+        images = open_labelled(asked.data, model.task, model.class_names)
     except UserError:  # without labels, or with some that say something else
-        images = open_images(data)
-    logits = training.predict(model, images, batch=batch, mapping=mapping, label="classifying")
-    _write_predictions(model, images, logits, Path(out))
-    click.echo(f"{len(images)} predictions in {out}")
+        images = open_images(asked.data)
+    _write_predictions(model, images, _logits(model, images, asked), Path(asked.out))
+    voice.say(f"{len(images)} predictions in {asked.out}")
+    voice.numbers({"n": len(images), "out": asked.out, "classifier": {"sha256": model.card["sha256"]}})
 
 
-def _write_predictions(model: SpineClassifier, images: LabelledImages, logits: Any, path: Path) -> None:
-    _write(
-        path, evaluation.as_csv(*evaluation.prediction_rows(images, logits, model.task, model.class_names))
-    )
+def _logits(model: SpineClassifier, images: LabelledImages, asked: Evaluate | Predict) -> np.ndarray:
+    return training.predict(model, images, batch=asked.batch, mapping=asked.mapping, label="classifying")
 
 
-def _write(path: Path, content: bytes) -> None:
-    with files.atomic_write(path) as file:
-        file.write(content)
+def _write_predictions(
+    model: SpineClassifier, images: LabelledImages, logits: np.ndarray, path: Path
+) -> None:
+    files.write_csv(path, *evaluation.prediction_rows(images, logits, model.task, model.class_names))
 
 
-def _leak_warning(model: SpineClassifier, facts: dict[str, Any]) -> str | None:
-    """A sentence if the classifier was made with these images."""
-    for role, known in (model.card.get("data") or {}).items():
-        if known and role != "test" and known.get("source_fingerprint") == facts["source_fingerprint"]:
-            return f"these include the classifier's own {role} images; the result says little about new ones"
-    return None
+def _draw_plots(images: LabelledImages, logits: np.ndarray, metrics: Metrics, folder: Path) -> None:
+    if not plots.is_available():
+        click.echo("Note: no plots without matplotlib; run: pip install 'spinegan[report]'", err=True)
+        return
+    plots.draw_roc(images, logits, metrics, folder / "roc.png")
+    plots.draw_calibration(images, logits, metrics, folder / "calibration.png")
 
 
-def _print_metrics(title: str, metrics: dict[str, Any]) -> None:
+def _record(model: SpineClassifier, facts: DataFacts, metrics: Metrics, path: str) -> None:
+    """Make these the test result on the classifier's card."""
+    model.card["data"] = (model.card.get("data") or {}) | {"test": facts}
+    model.card["metrics"] = (model.card.get("metrics") or {}) | {"test": metrics}
+    write_card(model.card, path)
+
+
+def _say_metrics(voice: Voice, title: str, metrics: Metrics) -> None:
     clusters = f", {metrics['n_groups']} groups" if metrics["n_groups"] else ""
-    click.echo(f"{title}: {metrics['n']} images{clusters}")
-    click.echo(f"  AUC {_shown(metrics['auc'])}  ({metrics['auc']['method']})")
-    click.echo(f"  AUPRC {_shown(metrics['auprc'])}")
+    voice.say(f"{title}: {metrics['n']} images{clusters}")
+    voice.say(f"  AUC {_shown(metrics['auc'])}  ({metrics['auc']['method']})")
+    voice.say(f"  AUPRC {_shown(metrics['auprc'])}")
     for row in metrics["per_class"]:
         at = row["sensitivity_at_90_specificity"]
-        click.echo(
+        voice.say(
             f"  {row['class']}: {row['n_positive']} positive, AUC {_shown(row['auc'])}, sensitivity at 90 % "
             f"specificity {_shown(at)}, ECE {row['ece']:.3f}, Brier {row['brier']:.3f}"
         )
 
 
-def _shown(interval: dict[str, Any]) -> str:
-    if interval["value"] is None:
-        return "undefined (one class only)"
-    if interval["low"] is None:
-        return f"{interval['value']:.3f}"
-    return f"{interval['value']:.3f} (95 % {interval['low']:.3f} to {interval['high']:.3f})"
+def _shown(interval: IntervalJson) -> str:
+    return interval_text(interval) or "undefined (one class only)"

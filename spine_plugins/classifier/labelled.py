@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
 
+from spine_plugins.classifier import answers
+from spine_plugins.classifier.answers import Task
+from spine_plugins.classifier.cards import DataFacts
 from stylegan2ada.data.cache import cached_images
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.fingerprint import fingerprint, source_fingerprint
@@ -24,9 +26,9 @@ class LabelledImages:
     """A data set, or a part of one, with targets in its order."""
 
     dataset: ImageFolderDataset  # its raw_indices are the images of this part
-    task: str | None  # None: no labels are needed
+    task: Task | None  # None: no labels are needed
     class_names: list[str]
-    targets: np.ndarray | None  # float32 [n, k]; k = 1 for a binary task
+    targets: np.ndarray | None  # float32 [n, outputs], as answers.targets_of has them
     groups: list[str] | None  # per image: its patient, or else its study; None: nobody knows
     unit: str  # what a group is: "patient", "study", or "image"
 
@@ -39,11 +41,8 @@ class LabelledImages:
 
     def part(self, indices: np.ndarray) -> LabelledImages:
         """Only these images; its fingerprint differs from the whole's."""
-        dataset = copy.copy(self.dataset)
-        dataset.raw_indices = self.dataset.raw_indices[indices]
-        dataset.flips = self.dataset.flips[indices]
         return LabelledImages(
-            dataset,
+            self.dataset.view(self.dataset.raw_indices[indices], self.dataset.flips[indices]),
             self.task,
             self.class_names,
             None if self.targets is None else self.targets[indices],
@@ -53,13 +52,11 @@ class LabelledImages:
 
     def class_counts(self) -> dict[str, int]:
         """Images per class name; with independent findings an image counts for each it has."""
-        assert self.targets is not None
-        counts = self.targets.sum(axis=0).astype(int).tolist()
-        if self.task == "binary":
-            counts = [len(self) - counts[0], counts[0]]
+        assert self.targets is not None and self.task is not None
+        counts = answers.class_counts(self.targets, self.task)
         return dict(zip(self.class_names, counts, strict=True))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> DataFacts:
         """For the card: which data, without a path that could tell names."""
         return {
             "fingerprint": fingerprint(self.dataset),
@@ -90,7 +87,7 @@ class Pixels:
 
 def open_labelled(
     path: str,
-    task: str = "auto",  # or binary, multiclass, multilabel
+    task: Task | Literal["auto"] = "auto",
     class_names: list[str] | None = None,  # of a classifier that exists: the labels must fit it
 ) -> LabelledImages:
     """The data set with targets for the task that its labels state; a UserError if they fit none."""
@@ -104,16 +101,15 @@ def open_labelled(
         names = list(class_names or map(str, range(labels.shape[1])))
     if not np.isin(labels, (0, 1)).all():
         raise UserError(f"the labels of {path} are not 0 or 1; a classifier needs classes or findings")
-    found = _task_of(labels, raw.dtype == np.int64) if task == "auto" else task
+    found = answers.task_of(labels, raw.dtype == np.int64) if task == "auto" else task
     _check_task(path, labels, found)
     if class_names is not None and names != class_names:
         raise UserError(
             f"{path} has the classes {_listed(names)}, the classifier knows {_listed(class_names)}; "
             "use data that was labelled in the same way"
         )
-    targets = labels[:, 1:] if found == "binary" else labels
     groups, unit = _groups_of(dataset)
-    return LabelledImages(dataset, found, names, targets, groups, unit)
+    return LabelledImages(dataset, found, names, answers.targets_of(labels, found), groups, unit)
 
 
 def open_images(path: str) -> LabelledImages:
@@ -156,6 +152,7 @@ def split(data: LabelledImages, share: float, seed: int) -> tuple[np.ndarray, np
     columns = np.column_stack([data.targets, data.targets.sum(axis=1) == 0]).astype(np.float64)
     wanted = columns.sum(axis=0) * share
     scale = 1 / np.maximum(wanted, 1)
+    # A group goes over if that brings the counts of all classes nearer to what is wanted.
     held: list[int] = []
     have = np.zeros_like(wanted)
     # Large groups first: the small ones then even out what is missing.
@@ -175,17 +172,11 @@ def _one_hot(raw: np.ndarray, at_least: int) -> np.ndarray:  # float32 [N, k]
     return np.eye(max(int(raw.max()) + 1, at_least, 2), dtype=np.float32)[raw]
 
 
-def _task_of(labels: np.ndarray, is_class_index: bool) -> str:
-    if not is_class_index and not (labels.sum(axis=1) == 1).all():
-        return "multilabel"
-    return "binary" if labels.shape[1] == 2 else "multiclass"
-
-
-def _check_task(path: str, labels: np.ndarray, task: str) -> None:
+def _check_task(path: str, labels: np.ndarray, task: Task) -> None:
     k = labels.shape[1]
-    if task == "binary" and k != 2:
-        raise UserError(f"--task=binary needs two classes, but {path} has {k}; use --task=auto")
-    if task in ("binary", "multiclass") and not (labels.sum(axis=1) == 1).all():
+    if k != answers.label_dim(task, k):
+        raise UserError(f"--task={task} needs two classes, but {path} has {k}; use --task=auto")
+    if answers.is_exclusive(task) and not (labels.sum(axis=1) == 1).all():
         raise UserError(
             f"--task={task} needs one class per image, but images of {path} have several or none; "
             "use --task=multilabel"
@@ -197,11 +188,13 @@ def _groups_of(dataset: ImageFolderDataset) -> tuple[list[str] | None, str]:
     table = dataset.groups
     if not table:
         return None, "image"
-    entries = [table.get(dataset.image_names[i]) or {} for i in dataset.raw_indices]
+    names = [dataset.image_names[i] for i in dataset.raw_indices]
+    entries = [table.get(name) or {} for name in names]
+    # An image that lacks its patient may share a study with one that has it.
     patient_of = {e["study"]: e["patient"] for e in entries if e.get("study") and e.get("patient")}
     found = [
         e.get("patient") or patient_of.get(e.get("study")) or e.get("study") or f"alone: {name}"
-        for e, name in zip(entries, [dataset.image_names[i] for i in dataset.raw_indices], strict=True)
+        for e, name in zip(entries, names, strict=True)
     ]
     return [str(group) for group in found], "patient" if patient_of else "study"
 

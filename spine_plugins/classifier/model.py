@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import safetensors
 import safetensors.torch
@@ -14,20 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spine_plugins.classifier.architectures import ARCHITECTURES
-from spine_plugins.classifier.cards import (
-    FORMAT,
-    FORMAT_VERSION,
-    TASKS,
-    TRAIN_FIRST,
-    card_path,
-    read_card,
-    write_card,
-)
+from spine_plugins.classifier import answers
+from spine_plugins.classifier.answers import Task
+from spine_plugins.classifier.architectures import BUILDERS
+from spine_plugins.classifier.cards import FORMAT, FORMAT_VERSION, TRAIN_FIRST, Card, read_card, write_card
+from spine_plugins.classifier.defaults import ARCHITECTURES
 from stylegan2ada import files
 from stylegan2ada.errors import MissingError
+from stylegan2ada.images import LUMA
 
-_LUMA = (0.299, 0.587, 0.114)  # RGB -> grey, as image libraries convert
+Mapping = Literal["card", "authors"]  # how images become the network's input
 
 
 class SpineClassifier(nn.Module):
@@ -39,20 +35,20 @@ class SpineClassifier(nn.Module):
     mean: Tensor  # [C, 1, 1]
     std: Tensor
 
-    def __init__(self, card: dict[str, Any]) -> None:
+    def __init__(self, card: Card) -> None:
         super().__init__()
         self.card = card
-        self.task: Literal["binary", "multiclass", "multilabel"] = card["task"]
+        self.task: Task = card["task"]
         self.class_names: list[str] = list(card["class_names"])
         self.size, self.channels = int(card["input"]["size"]), int(card["input"]["channels"])
-        outputs = 1 if self.task == "binary" else len(self.class_names)
-        self.network = ARCHITECTURES[card["arch"]].build(self.channels, outputs, float(card["dropout"]))
+        outputs = answers.num_outputs(self.task, len(self.class_names))
+        self.network = BUILDERS[card["arch"]](self.channels, outputs, float(card["dropout"]))
         # Not in the state dict: the card is the one place of these numbers.
         for name in ("mean", "std"):
             values = torch.tensor(card["input"][name], dtype=torch.float32).reshape(-1, 1, 1)
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, img: Tensor, mapping: Literal["card", "authors"] = "card") -> Tensor:
+    def forward(self, img: Tensor, mapping: Mapping = "card") -> Tensor:
         x = self.prepare(img) if mapping == "card" else self.prepare_as_authors(img)
         return self.logits(x)
 
@@ -85,20 +81,17 @@ class SpineClassifier(nn.Module):
         if x.shape[1] < self.channels:
             x = x.repeat(1, self.channels, 1, 1)
         elif x.shape[1] > self.channels:
-            x = (x * x.new_tensor(_LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+            x = (x * x.new_tensor(LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         return (x - self.mean) / self.std
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """[N, len(class_names)]; they sum to one unless the findings are independent."""
-        if self.task == "multiclass":
-            return logits.softmax(dim=1)
-        p = logits.sigmoid()
-        return torch.cat([1 - p, p], dim=1) if self.task == "binary" else p
+        return answers.probabilities(logits, self.task)
 
 
 def new_classifier(
     arch: str,  # a key of ARCHITECTURES
-    task: str,  # one of TASKS
+    task: Task,
     class_names: list[str],
     *,
     size: int | None = None,  # default: what the architecture was made for
@@ -107,9 +100,9 @@ def new_classifier(
 ) -> SpineClassifier:
     """An untrained classifier with torch's random weights and the beginning of a card."""
     kind = ARCHITECTURES[arch]
-    assert task in TASKS, task
+    assert task in answers.TASKS, task
     channels = channels or kind.channels
-    own = channels == kind.channels
+    is_own = channels == kind.channels
     return SpineClassifier(
         {
             "format": FORMAT,
@@ -123,8 +116,8 @@ def new_classifier(
                 "channels": channels,
                 "range": "[0, 1] before normalisation",
                 "resize": "bilinear, antialiased",
-                "mean": list(kind.mean if own else (0.5,) * channels),
-                "std": list(kind.std if own else (0.5,) * channels),
+                "mean": list(kind.mean) if is_own else [0.5] * channels,
+                "std": list(kind.std) if is_own else [0.5] * channels,
             },
         }
     )
@@ -140,20 +133,12 @@ def save_classifier(classifier: SpineClassifier, path: str | Path) -> None:
     write_card(classifier.card, path)
 
 
-def load_classifier(path: str) -> SpineClassifier:
+def load_classifier(path: str | Path) -> SpineClassifier:
     """A trained classifier from its file, or URL, with the card beside it: eval, frozen, float32."""
-    weights = files.local_copy(path)
-    if not weights.is_file():
-        raise MissingError(f"the classifier {path} does not exist; {TRAIN_FIRST}")
     card = read_card(path)
-    if card.get("sha256") != files.sha256_file(weights):
-        raise MissingError(
-            f"the card {card_path(path)} is of another file than {path} (their SHA-256 differ); "
-            "copy both from where they were made"
-        )
     try:
         classifier = SpineClassifier(card)
-        classifier.load_state_dict(safetensors.torch.load_file(weights))
+        classifier.load_state_dict(safetensors.torch.load_file(files.local_copy(str(path))))
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0][:120]
         raise MissingError(

@@ -4,62 +4,73 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import special
 
 from spine_plugins import statistics as st
-from spine_plugins.classifier.evaluation import scores_of
-from spine_plugins.classifier.labelled import LabelledImages
+from spine_plugins.classifier.answers import scores_of
+from spine_plugins.classifier.cards import ClassMetrics, Metrics
 from stylegan2ada import files
 from stylegan2ada.errors import MissingError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from spine_plugins.classifier.labelled import LabelledImages
+
 _INCHES, _DPI = (4.6, 4.4), 150
 _MOST_CURVES = 13
+Place = Literal["lower right", "upper left"]
 
 
 def is_available() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def draw_roc(data: LabelledImages, logits: np.ndarray, metrics: dict[str, Any], path: Path) -> None:
+def draw_roc(data: LabelledImages, logits: np.ndarray, metrics: Metrics, path: Path) -> None:
     """One curve per class, with its AUC and interval in the legend."""
+    assert data.task is not None
     figure, axes = _canvas("1 - specificity", "sensitivity")
     axes.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
-    for name, y, score, row in _classes(data, scores_of(logits, str(data.task)), metrics):
+    for y, score, row in _classes(data, scores_of(logits, data.task), metrics):
         false_positive, sensitivity, _ = st.roc_curve(y, score)
-        axes.plot(false_positive, sensitivity, lw=1.3, label=f"{name}: {_shown(row['auc'])}")
+        label = f"{row['class']}: {st.interval_text(row['auc'], of='')}"
+        axes.plot(false_positive, sensitivity, lw=1.3, label=label)
     _write(figure, axes, path, "lower right")
 
 
-def draw_calibration(data: LabelledImages, logits: np.ndarray, metrics: dict[str, Any], path: Path) -> None:
+def draw_calibration(data: LabelledImages, logits: np.ndarray, metrics: Metrics, path: Path) -> None:
     """Observed share against predicted probability; the area of a dot is its number of images."""
+    assert data.task is not None
     figure, axes = _canvas("predicted probability", "observed share")
     axes.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
-    for name, y, p, row in _classes(data, special.expit(scores_of(logits, str(data.task))), metrics):
+    for y, p, row in _classes(data, special.expit(scores_of(logits, data.task)), metrics):
         found = st.reliability(y, p, bins=10)
         there = found.count > 0
-        (line,) = axes.plot(
-            found.predicted[there], found.observed[there], lw=1.0, label=f"{name}: ECE {row['ece']:.3f}"
-        )
+        label = f"{row['class']}: ECE {row['ece']:.3f}"
+        (line,) = axes.plot(found.predicted[there], found.observed[there], lw=1.0, label=label)
         sizes = 4 + 120 * found.count[there] / len(y)
         axes.scatter(found.predicted[there], found.observed[there], s=sizes, color=line.get_color())
     _write(figure, axes, path, "upper left")
 
 
-def _classes(data: LabelledImages, scores: np.ndarray, metrics: dict[str, Any]) -> list[tuple]:
-    """(name, labels, scores, row of the table) of the classes that can be measured."""
+def _classes(
+    data: LabelledImages, scores: np.ndarray, metrics: Metrics
+) -> list[tuple[np.ndarray, np.ndarray, ClassMetrics]]:
+    """(labels, scores, row of the table) of the classes that can be measured."""
     assert data.targets is not None
     rows = [
-        (row["class"], data.targets[:, k], scores[:, k], row)
+        (data.targets[:, k], scores[:, k], row)
         for k, row in enumerate(metrics["per_class"])
         if row["auc"]["value"] is not None
     ]
     return rows[:_MOST_CURVES]
 
 
-def _canvas(x_title: str, y_title: str) -> tuple[Any, Any]:
+def _canvas(x_title: str, y_title: str) -> tuple[Figure, Axes]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -72,13 +83,7 @@ def _canvas(x_title: str, y_title: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _write(figure: Any, axes: Any, path: Path, place: str) -> None:
+def _write(figure: Figure, axes: Axes, path: Path, place: Place) -> None:
     axes.legend(loc=place, fontsize=7, frameon=False)
     with files.atomic_write(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})
-
-
-def _shown(interval: dict[str, Any]) -> str:
-    if interval["low"] is None:
-        return f"{interval['value']:.3f}"
-    return f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"

@@ -8,26 +8,25 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spine_plugins.classifier import SpineClassifier, augment
+from spine_plugins.classifier import augment
+from spine_plugins.classifier.answers import Task
 from spine_plugins.classifier.evaluation import ranking_score
 from spine_plugins.classifier.labelled import LabelledImages, Pixels
-from stylegan2ada.checkpoints.training_state import load_state, save_state
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from spine_plugins.classifier.model import Mapping, SpineClassifier
+from spine_plugins.resumable import Resumable, seeded, step_seed
+from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_float
-from stylegan2ada.processes import StopRequest
 from stylegan2ada.progress import Progress
-
-_STATE_FORMAT = 1
+from stylegan2ada.protocols import State
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ class Schedule:
     epochs: int
     lr: float
     batch: int = 32
-    class_weights: str = "ratio"  # or none
-    augment: str = "standard"  # or none
-    select_on: str = "val"  # or test (replication only), or last
+    class_weights: Literal["ratio", "none"] = "ratio"
+    augment: Literal["standard", "none"] = "standard"
+    select_on: Literal["val", "test", "last"] = "val"  # test: for replication only
     seed: int = 0
-    precision: str = "fp32"  # or bf16
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 @dataclass
@@ -53,12 +52,20 @@ class Progressed:
     loss_sum: float = 0.0  # of this epoch's images so far
     best_epoch: int | None = None  # counted from 1, as in the history
     best_score: float | None = None
-    best_loss: float = 0.0  # decides between epochs of one score, as easy tasks have
+    best_loss: float = 0.0
     best: dict[str, Tensor] | None = None
-    history: list[dict[str, Any]] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
-def class_weights(targets: np.ndarray, task: str) -> Tensor:
+@dataclass(frozen=True)
+class Chosen:
+    """The epoch whose weights were kept, and what led to it."""
+
+    epoch: int
+    history: list[dict[str, float]]  # a row per epoch
+
+
+def class_weights(targets: np.ndarray, task: Task) -> Tensor:
     """For binary and independent labels n_neg / n_pos; for exclusive classes n / (k n_class).
 
     A finding that nobody or everybody has keeps weight 1: there is nothing to balance.
@@ -71,7 +78,7 @@ def class_weights(targets: np.ndarray, task: str) -> Tensor:
     return torch.from_numpy(np.where(is_mixed, (n - positive) / np.maximum(positive, 1), 1.0)).float()
 
 
-def loss_per_image(logits: Tensor, targets: Tensor, task: str, weights: Tensor | None) -> Tensor:
+def loss_per_image(logits: Tensor, targets: Tensor, task: Task, weights: Tensor | None) -> Tensor:
     """Weighted cross-entropy, [N]; over independent labels the mean."""
     if task == "multiclass":
         loss = functional.cross_entropy(logits, targets, reduction="none")
@@ -87,7 +94,7 @@ def predict(
     data: LabelledImages,
     *,
     batch: int = 64,
-    mapping: Any = "card",
+    mapping: Mapping = "card",
     label: str | None = None,  # of the progress lines
 ) -> np.ndarray:
     """float32 logits [n, k] of all images, in eval mode; the mode is put back afterwards."""
@@ -111,17 +118,16 @@ def train(
     schedule: Schedule,
     *,
     selection: LabelledImages | None,  # measured after every epoch, and the best is kept; None: the last
-    state_file: Path,
-    identity: dict[str, Any],  # of all that must be the same to continue, plain JSON values
-    stop: StopRequest | None = None,
+    keeper: Resumable,
     log: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Train in place; leaves the chosen epoch's weights and returns epoch, score and history.
+) -> Chosen:
+    """Train in place and leave the chosen epoch's weights.
 
-    A state that an interrupted training left is continued; StoppedOnRequest after saving one.
+    A state that an interrupted training left is continued; StoppedOnRequest after saving one. The last state
+    stays with the keeper until the caller has saved the result and removes it.
     """
-    run = _Run(classifier, data, schedule, selection, state_file, identity, stop or StopRequest(), log)
-    with run.stop.listening():
+    run = _Run(classifier, data, schedule, selection, keeper, log)
+    with keeper.listening():
         run.restore()
         while run.at.epoch < schedule.epochs:
             run.epoch()
@@ -135,15 +141,12 @@ class _Run:
         data: LabelledImages,
         schedule: Schedule,
         selection: LabelledImages | None,
-        state_file: Path,
-        identity: dict[str, Any],
-        stop: StopRequest,
+        keeper: Resumable,
         log: Callable[[str], None],
     ) -> None:
         assert data.targets is not None
         self.classifier, self.data, self.schedule = classifier, data, schedule
-        self.selection, self.state_file, self.identity = selection, state_file, identity
-        self.stop, self.log = stop, log
+        self.selection, self.keeper, self.log = selection, keeper, log
         self.device = classifier.mean.device
         self.pixels = Pixels(data)
         self.targets = torch.from_numpy(data.targets).to(self.device)
@@ -151,7 +154,7 @@ class _Run:
         if schedule.class_weights != "none":
             self.weights = class_weights(data.targets, classifier.task).to(self.device)
         self.optimizer = torch.optim.Adam(classifier.parameters(), lr=schedule.lr)
-        self.at = Progressed(history=[])
+        self.at = Progressed()
 
     def epoch(self) -> None:
         """One pass, from wherever the last one stopped, and the measurement after it."""
@@ -164,16 +167,11 @@ class _Run:
             self.at.loss_sum += self.one_step(batches[self.at.step])
             self.at.step += 1
             counter.step()
-            if self.stop.signal:
-                self.save()
-                raise StoppedOnRequest(
-                    f"stopped by {self.stop.signal} in epoch {self.at.epoch + 1}; the state is in "
-                    f"{self.state_file}: give the same command again to continue"
-                )
+            self.keeper.save_if_asked_to_stop(self.state, f"in epoch {self.at.epoch + 1}")
         counter.close()
         self.measure(time.monotonic() - start)
         self.at.epoch, self.at.step, self.at.loss_sum = self.at.epoch + 1, 0, 0.0
-        self.save()
+        self.keeper.save(self.state())
 
     def batches(self) -> list[np.ndarray]:
         """This epoch's order, cut up; a last single image joins the batch before (batch norm needs two)."""
@@ -185,10 +183,8 @@ class _Run:
 
     def one_step(self, positions: np.ndarray) -> float:
         """One update; the sum of the images' losses before it."""
-        seed = int(
-            np.random.SeedSequence([self.schedule.seed, self.at.epoch, self.at.step]).generate_state(1)[0]
-        )
-        with _seeded(seed, self.device), self.autocast():
+        seed = step_seed(self.schedule.seed, self.at.epoch, self.at.step)
+        with seeded(seed, self.device), self.autocast():
             x = self.inputs(self.pixels(positions), torch.Generator().manual_seed(seed))
             logits = self.classifier.logits(x)
         targets = self.targets[torch.from_numpy(positions).to(self.device)]
@@ -214,21 +210,19 @@ class _Run:
 
     def measure(self, seconds: float) -> None:
         """Append to the history; keep the weights if they are the best so far."""
-        assert self.at.history is not None
-        row: dict[str, Any] = {
-            "epoch": self.at.epoch + 1,
-            "train_loss": self.at.loss_sum / len(self.data),
-        }
-        text = f"epoch {row['epoch']}/{self.schedule.epochs}  loss {row['train_loss']:.4f}"
+        epoch = self.at.epoch + 1
+        row: dict[str, float] = {"epoch": epoch, "train_loss": self.at.loss_sum / len(self.data)}
+        text = f"epoch {epoch}/{self.schedule.epochs}  loss {row['train_loss']:.4f}"
         if self.selection is not None:
             assert self.selection.targets is not None
             logits = predict(self.classifier, self.selection)
             score = ranking_score(self.selection.targets, logits, self.classifier.task)
             loss = self.mean_loss(logits, self.selection.targets)
             row |= {f"{self.schedule.select_on}_auc": score, f"{self.schedule.select_on}_loss": loss}
+            # Easy tasks reach an AUC of 1 early; among equals the surer epoch is the better one.
             is_best = self.at.best_score is None or (score, -loss) > (self.at.best_score, -self.at.best_loss)
             if is_best:
-                self.at.best_score, self.at.best_loss, self.at.best_epoch = score, loss, row["epoch"]
+                self.at.best_score, self.at.best_loss, self.at.best_epoch = score, loss, epoch
                 self.at.best = copy.deepcopy(self.classifier.state_dict())
             text += f"  {self.schedule.select_on} AUC {score:.4f}{' (best)' if is_best else ''}"
         self.at.history.append(row)
@@ -242,66 +236,30 @@ class _Run:
         )
         return float(found.mean())
 
-    def finish(self) -> dict[str, Any]:
-        """Put the chosen weights in place; the state file stays until the caller has saved the result."""
+    def finish(self) -> Chosen:
+        """Put the chosen weights in place."""
         if self.at.best is not None:
             self.classifier.load_state_dict(self.at.best)
-        return {
-            "epoch": self.at.best_epoch or self.at.epoch,
-            "score": self.at.best_score,
-            "history": self.at.history,
-        }
+        return Chosen(self.at.best_epoch or self.at.epoch, self.at.history)
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
         is_bf16 = self.schedule.precision == "bf16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_bf16)
 
-    def save(self) -> None:
-        state = {
-            "format": _STATE_FORMAT,
-            "identity": self.identity,
+    def state(self) -> State:
+        """All that the next step depends on; its random numbers follow from where it is."""
+        return {
             "at": {**self.at.__dict__},
             "network": self.classifier.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        try:
-            save_state(self.state_file, _plain_dicts(state))
-        except OSError as error:
-            raise UserError(f"the state {self.state_file} cannot be written ({error.strerror})") from error
 
     def restore(self) -> None:
-        """Continue from the state file, if there is one."""
-        previous = self.state_file.with_name(self.state_file.name + ".previous")
-        if not self.state_file.exists() and not previous.exists():
+        """Continue from the state that was kept, if there is one."""
+        state = self.keeper.restore()
+        if state is None:
             return
-        # Killed between two renames: the file before is complete.
-        state = load_state(self.state_file if self.state_file.exists() else previous)
-        was, now = state.get("identity"), self.identity
-        if state.get("format") != _STATE_FORMAT or not isinstance(was, dict):
-            raise UserError(f"{self.state_file} is not the state of such a training; move it away")
-        differing = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
-        if differing:
-            raise UserError(
-                f"{self.state_file} is of a training with other settings ({', '.join(differing)}); "
-                "give that command again to finish it, or delete the file to start anew"
-            )
         self.classifier.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.at = Progressed(**state["at"])
         self.log(f"continuing in epoch {self.at.epoch + 1}, batch {self.at.step + 1}")
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's global generator (dropout draws from it) starts at `seed` inside, and is as before after."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
-
-
-def _plain_dicts(value: Any) -> Any:
-    """Ordered and other dictionaries as plain ones."""
-    if isinstance(value, dict):
-        return {key: _plain_dicts(item) for key, item in value.items()}
-    return [_plain_dicts(item) for item in value] if isinstance(value, list) else value

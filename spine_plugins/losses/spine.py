@@ -7,8 +7,8 @@ docs/spine-loss.md says what the term does to the generated density, and what it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -16,15 +16,31 @@ from torch import Tensor
 from spine_plugins.classifier.answers import class_loss, is_as_wanted
 from stylegan2ada import stats
 from stylegan2ada.errors import UserError
+from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
+from stylegan2ada.losses.terms import GeneratorTerm
 
 if TYPE_CHECKING:
-    from spine_plugins.classifier import SpineClassifier
+    from spine_plugins.classifier.model import Mapping, SpineClassifier
 
-AUTHORS = {"weight": 0.1, "reduction": "mean", "mapping": "authors"}  # what the authors' program did
-_NO_CLASSIFIER = (
-    "the spine loss needs a trained classifier; give --classifier=FILE (from `spinegan classify`)"
-)
+
+class TermOptions(TypedDict, total=False):
+    """What changes the class term's formula."""
+
+    weight: float
+    reduction: Literal["sum", "mean"]
+    mapping: Mapping
+
+
+# What the authors' program did.
+AUTHORS: TermOptions = {"weight": 0.1, "reduction": "mean", "mapping": "authors"}
+
+
+class HasProgress(Protocol):
+    """As much of a run as the warm-up needs."""
+
+    @property
+    def cur_nimg(self) -> int: ...
 
 
 class SpineTerm:
@@ -39,12 +55,14 @@ class SpineTerm:
         device: torch.device | str = "cpu",
         classifier: str | SpineClassifier | None = None,  # file or module; frozen, eval, float32
         reduction: Literal["sum", "mean"] = "sum",  # over the whole batch, whatever its split
-        mapping: Literal["card", "authors"] = "card",  # how images become the classifier's input
+        mapping: Mapping = "card",  # how images become the classifier's input
         warmup_kimg: float = 0,  # gamma rises linearly from 0 within so many kimg
         augment_pipe: Callable[[Tensor], Tensor] | None = None,  # the classifier sees augmented fakes
     ) -> None:
         if classifier is None:
-            raise UserError(_NO_CLASSIFIER)
+            raise UserError(
+                "the spine loss needs a trained classifier; give --classifier=FILE (from `spinegan classify`)"
+            )
         if reduction not in ("sum", "mean"):
             raise UserError(f"--cls-reduction={reduction} is not known; use sum or mean")
         if isinstance(classifier, str):
@@ -58,15 +76,15 @@ class SpineTerm:
         self.augment_pipe = augment_pipe
         self._progress_nimg: Callable[[], int] = lambda: 0 if warmup_kimg else 1
 
-    def start(self, run: Any) -> None:
+    def start(self, run: HasProgress) -> None:
         """The run's progress moves the warm-up."""
         self._progress_nimg = lambda: run.cur_nimg
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, str | None]:
         """Which classifier it was; the weights stay in its file."""
         return {"classifier_sha256": self.classifier.card.get("sha256")}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, str | None]) -> None:
         """A run goes on with the classifier it began with, or not at all."""
         before, now = state["classifier_sha256"], self.classifier.card.get("sha256")
         if before != now:
@@ -93,7 +111,10 @@ class SpineTerm:
 
 
 class SpineGANLoss(StyleGAN2Loss):
-    """`--loss=spine`: an objective (stylegan2) with its regularisers untouched, plus the class term."""
+    """`--loss=spine`: an objective (stylegan2) with its regularisers untouched, plus the class term.
+
+    It takes every option of StyleGAN2Loss, written out: flags are checked against this signature.
+    """
 
     def __init__(
         self,
@@ -110,25 +131,26 @@ class SpineGANLoss(StyleGAN2Loss):
         *,
         classifier: str | SpineClassifier | None = None,  # safetensors file of `spinegan classify train`
         cls_weight: float = 0.01,  # gamma
-        cls_reduction: str = "sum",
+        cls_reduction: Literal["sum", "mean"] = "sum",
         cls_warmup: float = 0,  # kimg
         spine_aug: bool = False,  # the classifier sees what D sees
-        spine_compat: str | None = None,  # "authors": their weight, reduction and input mapping
+        spine_compat: Literal["authors"] | None = None,  # their weight, reduction and input mapping
         objective: str = "stylegan2",
-        terms: Any = (),
-        draws: Any = None,
+        terms: Iterable[GeneratorTerm | str] = (),  # beside the class term
+        draws: Draws | None = None,
+        gp_weight: float = 10,
+        drift_weight: float = 0.001,
+        weight_clip: float = 0.01,
     ) -> None:
         if spine_compat not in (None, "authors"):
             raise UserError(f"--spine-compat={spine_compat} is not known; the only choice is authors")
-        chosen: dict[str, Any] = {"weight": cls_weight, "reduction": cls_reduction}
-        if spine_compat == "authors":
-            chosen = dict(AUTHORS)
+        by_flags: TermOptions = {"weight": cls_weight, "reduction": cls_reduction}
         term = SpineTerm(
             device=device,
             classifier=classifier,
             warmup_kimg=cls_warmup,
             augment_pipe=augment_pipe if spine_aug else None,
-            **chosen,
+            **(by_flags if spine_compat is None else AUTHORS),
         )
         super().__init__(
             device,
@@ -144,4 +166,7 @@ class SpineGANLoss(StyleGAN2Loss):
             objective=objective,
             terms=[term, *terms],
             draws=draws,
+            gp_weight=gp_weight,
+            drift_weight=drift_weight,
+            weight_clip=weight_clip,
         )

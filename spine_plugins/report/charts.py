@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 from spine_plugins.markup import Safe
 from spine_plugins.report.curves import Line, Mark, Point, chart
-from spine_plugins.runs.concerns import LEAK_P
-from spine_plugins.runs.reading import Run, as_dict, number
+from spine_plugins.report.tables import run_label
+from spine_plugins.runs.documents import as_dict, finite, number
+from spine_plugins.runs.reading import Run
+from stylegan2ada.training.limits import LEAK_P
+
+# The name of a curve with its points in each run.
+_Curves = list[tuple[str, list[list[Point]]]]
 
 
 @dataclass(frozen=True)
@@ -37,21 +42,20 @@ PLANS = (
     Plan("Path length penalty", {"Loss/pl_penalty": "squared deviation"}, "Before its weight."),
     Plan("Seconds per kimg", {"Timing/sec_per_kimg": "seconds"}, "", zero=True),
 )  # fmt: skip
+_STRENGTH = "Progress/augment"
 _DERIVED = {"Loss/G/reg", "Loss/D/reg"}  # the penalties again, weighted
 
 
 def statistics(runs: list[Run]) -> list[Safe]:
     """Charts of what the loop reported; losses of plug-ins get charts of their own."""
     known = {name for plan in PLANS for name in plan.names} | _DERIVED
-    others = dict.fromkeys(
-        n for run in runs for n in run.statistics() if n.startswith("Loss/") and n not in known
-    )
-    plans = [*PLANS[:-1], *(Plan(name, {name: name.rsplit("/", 1)[-1]}) for name in others), PLANS[-1]]
+    losses = (name for run in runs for name in run.statistics() if name.startswith("Loss/"))
+    others = [Plan(n, {n: n.rsplit("/", 1)[-1]}) for n in dict.fromkeys(losses) if n not in known]
     drawn = []
-    for i, plan in enumerate(plans):
+    for i, plan in enumerate([*PLANS[:-1], *others, PLANS[-1]]):
         made = chart(
             plan.title,
-            _lines(runs, [(text, [r.series(n) for r in runs]) for n, text in plan.names.items()]),
+            _lines(runs, [(text, [run.series(name) for run in runs]) for name, text in plan.names.items()]),
             help_=plan.help,
             zero=plan.zero,
             key=f"s{i}",
@@ -67,8 +71,10 @@ def metrics(runs: list[Run]) -> list[Safe]:
     drawn = []
     for i, name in enumerate(dict.fromkeys(name for run in runs for name in run.metrics)):
         keys = dict.fromkeys(k for run in runs for m in run.metrics.get(name, []) for k in m.results)
-        curves = [(key.removeprefix(name).strip("_") or name, [_measured(run, name, key) for run in runs])
-                  for key in keys]  # fmt: skip
+        curves = [
+            (key.removeprefix(name).strip("_") or name, [_measured(run, name, key) for run in runs])
+            for key in keys
+        ]
         made = chart(name, _lines(runs, curves), zero=True, key=f"m{i}", help_=better(name))
         drawn += [made] if made is not None else []
     return drawn
@@ -77,22 +83,28 @@ def metrics(runs: list[Run]) -> list[Safe]:
 def judge(runs: list[Run]) -> list[Safe]:
     """What an independent classifier says: overall, and per class."""
     classes = dict.fromkeys(c for run in runs for row in run.judge for c in as_dict(row.get("classes")))
-    plans: list[tuple[str, str, list[tuple[str, list[list[Point]]]]]] = []
-    overall = [
+    overall: _Curves = [
         ("all classes" if key == "accuracy" else key, [_judged(run, key) for run in runs])
         for key in _judge_keys(runs)
     ]
-    per_class = [(name, [_judged(run, "accuracy", name) for run in runs]) for name in classes]
-    plans.append(("Judge: fakes of the asked class", "Share of fakes that a second classifier accepts.",
-                  [*per_class, *overall]))  # fmt: skip
-    for key, title in (
-        ("ks", "Judge: Kolmogorov\u2013Smirnov distance"),
-        ("w1", "Judge: Wasserstein distance"),
-    ):
-        curves = [(name, [_judged(run, key, name) for run in runs]) for name in classes]
-        plans.append((title, "Between its logits on fakes and on real images; 0 is best.", curves))
-    made = (chart(title, _lines(runs, curves), help_=text, zero=True, key=f"j{i}")
-            for i, (title, text, curves) in enumerate(plans))  # fmt: skip
+
+    def by_class(key: str) -> _Curves:
+        return [(name, [_judged(run, key, name) for run in runs]) for name in classes]
+
+    distance = "Between its logits on fakes and on real images; 0 is best."
+    plans = (
+        (
+            "Judge: fakes of the asked class",
+            "Share of fakes that a second classifier accepts.",
+            [*by_class("accuracy"), *overall],
+        ),
+        ("Judge: Kolmogorov\u2013Smirnov distance", distance, by_class("ks")),
+        ("Judge: Wasserstein distance", distance, by_class("w1")),
+    )
+    made = [
+        chart(title, _lines(runs, curves), help_=text, zero=True, key=f"j{i}")
+        for i, (title, text, curves) in enumerate(plans)
+    ]
     return [figure for figure in made if figure is not None]
 
 
@@ -104,7 +116,7 @@ def better(metric: str) -> str:
     return "Higher is better." if base.startswith(("pr", "is", "dc")) else ""
 
 
-def _lines(runs: list[Run], curves: list[tuple[str, list[list[Point]]]]) -> list[Line]:
+def _lines(runs: list[Run], curves: _Curves) -> list[Line]:
     """One run: a colour per curve. Several: a colour per run, dashes per curve."""
     if len(runs) == 1:
         return [Line(name, points[0], colour=i) for i, (name, points) in enumerate(curves) if points[0]]
@@ -116,27 +128,19 @@ def _lines(runs: list[Run], curves: list[tuple[str, list[list[Point]]]]) -> list
     ]
 
 
-def run_label(run: Run, index: int) -> str:
-    """Short, and different for each run: its number in front."""
-    digits = run.name.split("-", 1)[0]
-    return f"{chr(65 + index % 26)} {digits if digits.isdigit() else run.name[:24]}"
-
-
 def _marks(plan: Plan, runs: list[Run]) -> Iterator[Mark]:
     if "Loss/signs/real" in plan.names:
-        targets = {number(run.options.get("ada_target")) for run in runs} - {None}
+        targets = {target for run in runs if (target := finite(run.options.get("ada_target"))) is not None}
         yield from (Mark(target, f"target {target:g}") for target in sorted(targets))
-    if "Progress/augment" in plan.names and any(
-        y > LEAK_P / 2 for r in runs for _, y in r.series("Progress/augment")
-    ):
+    strengths = [y for run in runs for _, y in run.series(_STRENGTH)]
+    # Far below the limit the mark would only flatten the curve.
+    if _STRENGTH in plan.names and any(y > LEAK_P / 2 for y in strengths):
         yield Mark(LEAK_P, f"above {LEAK_P} augmentations can leak")
 
 
 def _is_idle(plan: Plan, runs: list[Run]) -> bool:
     """Augmentation that was never on needs no chart."""
-    return "Progress/augment" in plan.names and not any(
-        y for r in runs for _, y in r.series("Progress/augment")
-    )
+    return _STRENGTH in plan.names and not any(y for run in runs for _, y in run.series(_STRENGTH))
 
 
 def _measured(run: Run, name: str, key: str) -> list[Point]:
@@ -148,8 +152,12 @@ def _measured(run: Run, name: str, key: str) -> list[Point]:
 def _judge_keys(runs: list[Run]) -> list[str]:
     """Numbers of the judge's lines; `class accuracy` and the like from other tools, too."""
     seen = dict.fromkeys(k for run in runs for row in run.judge for k in row)
-    return [k for k in seen if k not in ("kimg", "per_class") and any(
-        number(row.get(k)) is not None for run in runs for row in run.judge)]  # fmt: skip
+    rows = [row for run in runs for row in run.judge]
+    return [
+        key
+        for key in seen
+        if key not in ("kimg", "per_class") and any(number(row.get(key)) is not None for row in rows)
+    ]
 
 
 def _judged(run: Run, key: str, class_name: str | None = None) -> list[Point]:

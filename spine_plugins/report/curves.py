@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from spine_plugins.markup import Safe, join, tag
+from spine_plugins.report import tables
 
 _WIDTH, _HEIGHT = 560, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 38
@@ -42,7 +42,7 @@ def chart(
     *,
     help_: str = "",
     marks: tuple[Mark, ...] = (),
-    zero: bool = False,  # the axis includes 0
+    zero: bool = False,  # the axis includes 0, unless it is logarithmic
     key: str,  # of its elements' ids; our own text
 ) -> Safe | None:
     """A figure with legend, axes, readout and a table of values; None without a single finite point."""
@@ -52,35 +52,59 @@ def chart(
         return None
     is_log = _wants_log([y for _, y in finite], marks)
     x_axis = _Axis.around([x for x, _ in finite] + [0.0], _LEFT, _WIDTH - _RIGHT)
-    ys = [y for _, y in finite] + [m.y for m in marks] + ([0.0] if zero else [])
+    # No logarithmic axis reaches 0.
+    ys = [y for _, y in finite] + [m.y for m in marks] + ([0.0] if zero and not is_log else [])
     y_axis = _Axis.around(ys, _HEIGHT - _BOTTOM, _TOP, is_log=is_log)
-    drawn = [_curve(line, x_axis, y_axis) for line in lines]
-    data = [{"n": line.name, "c": line.colour % _COLOURS, "p": _shown(line.points)} for line in lines]
-    geometry = {"x": x_axis.frame(), "y": y_axis.frame()}
-    low, high = min(y for _, y in finite), max(y for _, y in finite)
-    described = (
-        f"{title} by thousands of images shown; {len(lines)} curve(s), from {show(low)} to {show(high)}."
-    )
-    picture = tag(
-        "svg", _grid(x_axis, y_axis), _marks(marks, y_axis),
-        drawn, tag("line", class_="cursor", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, visibility="hidden"),
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=described,
-    )  # fmt: skip
     return tag(
         "figure",
         tag("figcaption", tag("h3", title, id=f"{key}-title"), help_ and tag("p", help_, class_="help")),
         _legend(lines, marks, is_log) if len(lines) > 1 or marks or is_log else None,
-        tag("div", picture, class_="plot", tabindex="0", role="group", aria_describedby=f"{key}-out",
-            aria_label=f"{title}; left and right arrow keys read the values",
-            data_lines=json.dumps(data, separators=(",", ":")), data_axes=json.dumps(geometry)),
-        tag("output", _latest(lines),
-            class_="readout", id=f"{key}-out", aria_live="polite"),
+        _plot(title, lines, marks, x_axis, y_axis, key),
+        tag("output", _latest(lines), class_="readout", id=f"{key}-out", aria_live="polite"),
         _table(title, lines),
         class_="chart",
-    )  # fmt: skip
+    )
 
 
-def show(value: Any) -> str:
+def _plot(
+    title: str,
+    lines: list[Line],
+    marks: tuple[Mark, ...],
+    x_axis: _Axis,
+    y_axis: _Axis,
+    key: str,
+) -> Safe:
+    """The picture, described for those who do not see it, with its values for the script."""
+    finite = [y for line in lines for _, y in line.points if math.isfinite(y)]
+    described = (
+        f"{title} by thousands of images shown; {len(lines)} curve(s), "
+        f"from {show(min(finite))} to {show(max(finite))}."
+    )
+    picture = tag(
+        "svg",
+        _grid(x_axis, y_axis),
+        _marks(marks, y_axis),
+        [_curve(line, x_axis, y_axis) for line in lines],
+        tag("line", class_="cursor", y1=_TOP, y2=_HEIGHT - _BOTTOM, x1=0, x2=0, visibility="hidden"),
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        role="img",
+        aria_label=described,
+    )
+    data = [{"n": line.name, "c": line.colour % _COLOURS, "p": _shown(line.points)} for line in lines]
+    return tag(
+        "div",
+        picture,
+        class_="plot",
+        tabindex="0",
+        role="group",
+        aria_describedby=f"{key}-out",
+        aria_label=f"{title}; left and right arrow keys read the values",
+        data_lines=json.dumps(data, separators=(",", ":")),
+        data_axes=json.dumps({"x": x_axis.frame(), "y": y_axis.frame()}),
+    )
+
+
+def show(value: float | None) -> str:
     """A number for people: four significant digits, no needless exponent."""
     if value is None:
         return "\u2013"
@@ -104,16 +128,18 @@ def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:
     """At most about this many points; every part keeps its lowest and highest, so no peak disappears."""
     if len(points) <= most:
         return points
-    size = math.ceil(len(points) / (most // 2))
+    size = math.ceil(len(points) / (most // 2))  # each part leaves two points
     kept = []
     for start in range(0, len(points), size):
         part = range(start, min(start + size, len(points)))
         bad = [i for i in part if not math.isfinite(points[i][1])]
         good = [i for i in part if math.isfinite(points[i][1])]
-        ends = (
-            {min(good, key=lambda i: points[i][1]), max(good, key=lambda i: points[i][1])} if good else set()
-        )
-        kept += [points[i] for i in sorted(ends | set(bad[:1]))]
+        # One value that is not finite suffices for the gap that tells of it.
+        chosen = set(bad[:1])
+        if good:
+            by_value = sorted(good, key=lambda i: points[i][1])
+            chosen |= {by_value[0], by_value[-1]}
+        kept += [points[i] for i in sorted(chosen)]
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
@@ -133,12 +159,14 @@ class _Axis:
             first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
             last = max(last, first + 1)
             every = math.ceil((last - first) / 6)
-            return cls(10.0**first, 10.0**last, start, end,
-                       tuple(10.0**e for e in range(first, last + 1, every)), True)  # fmt: skip
+            ticks = tuple(10.0**e for e in range(first, last + 1, every))
+            return cls(10.0**first, 10.0**last, start, end, ticks, is_log=True)
+        # Equal values, or so near that a step between them drowns in rounding: make room around them.
         if high - low < 1e-12 * max(abs(low), abs(high), 1e-30):
             room = abs(high) / 2 or 0.5
             low, high = (0.0, 2 * high) if high > 0 and low >= 0 else (low - room, high + room)
         step = _nice_step((high - low) / 5)
+        # Ends on whole steps; without the 1e-9 rounding would add an empty step beyond a value on a tick.
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         return cls(first * step, last * step, start, end, tuple(i * step for i in range(first, last + 1)))
 
@@ -152,11 +180,13 @@ class _Axis:
 
 
 def _nice_step(rough: float) -> float:
+    """The next of 1, 2, 2.5, 5, 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
 
 
 def _wants_log(ys: list[float], marks: tuple[Mark, ...]) -> bool:
+    # A mark is a level to compare heights with, which a logarithmic axis would bend.
     return not marks and min(ys) > 0 and max(ys) / min(ys) > 200
 
 
@@ -165,7 +195,7 @@ def _tick_text(value: float, axis: _Axis) -> str:
         return show(value)
     step = axis.ticks[1] - axis.ticks[0] if len(axis.ticks) > 1 else 1.0
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)
+    digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)  # 2.5 needs one more
     text = f"{value:,.{digits}f}" if digits <= 5 and abs(value) < 1e7 else f"{value:.2g}"
     return text.replace("-", "\u2212")
 
@@ -176,15 +206,13 @@ def _grid(x_axis: _Axis, y_axis: _Axis) -> list[Safe]:
     for value in y_axis.ticks:
         y = y_axis.place(value)
         made.append(tag("line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y))
-        made.append(
-            tag("text", _tick_text(value, y_axis), class_="tick", x=_LEFT - 7, y=y + 4, text_anchor="end")
-        )
+        text = _tick_text(value, y_axis)
+        made.append(tag("text", text, class_="tick", x=_LEFT - 7, y=y + 4, text_anchor="end"))
     for value in x_axis.ticks:
         x = x_axis.place(value)
         made.append(tag("line", class_="axis", x1=x, x2=x, y1=base, y2=base + 4))
-        made.append(
-            tag("text", _tick_text(value, x_axis), class_="tick", x=x, y=base + 17, text_anchor="middle")
-        )
+        text = _tick_text(value, x_axis)
+        made.append(tag("text", text, class_="tick", x=x, y=base + 17, text_anchor="middle"))
     made.append(tag("line", class_="axis", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=base, y2=base))
     made.append(tag("text", "kimg", class_="tick unit", x=_WIDTH - _RIGHT, y=_HEIGHT - 5, text_anchor="end"))
     return made
@@ -196,7 +224,7 @@ def _marks(marks: tuple[Mark, ...], y_axis: _Axis) -> list[Safe]:
 
 
 def _curve(line: Line, x_axis: _Axis, y_axis: _Axis) -> Safe:
-    pieces: list[list[tuple[float, float]]] = [[]]
+    pieces: list[list[Point]] = [[]]  # a value that is not finite ends one
     for x, y in thinned(line.points):
         if math.isfinite(y):
             pieces[-1].append((x_axis.place(x), y_axis.place(y)))
@@ -205,6 +233,7 @@ def _curve(line: Line, x_axis: _Axis, y_axis: _Axis) -> Safe:
     colour = f"c{line.colour % _COLOURS}"
     path = " ".join("M" + "L".join(f"{x:g} {y:g}" for x, y in piece) for piece in pieces if len(piece) > 1)
     made = [tag("path", class_=f"line {colour}", d=path, stroke_dasharray=_dash(line))] if path else []
+    # A piece of one point has no line that would show it.
     few = sum(map(len, pieces)) <= 30
     dots = [p for piece in pieces if len(piece) == 1 or few for p in piece]
     made += [tag("circle", class_=f"dot {colour}", cx=x, cy=y, r=2.6) for x, y in dots]
@@ -233,27 +262,25 @@ def _shown(points: list[Point]) -> list[list[float | None]]:
 
 
 def _table(title: str, lines: list[Line]) -> Safe:
-    rows = []
-    for line in lines:
-        ys = [p for p in line.points if math.isfinite(p[1])]
-        if not ys:
-            rows.append(
-                tag("tr", tag("th", line.name, scope="row"), tag("td", "no finite value", colspan="5"))
-            )
-            continue
-        low, high = min(ys, key=lambda p: p[1]), max(ys, key=lambda p: p[1])
-        lost = len(line.points) - len(ys)
-        cells = [
-            show(ys[0][1]),
+    heads = ("Curve", "First", "Lowest (at kimg)", "Highest (at kimg)", "Last", "Points")
+    rows = [_row(line) for line in lines]
+    table = tables.numbers(f"{title}: values", heads, rows, label=f"{title}: table")
+    return tag("details", tag("summary", "Values"), table)
+
+
+def _row(line: Line) -> Safe:
+    finite = [p for p in line.points if math.isfinite(p[1])]
+    if not finite:
+        return tag("tr", tag("th", line.name, scope="row"), tag("td", "no finite value", colspan="5"))
+    low, high = min(finite, key=lambda p: p[1]), max(finite, key=lambda p: p[1])
+    lost = len(line.points) - len(finite)
+    return tables.row(
+        line.name,
+        [
+            show(finite[0][1]),
             f"{show(low[1])} at {show(low[0])}",
             f"{show(high[1])} at {show(high[0])}",
-            show(ys[-1][1]),
+            show(finite[-1][1]),
             f"{len(line.points)}" + (f", {lost} not finite" if lost else ""),
-        ]
-        rows.append(tag("tr", tag("th", line.name, scope="row"), [tag("td", cell) for cell in cells]))
-    heads = ("Curve", "First", "Lowest (at kimg)", "Highest (at kimg)", "Last", "Points")
-    head = tag("tr", [tag("th", text, scope="col") for text in heads])
-    table = tag("table", tag("caption", f"{title}: values", class_="hidden-text"), tag("thead", head),
-                tag("tbody", rows), class_="numbers")  # fmt: skip
-    scroller = tag("div", table, class_="wide", tabindex="0", role="region", aria_label=f"{title}: table")
-    return tag("details", tag("summary", "Values"), scroller)
+        ],
+    )

@@ -18,12 +18,12 @@ _DARK = """
   --c0: #6cb2ff; --c1: #ff9c5a; --c2: #45d0a5; --c3: #f08fd0; --c4: #dcc54b; --c5: #b3a4ff;
   --picture: #07090c; color-scheme: dark;
 """
+_THEMES = f""":root {{{_LIGHT}}}
+@media (prefers-color-scheme: dark) {{ :root:not([data-theme=light]) {{{_DARK}}} }}
+:root[data-theme=dark] {{{_DARK}}}
+"""
 STYLE = (
-    ":root {" + _LIGHT + "}\n"
-    "@media (prefers-color-scheme: dark) { :root:not([data-theme=light]) {" + _DARK + "} }\n"
-    ":root[data-theme=dark] {"
-    + _DARK
-    + "}\n"
+    _THEMES
     + """
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }

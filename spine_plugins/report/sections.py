@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 from spine_plugins.markup import Safe, join, tag
-from spine_plugins.report import charts
 from spine_plugins.report.curves import show
-from spine_plugins.report.tables import UNKNOWN, comparison
+from spine_plugins.report.tables import UNKNOWN, comparison, run_label
 from spine_plugins.runs.concerns import LEVELS, Concern, concerns, differences
+from spine_plugins.runs.documents import as_dict, number
 from spine_plugins.runs.places import short_text
-from spine_plugins.runs.reading import Run, as_dict, number
+from spine_plugins.runs.reading import Run
+from spine_plugins.runs.state import State
 
 _MOST_WARNINGS = 60
 _FIRST_RESULTS = ("fid50k_full", "kid50k_full")
@@ -20,7 +21,7 @@ def heading(runs: list[Run], title: str) -> Safe:
     """Title, state of each run, and the button for the theme."""
     is_one = len(runs) == 1
     pills = [
-        tag("li", run.state if is_one else f"{charts.run_label(run, i)}: {run.state}", class_="pill state")
+        tag("li", ("" if is_one else f"{run_label(run, i)}: ") + run.state.text, class_="pill state")
         for i, run in enumerate(runs)
     ]
     first = runs[0]
@@ -39,8 +40,9 @@ def heading(runs: list[Run], title: str) -> Safe:
 def key_figures(runs: list[Run]) -> Safe:
     """One run: large figures. Several: a table with what differs marked."""
     if len(runs) > 1:
-        rows = {name: [_plain_figures(run, i).get(name, UNKNOWN) for i, run in enumerate(runs)]
-                for i, run in enumerate(runs) for name in _plain_figures(run, i)}  # fmt: skip
+        columns = [_plain_figures(run) for run in runs]
+        names = dict.fromkeys(name for column in columns for name in column)
+        rows = {name: [column.get(name, UNKNOWN) for column in columns] for name in names}
         return tag("div", comparison(runs, rows), class_="card")
     made = []
     for name, (value, more) in _figures(runs[0]).items():
@@ -53,28 +55,32 @@ def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
     who: dict[Concern, list[str]] = {c: [] for c in (differences(runs) if len(runs) > 1 else [])}
     for i, run in enumerate(runs):
         for concern in concerns(run):
-            who.setdefault(concern, []).append(charts.run_label(run, i))
+            who.setdefault(concern, []).append(run_label(run, i))
     named = ((c, f"{', '.join(names)}: " if len(runs) > 1 and names else "") for c, names in who.items())
     found = sorted(named, key=lambda pair: LEVELS.index(pair[0].level))
     if not found:
         return tag(
             "p",
-            "None: no warning in the log, and nothing doubtful in the numbers that this page checks.",
+            "None: the run warned of nothing, and nothing is doubtful in the numbers that this page checks.",
             class_="card",
         )
     said = [
-        tag("li", tag("span", c.level.capitalize(), class_="level"),
-            tag("p", tag("strong", f"{names}{c.title}. "), c.text if with_paths else short_text(c.text)),
-            class_=f"concern {c.level}")
-        for c, names in found[:_MOST_WARNINGS]
-    ]  # fmt: skip
+        tag(
+            "li",
+            tag("span", concern.level.capitalize(), class_="level"),
+            tag("p", tag("strong", f"{names}{concern.title}. "), shown_text(concern, with_paths=with_paths)),
+            class_=f"concern {concern.level}",
+        )
+        for concern, names in found[:_MOST_WARNINGS]
+    ]
     more = len(found) - len(said)
-    return join(
-        [
-            tag("ul", said, class_="concerns"),
-            more > 0 and tag("p", f"{more} more are in log.txt.", class_="help"),
-        ]
-    )
+    rest = more > 0 and tag("p", f"{more} more are left out here.", class_="help")
+    return join([tag("ul", said, class_="concerns"), rest])
+
+
+def shown_text(concern: Concern, *, with_paths: bool) -> str:
+    """What a concern says, without the folders of people's disks unless they are asked for."""
+    return concern.text if with_paths else short_text(concern.text)
 
 
 def chart_grid(figures: list[Safe], otherwise: str = "", hint: str = "") -> Safe | None:
@@ -85,16 +91,10 @@ def chart_grid(figures: list[Safe], otherwise: str = "", hint: str = "") -> Safe
 
 
 def no_metrics(runs: list[Run]) -> str:
-    is_any = any(run.metrics for run in runs)
-    return (
-        "Measurements exist, but none is of a snapshot with a known kimg."
-        if is_any
-        else ("Nothing was measured yet. calc_metrics.py --network=SNAPSHOT measures one and adds it here.")
-    )
-
-
-def no_curves(runs: list[Run]) -> str:
-    return "No tick is finished yet; make this page again later."
+    """Why there is no chart of a metric."""
+    if any(run.metrics for run in runs):
+        return "Measurements exist, but none is of a snapshot with a known kimg."
+    return "Nothing was measured yet. calc_metrics.py --network=SNAPSHOT measures one and adds it here."
 
 
 def _figures(run: Run) -> dict[str, tuple[str, str]]:
@@ -102,7 +102,7 @@ def _figures(run: Run) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     done, total = run.kimg, run.total_kimg
     if done is not None:
-        of = f"of {total:,g}" + (f", {min(done / total, 1):.0%}" if total else "") if total else ""
+        of = f"of {total:,g}, {min(done / total, 1):.0%}" if total else ""
         found["Progress"] = (f"{show(done)} kimg", of)
     names = sorted(run.metrics, key=lambda n: (n not in _FIRST_RESULTS, n))
     for name in names[:3]:
@@ -111,31 +111,29 @@ def _figures(run: Run) -> dict[str, tuple[str, str]]:
             is_known = line.record.get("is_comparable") is not False
             when = "" if line.kimg is None else f"at {line.kimg:g} kimg"
             found[key] = (show(value), when + ("" if is_known else ", not comparable"))
-    if run.judge:
-        value = number(run.judge[-1].get("accuracy"))
-        if value is not None:
-            found["Judge accepts"] = (f"{value:.1%}", "of the fakes, at the last snapshot")
+    accepted = number(run.judge[-1].get("accuracy")) if run.judge else None
+    if accepted is not None:
+        found["Judge accepts"] = (f"{accepted:.1%}", "of the fakes, at the last snapshot")
     pace, spent = _last(run, "Timing/sec_per_kimg"), _last(run, "Timing/total_sec")
     if spent is not None:
         found["Time spent"] = (_duration(spent), f"{show(pace)} s per kimg" if pace else "")
-    if pace and done is not None and total and done < total and run.state != "finished":
+    if pace and done is not None and total and done < total and run.state is not State.FINISHED:
         found["Still to go"] = (_duration((total - done) * pace), "at the latest pace")
     strength = run.series("Progress/augment")
     if any(y for _, y in strength):
         found["Augmentation p"] = (show(strength[-1][1]), f"highest {show(max(y for _, y in strength))}")
-    return found or {"State": (run.state, "no numbers yet")}
+    return found or {"State": (run.state.text, "no numbers yet")}
 
 
-def _plain_figures(run: Run, index: int) -> dict[str, str]:
+def _plain_figures(run: Run) -> dict[str, str]:
     known = {
         "Run": run.name,
-        "State": run.state,
+        "State": run.state.text,
         "Data set": run.dataset.name or UNKNOWN,
         "Loss": _loss(run) or UNKNOWN,
     }
-    return known | {
-        name: f"{value} ({more})" if more else value for name, (value, more) in _figures(run).items()
-    }
+    figures = _figures(run).items()
+    return known | {name: f"{value} ({more})" if more else value for name, (value, more) in figures}
 
 
 def _loss(run: Run) -> str:
@@ -148,6 +146,8 @@ def _last(run: Run, name: str) -> float | None:
 
 
 def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return UNKNOWN
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-from spine_plugins.runs.reading import Measured, Run, as_dict, as_list
+from spine_plugins.runs.documents import Document, as_dict, as_list
+from spine_plugins.runs.reading import Measured, Run
+from stylegan2ada.training import run_files
+from stylegan2ada.training.limits import LEAK_P
 
 LEVELS = ("serious", "caution", "note")
-LEAK_P = 0.8  # as in stylegan2ada/training/watch.py, which needs torch
 _MEMORISED = 0.95  # mean sign of D on training images: it knows nearly all of them by heart
 _NO_RECALL = 0.02
 
@@ -25,10 +28,13 @@ class Concern:
     text: str
 
 
+_serious, _caution, _note = (partial(Concern, level) for level in LEVELS)
+
+
 def concerns(run: Run) -> list[Concern]:
     """Everything that is doubtful, most serious first, each said once."""
-    found = dict.fromkeys([*_numbers(run), *_metrics(run), *_data(run), *_origins(run), *_classifier(run),
-                           *_logged(run), *_files(run)])  # fmt: skip
+    rooms = (_numbers, _metrics, _data, _origins, _classifier, _said, _files)
+    found = dict.fromkeys(itertools.chain.from_iterable(look(run) for look in rooms))
     return sorted(found, key=lambda concern: LEVELS.index(concern.level))
 
 
@@ -36,13 +42,16 @@ def differences(runs: list[Run]) -> list[Concern]:
     """Why numbers of several runs may not be comparable."""
     found = []
     for name in sorted({name for run in runs for name in run.metrics}):
-        lines = [m.record for run in runs for m in run.metrics.get(name, [])]
-        for key, what in (("detector_sha256", "detectors"), ("real_fingerprint", "real images"),
-                          ("resize_filter", "resize filters"), ("num_fake", "numbers of fakes")):  # fmt: skip
-            if len({str(line.get(key)) for line in lines if line.get(key) is not None}) > 1:
-                found.append(
-                    Concern("serious", "Not comparable", f"{name} was measured with different {what}.")
-                )
+        records = [m.record for run in runs for m in run.metrics.get(name, [])]
+        for key, what in (
+            ("detector_sha256", "detectors"),
+            ("real_fingerprint", "real images"),
+            ("resize_filter", "resize filters"),
+            ("num_fake", "numbers of fakes"),
+        ):
+            # A record that does not tell is no evidence of a difference.
+            if len({str(record[key]) for record in records if record.get(key) is not None}) > 1:
+                found.append(_serious("Not comparable", f"{name} was measured with different {what}."))
     return found
 
 
@@ -50,59 +59,59 @@ def _numbers(run: Run) -> Iterator[Concern]:
     for name in run.statistics():
         bad = [x for x, y in run.series(name) if not math.isfinite(y)]
         if bad:
-            yield Concern("serious", "Not finite", f"{name} is not a finite number in {len(bad)} tick(s), "
-                          f"first at {bad[0]:.4g} kimg.")  # fmt: skip
-    strength = [(x, y) for x, y in run.series("Progress/augment") if y > LEAK_P]
-    if strength:
-        x, _ = strength[0]
-        highest = max(y for _, y in strength)
-        yield Concern(
-            "caution",
+            text = f"{name} is not a finite number in {len(bad)} tick(s), first at {bad[0]:.4g} kimg."
+            yield _serious("Not finite", text)
+    leaking = _leaking(run)
+    if leaking:
+        yield _caution(
             "Augmentations can leak",
-            f"Their strength p rises above {LEAK_P} at "
-            f"{x:.4g} kimg (highest {highest:.2f}): look for turned, cut or recoloured fakes.",
+            f"Their strength p rises above {LEAK_P} at {leaking[0][0]:.4g} kimg (highest "
+            f"{max(y for _, y in leaking):.2f}): look for turned, cut or recoloured fakes.",
         )
     signs = run.series("Loss/signs/real")
-    if len(signs) > 3 and signs[-1][1] > _MEMORISED:
-        yield Concern(
-            "caution",
+    if len(signs) > 3 and signs[-1][1] > _MEMORISED:  # the first few ticks say nothing yet
+        yield _caution(
             "Overfitting",
-            f"The discriminator accepts {signs[-1][1]:.0%} (mean sign) of "
-            "its training images: it may know them by heart. Adaptive augmentation or more data help.",
+            f"The discriminator accepts {signs[-1][1]:.0%} (mean sign) of its training images: "
+            "it may know them by heart. Adaptive augmentation or more data help.",
         )
+
+
+def _leaking(run: Run) -> list[tuple[float, float]]:
+    """(kimg, strength) of the ticks in which augmentations can show in the fakes."""
+    return [(x, y) for x, y in run.series("Progress/augment") if y > LEAK_P]
 
 
 def _metrics(run: Run) -> Iterator[Concern]:
     for name, lines in run.metrics.items():
-        last: Measured = lines[-1]
-        if any(line.record.get("is_comparable") is False for line in lines):
-            yield Concern(
-                "caution",
-                "Not comparable",
-                f"{name} uses the detector "
-                f"\u201c{last.record.get('detector', 'unknown')}\u201d: its values compare only with "
-                "values from the same detector, never with published ones.",
-            )
-        for key, what in (("detector_sha256", "detector"), ("real_fingerprint", "real images")):
-            if len({str(line.record.get(key)) for line in lines if key in line.record}) > 1:
-                yield Concern(
-                    "serious", "Curve of unlike values", f"The {what} of {name} changed within the run."
-                )
+        yield from _curve(name, lines)
+        last = lines[-1]
         if last.record.get("resize_filter") == "unknown":
-            yield Concern(
-                "note",
+            yield _note(
                 "Unknown resize filter",
-                f"How the images behind {name} were resized is not "
-                "recorded; this alone can move an FID by several points.",
+                f"How the images behind {name} were resized is not recorded; "
+                "this alone can move an FID by several points.",
             )
         for key, value in last.results.items():
             if key.endswith("_recall") and value < _NO_RECALL:
-                yield Concern(
-                    "caution",
+                yield _caution(
                     "Little variety",
-                    f"{key} is {value:.3g} at the last measurement: the "
-                    "fakes cover almost nothing of what real images show.",
+                    f"{key} is {value:.3g} at the last measurement: "
+                    "the fakes cover almost nothing of what real images show.",
                 )
+
+
+def _curve(name: str, lines: list[Measured]) -> Iterator[Concern]:
+    """Whether the values of one metric compare, with each other and with other people's."""
+    if any(line.record.get("is_comparable") is False for line in lines):
+        yield _caution(
+            "Not comparable",
+            f"{name} uses the detector \u201c{lines[-1].record.get('detector', 'unknown')}\u201d: its values "
+            "compare only with values from the same detector, never with published ones.",
+        )
+    for key, what in (("detector_sha256", "detector"), ("real_fingerprint", "real images")):
+        if len({str(line.record[key]) for line in lines if key in line.record}) > 1:
+            yield _serious("Curve of unlike values", f"The {what} of {name} changed within the run.")
 
 
 def _data(run: Run) -> Iterator[Concern]:
@@ -110,22 +119,19 @@ def _data(run: Run) -> Iterator[Concern]:
     if data.name is None:
         return
     if not data.is_there:
-        yield Concern("note", "Data set not here", f"{data.name} is not where the run recorded it.")
+        yield _note("Data set not here", f"{data.name} is not where the run recorded it.")
     if data.has_groups is False:
-        yield Concern(
-            "caution",
+        yield _caution(
             "No patient groups",
-            f"{data.name} does not say which images belong to one "
-            "patient, so nothing made from it can be separated by patient.",
+            f"{data.name} does not say which images belong to one patient, "
+            "so nothing made from it can be separated by patient.",
         )
     failed, candidates = data.summary.get("failed"), data.summary.get("candidates")
     if isinstance(failed, int) and failed > 0:
-        yield Concern(
-            "note", "Images lost", f"{failed} of {candidates} candidate images could not be converted."
-        )
+        yield _note("Images lost", f"{failed} of {candidates} candidate images could not be converted.")
     near = as_dict(data.summary.get("by_warnings")).get("near_duplicate")
     if near:
-        yield Concern("note", "Near duplicates", f"{near} images of the source look almost like another one.")
+        yield _note("Near duplicates", f"{near} images of the source look almost like another one.")
 
 
 def _origins(run: Run) -> Iterator[Concern]:
@@ -134,69 +140,75 @@ def _origins(run: Run) -> Iterator[Concern]:
     for root in roots:
         sha = str(root.get("sha256") or "unknown")[:12]
         licence = str(root.get("licence") or card.get("licence") or "Their licence is unknown").rstrip(".")
-        yield Concern(
-            "serious",
-            "Foreign weights",
-            f"Training started from {_base(root.get('origin'))} (SHA-256 {sha}). {licence}.",
-        )
-    if not roots and run.options.get("resume_pkl"):
-        yield Concern(
-            "note",
-            "Started from other networks",
-            f"{_base(run.options['resume_pkl'])}; its origin is not recorded here.",
-        )
+        origin = _base(root.get("origin"))
+        yield _serious("Foreign weights", f"Training started from {origin} (SHA-256 {sha}). {licence}.")
+    resumed = run.options.get("resume_pkl")
+    if resumed and not roots:
+        yield _note("Started from other networks", f"{_base(resumed)}; its origin is not recorded here.")
     now = as_dict(run.ours.get("provenance"))
-    earlier = [as_dict(entry) for entry in as_list(run.ours.get("earlier"))]
+    earlier = map(as_dict, as_list(run.ours.get("earlier")))
     if any(entry.get("source_sha256") != now.get("source_sha256") for entry in earlier):
-        yield Concern(
-            "note", "Two versions", "Parts of this run were made by different versions of the program."
-        )
+        yield _note("Two versions", "Parts of this run were made by different versions of the program.")
 
 
 def _classifier(run: Run) -> Iterator[Concern]:
-    spine = as_dict(run.ours.get("spine"))
+    spine = _spine(run)
     for doubt in as_list(spine.get("classifier_doubts")):
-        yield Concern("serious", "Doubtful classifier", f"It was accepted although {doubt}.")
+        yield _serious("Doubtful classifier", f"It was accepted although {doubt}.")
     for doubt in as_list(spine.get("judge_doubts")):
-        yield Concern("caution", "Judge not independent", f"{doubt}.")
+        yield _caution("Judge not independent", f"{doubt}.")
     card = run.classifier
     if card is None:
         if as_dict(run.options.get("loss_kwargs")).get("classifier"):
-            yield Concern("note", "Card not here", "The classifier's card is not where the run recorded it.")
+            yield _note("Card not here", "The classifier's card is not where the run recorded it.")
         return
     wanted = spine.get("classifier_sha256")
     if wanted and card.get("sha256") and wanted != card["sha256"]:
-        yield Concern(
-            "serious", "Another classifier", "The classifier there now is not the one that trained."
-        )
+        yield _serious("Another classifier", "The classifier there now is not the one that trained.")
     if card.get("split_note"):
-        yield Concern("caution", "Classifier's split", f"{card['split_note']}.")
+        yield _caution("Classifier's split", f"{card['split_note']}.")
 
 
-def _logged(run: Run) -> Iterator[Concern]:
-    said = Counter(line.strip().removeprefix("Warning: ") for line in run.log if line.startswith("Warning: "))
-    for text, times in said.items():
-        is_collapse = text.startswith("mode collapse")
-        if text.startswith("augmentation strength p"):
-            continue  # the statistics say it, with its course
-        text = text.removeprefix("mode collapse: ")
+def _said(run: Run) -> Iterator[Concern]:
+    """What the run itself warned of, less what this page says better."""
+    spine = _spine(run)
+    is_said = {
+        "leak": bool(_leaking(run)),  # with its course
+        "classifier": bool(spine.get("classifier_doubts")),
+        "judge": bool(spine.get("judge_doubts")),
+    }
+    warnings = Counter((e.code, e.text) for e in run.events if e.event == "warning")
+    for (code, text), times in warnings.items():
         again = f" (said {times} times)" if times > 1 else ""
-        title = "Mode collapse" if is_collapse else "Said by the run"
-        yield Concern("serious" if is_collapse else "caution", title, text + again)
-    for line in dict.fromkeys(line for line in run.log if line.startswith("Error: ")):
-        yield Concern("serious", "Ended with an error", line.removeprefix("Error: "))
+        if code == "collapse":
+            yield _serious("Mode collapse", text + again)
+        elif not is_said.get(code):
+            yield _caution("Said by the run", text + again)
+    for event in run.events:
+        if event.event == "diverged":
+            yield _serious("Diverged", event.text or "The run did not say why.")
 
 
 def _files(run: Run) -> Iterator[Concern]:
     for name, count in run.damaged.items():
-        yield Concern("caution", "Damaged file", f"{name}: {count} unreadable line(s) are left out here.")
+        yield _caution("Damaged file", f"{name}: {count} unreadable line(s) are left out here.")
+    if run.ours and not run.events:
+        yield _note(
+            "Warnings not recorded",
+            f"This run has no {run_files.EVENTS} (it is of an older version): "
+            f"what it warned of stands in its {run_files.LOG} only.",
+        )
     if not run.ours and run.options:
-        yield Concern(
-            "note",
+        yield _note(
             "No provenance",
             "This run was not started by this program; commands and versions are unknown.",
         )
 
 
-def _base(path: Any) -> str:
+def _spine(run: Run) -> Document:
+    return as_dict(run.ours.get("spine"))
+
+
+def _base(path: object) -> str:
+    """The last part of a path or address, whichever system wrote it."""
     return str(path).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "unknown"

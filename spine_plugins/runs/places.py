@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 _URL = re.compile(r"(https?|s3|gs)://")
 _WIDTH = 84  # columns of a command, roughly
 _IN_TEXT = re.compile(r"(?<![\w/.:\\])(?:[A-Za-z]:[\\/]|~?/)[^\s'\",;()]*[\\/][^\s'\",;()]+")
 
 
-def file_name(path: Any) -> str:
+def file_name(path: object) -> str:
     """The last part of a path, whichever system wrote it; a web address stays whole."""
     text = str(path)
     return text if _URL.match(text) else re.split(r"[\\/]", text.rstrip("\\/"))[-1]
@@ -33,7 +32,7 @@ def short_text(text: str) -> str:
     return _IN_TEXT.sub(lambda match: f"\u2026/{file_name(match[0].rstrip('.:'))}", text)
 
 
-def command_text(argv: Sequence[Any], *, is_full: bool = False) -> str:
+def command_text(argv: Sequence[object], *, is_full: bool = False) -> str:
     """What to type, on lines that break before flags."""
     words = [str(word) for word in argv]
     if not words:

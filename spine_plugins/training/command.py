@@ -62,7 +62,7 @@ def main(**values: Any) -> None:
     train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
     """
     own = {name: values.pop(name) for name in (*_OWN, "judge", "test_data", "accept_classifier", "preset")}
-    options, own = expand(train.as_options(values), own)
+    options, own = expand(TrainOptions(**values), own)
     options, record, hooks = prepare(options, own)
     train.run(options, hooks=hooks, record=record)
 
@@ -170,7 +170,7 @@ def _check_judge(options: TrainOptions, own: Mapping[str, Any], record: Mapping[
         gate.check_fit(found.card, dataset.info(), own["judge"])
         dataset.close()
     path = own["classifier"]
-    reasons = judge.same_judge(found, load_classifier(path).card) if path else []
+    reasons = judge.same_judge(found.card, load_classifier(path).card) if path else []
     for reason in reasons:
         processes.print0(f"Warning: --judge is not independent: {reason}")
     return reasons

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-Choice = tuple[Any, str]  # value of a flag, and the reason for it
+Choice = tuple[bool | int | float | str, str]  # value of a flag, and the reason for it
 
 _PAPER: dict[str, Choice] = {
     "cond": (True, "the paper's networks are conditional"),

@@ -63,6 +63,11 @@ class TrainOptions:
     keep_snapshots: int | None = None
     detector: tuple[tuple[str, str], ...] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("loss_opt", "term", "detector"):
+            if getattr(self, name) == ():  # what a parser makes of a repeatable flag that was not given
+                object.__setattr__(self, name, None)
+
     def given(self) -> dict[str, Any]:
         """The flags that were given, by field name; --dry-run and --continue say how to run, not what."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

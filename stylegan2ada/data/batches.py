@@ -9,25 +9,21 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from stylegan2ada.data.balanced import BalancedSampler
 from stylegan2ada.data.cache import LIMIT_BYTES, cached_images
 from stylegan2ada.data.dataset import Dataset
-from stylegan2ada.data.sampler import InfiniteSampler
+from stylegan2ada.data.samplers import Sampler, find_sampler
 from stylegan2ada.errors import UserError
 
-SAMPLERS: dict[str, Callable[..., InfiniteSampler | BalancedSampler]] = {
-    "uniform": InfiniteSampler,
-    "balanced": BalancedSampler,
-}
 _DEVICE_SHARE = 0.1  # of the free accelerator memory may hold images
 _AHEAD = 2  # batches being decoded while one is in use
 _UPLOAD_ROWS = 1024
+_Coming = concurrent.futures.Future[np.ndarray]  # uint8 [C, H, W]
 
 
 class Batches:
@@ -42,17 +38,16 @@ class Batches:
         rank: int = 0,
         num_replicas: int = 1,
         seed: int = 0,
-        sampler: str = "uniform",  # or "balanced": every class equally often
+        sampler: str = "uniform",  # registered name or import path, see samplers.py
         workers: int = 3,  # decoding threads, if the images are not cached
         limit_bytes: int = LIMIT_BYTES,  # larger data sets are not cached
     ) -> None:
-        if sampler not in SAMPLERS:
-            raise UserError(f"there is no sampler {sampler!r}; choose one of {', '.join(SAMPLERS)}")
         assert batch_size > 0, batch_size
         self.dataset = dataset
         self.batch_size = batch_size
         self.device = torch.device(device)
-        self.sampler = SAMPLERS[sampler](dataset, rank=rank, num_replicas=num_replicas, seed=seed)
+        make_sampler = find_sampler(sampler)
+        self.sampler: Sampler = make_sampler(dataset, rank=rank, num_replicas=num_replicas, seed=seed)
         self._kind = sampler
         pixels = cached_images(dataset, limit_bytes=limit_bytes)
         self.source: _Mapped | _Resident | _Streamed  # for those who want to know
@@ -152,13 +147,16 @@ class _Streamed:
     def __init__(self, batches: Batches, workers: int) -> None:
         self._batches = batches
         self._pool = concurrent.futures.ThreadPoolExecutor(max(workers, 1), thread_name_prefix="decode")
-        self._ahead: collections.deque[tuple[dict[str, Any], np.ndarray, list]] = collections.deque()
+        # Per batch: where the sampler was before it, its indices, its images to come.
+        self._ahead: collections.deque[tuple[dict[str, Any], np.ndarray, list[_Coming]]] = collections.deque()
 
     def next_batch(self) -> tuple[np.ndarray, torch.Tensor]:
         while len(self._ahead) <= _AHEAD:
             self._begin()
         _, indices, pending = self._ahead.popleft()
-        images = np.stack([future.result() for future in pending])
+        images = np.empty([len(pending), *self._batches.dataset.image_shape], dtype=np.uint8)
+        for row, future in enumerate(pending):
+            images[row] = future.result()
         return indices, self._batches.to_device(torch.from_numpy(images))
 
     def sampler_state(self) -> dict[str, Any]:

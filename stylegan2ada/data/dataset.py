@@ -61,9 +61,8 @@ class Dataset(torch.utils.data.Dataset):
         self.use_labels = use_labels
         self._labels: np.ndarray | None = None  # raw labels, once looked at
         self._label_shape: list[int] = []
-        chosen = _choose(self.raw_shape[0], max_size, random_seed)
-        self.raw_indices = np.tile(chosen, 2) if xflip else chosen  # int64 [len]: item -> stored image
-        self.flips = np.arange(len(self.raw_indices)) >= len(chosen)  # bool [len]: is it mirrored?
+        # int64 [len]: item -> stored image; bool [len]: is it mirrored?
+        self.raw_indices, self.flips = _items(self.raw_shape[0], max_size, random_seed, xflip)
 
     # What a plug-in provides.
 
@@ -153,6 +152,20 @@ class Dataset(torch.utils.data.Dataset):
         seen = copy.copy(self)  # by __getstate__, which leaves out what is open
         seen.raw_indices, seen.flips = chosen, mirrored
         seen._labels = self._labels  # of all that is stored, so the same; read once
+        return seen
+
+    def as_if_opened(
+        self,
+        *,
+        max_size: int | None = None,
+        use_labels: bool = False,
+        xflip: bool = False,
+        random_seed: int = 0,
+    ) -> Self:
+        """The data set that these arguments of the constructor make, without reading again what is known."""
+        seen = self.view(*_items(self.raw_shape[0], max_size, random_seed, xflip))
+        if use_labels != self.use_labels:
+            seen.use_labels, seen._labels, seen._label_shape = use_labels, None, []
         return seen
 
     def stored_labels(self) -> np.ndarray | None:
@@ -361,6 +374,13 @@ def _checked_shape(labels: np.ndarray, n: int, name: str) -> list[int]:
     if labels.dtype == np.int64 and labels.min() < 0:
         raise DatasetError(f"the labels of {name} contain the class {labels.min()}; classes count from 0")
     return [int(labels.max()) + 1] if labels.dtype == np.int64 else list(labels.shape[1:])
+
+
+def _items(n: int, max_size: int | None, seed: int, xflip: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which stored images are the items, and which items are mirrored: the mirrored ones come last."""
+    chosen = _choose(n, max_size, seed)
+    indices = np.tile(chosen, 2) if xflip else chosen
+    return indices, np.arange(len(indices)) >= len(chosen)
 
 
 def _choose(n: int, max_size: int | None, seed: int) -> np.ndarray:

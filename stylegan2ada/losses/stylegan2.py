@@ -12,14 +12,15 @@ from torch import Tensor
 
 from stylegan2ada import stats
 from stylegan2ada.errors import UserError
+from stylegan2ada.losses.base import Context, Loss, NamedPhase
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.objectives import Objective, Penalty, find_objective, r1_penalty
-from stylegan2ada.losses.terms import GeneratorTerm, make_term, weighted_sum
+from stylegan2ada.losses.terms import GeneratorTerm, make_term, offered, weighted_sum
 
 PHASES = {f"{network}{part}": network for network in "GD" for part in ("main", "reg", "both")}
 
 
-class StyleGAN2Loss:
+class StyleGAN2Loss(Loss):
     """Adds the gradients of a phase to the parameters that require them; knows nothing of optimisers.
 
     Nothing here reads a value back from the device, so a step can be queued, or captured, as a whole.
@@ -89,31 +90,32 @@ class StyleGAN2Loss:
             return
 
         has_r1 = is_reg and self.r1_gamma != 0
-        if is_main or has_r1:
-            fakes = self._reject_fakes(gen_z, gen_c, gain) if is_main else None
-            self._accept_reals(real_img, real_c, fakes, has_r1).mul(gain).backward()
+        fakes = self._reject_fakes(gen_z, gen_c, gain) if is_main and len(gen_z) else None
+        if len(real_img) and (is_main or has_r1):
+            self._accept_reals(real_img, real_c, fakes, is_main, has_r1).mul(gain).backward()
 
-    def after_step(self, phase: Any) -> None:
-        """Called when a phase's optimiser has moved the weights; `phase` is a name or has one."""
-        if self.objective.clips_weights and getattr(phase, "name", phase).startswith("D"):
+    def after_step(self, phase: NamedPhase | str) -> None:
+        """A Wasserstein critic is kept within its bounds."""
+        name = phase if isinstance(phase, str) else phase.name
+        if self.objective.clips_weights and name.startswith("D"):
             clip_effective_weights(self.D, self.weight_clip)
 
-    def start(self, context: Any) -> None:
+    def start(self, context: Context) -> None:
         """Hand what the training loop knows to the terms that want it."""
         for term in self.terms:
-            if hasattr(term, "start"):
-                term.start(context)
+            offered(term, "start")(context)
 
     def state_dict(self) -> dict[str, Any]:
         """What must survive an interruption."""
-        states = {term.name: term.state_dict() for term in self.terms if hasattr(term, "state_dict")}
-        return {"pl_mean": self.pl_mean.clone(), "terms": states}
+        states = {term.name: offered(term, "state_dict")() for term in self.terms}
+        kept = {name: state for name, state in states.items() if state is not None}
+        return {"pl_mean": self.pl_mean.clone(), "terms": kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.pl_mean.copy_(state["pl_mean"])
         for term in self.terms:
-            if hasattr(term, "load_state_dict") and term.name in state["terms"]:
-                term.load_state_dict(state["terms"][term.name])
+            if term.name in state["terms"]:
+                offered(term, "load_state_dict")(state["terms"][term.name])
 
     # The generator's side
 
@@ -146,6 +148,8 @@ class StyleGAN2Loss:
             # A mask, not a slice: the cutoff's value never has to leave the device.
             is_first = torch.arange(num_ws, device=ws.device) < self.draws.mixing_cutoff(num_ws)
             ws = torch.where(is_first[:, None], ws, second)
+        if torch.is_grad_enabled() and not ws.requires_grad:
+            ws.requires_grad_()  # of a mapping that does not learn; paths start here all the same
         mode = self.draws.noise_mode
         return self.G_synthesis(ws) if mode is None else self.G_synthesis(ws, noise_mode=mode), ws
 
@@ -160,18 +164,27 @@ class StyleGAN2Loss:
         return seen, loss.detach()
 
     def _accept_reals(
-        self, img: Tensor, c: Tensor, fakes: tuple[Tensor, Tensor] | None, has_r1: bool
+        self,
+        img: Tensor,
+        c: Tensor,
+        fakes: tuple[Tensor, Tensor] | None,  # what D saw of them, and its loss
+        is_main: bool,
+        has_r1: bool,
     ) -> Tensor:
-        """D's loss of reals (when it saw fakes), and its penalties."""
+        """D's loss of reals, and its penalties."""
         img = img.detach().requires_grad_(has_r1)
         seen = self._augment(img)
         logits = self._judge("real", seen, c)
         total = _zero(logits)
-        if fakes is not None:
-            fake_seen, fake_loss = fakes
+        if is_main:
             loss = self.objective.on_real(logits)
-            stats.report("Loss/D/loss", fake_loss + loss)
             total = total + loss.mean()
+        if is_main and fakes is not None:
+            fake_seen, fake_loss = fakes
+            # Pairs where there are as many of both, as usual; else each real beside the average fake.
+            stats.report(
+                "Loss/D/loss", (fake_loss if len(fake_loss) == len(loss) else fake_loss.mean()) + loss
+            )
             if (measure := self.objective.penalty) is not None:
                 total = total + self._critic_penalty(measure, seen, fake_seen, c, logits)
         if has_r1:
@@ -183,7 +196,9 @@ class StyleGAN2Loss:
         self, measure: Penalty, real_seen: Tensor, fake_seen: Tensor, c: Tensor, real_logits: Tensor
     ) -> Tensor:
         full = {"force_fp32": True} if _takes(self.D, "force_fp32") else {}
-        mix = self.draws.interpolation(len(real_seen))
+        n = min(len(real_seen), len(fake_seen))  # a line needs both ends
+        real_seen, fake_seen, c, real_logits = real_seen[:n], fake_seen[:n], c[:n], real_logits[:n]
+        mix = self.draws.interpolation(n)
         penalty = measure(lambda x: self.D(x, c, **full), real_seen, fake_seen, mix)
         stats.report("Loss/gradient_penalty", penalty)
         drift = real_logits.square().flatten() * (self.drift_weight if self.objective.has_drift else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -18,12 +18,24 @@ class GeneratorTerm(Protocol):
     """What a term offers; `start(context)`, `state_dict()` and `load_state_dict()` are optional."""
 
     name: str
-    weight: float
+
+    @property
+    def weight(self) -> float: ...  # now; an attribute will do
+
     reduction: Literal["mean", "sum"]  # over the batch; "sum" does not depend on rounds and ranks
 
     def __call__(self, fake_img: Tensor, gen_c: Tensor, real_img: Tensor) -> Tensor:
         """Loss per sample, [N]; fake_img carries the graph and is not augmented."""
         ...
+
+
+def offered(term: GeneratorTerm, name: str) -> Callable[..., Any]:
+    """One of a term's optional methods; where it has none, one that does nothing."""
+    return getattr(term, name, _nothing)
+
+
+def _nothing(*_: object) -> None:
+    """What most terms have to say about starting and states."""
 
 
 def make_term(text: str, **options: Any) -> GeneratorTerm:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stylegan2ada.errors import UserError
-
-if TYPE_CHECKING:
-    from stylegan2ada.training.loop import Run
-    from stylegan2ada.training.phases import Phase
+from stylegan2ada.training.phases import Phase
+from stylegan2ada.training.run import Run
 
 
 class Hook:
-    """Derive from this and override what you need; a run takes any number of hooks, in a plain list.
-
-    A hook with `state_dict` and `load_state_dict` is saved with the run and continued with it.
-    """
+    """Derive from this and override what you need; a run takes any number of hooks, in a plain list."""
 
     def on_start(self, run: Run) -> None:
         """Networks, optimisers and data are built (or continued); the first iteration comes next."""
@@ -33,6 +28,13 @@ class Hook:
 
     def on_snapshot(self, run: Run, path: Path) -> None:
         """A network snapshot was written (called on every rank)."""
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """What is saved with the run; None: this hook need not be there when the run goes on."""
+        return None
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse."""
 
 
 class Hooks(list[Hook]):
@@ -58,13 +60,26 @@ class Hooks(list[Hook]):
         for hook in self:
             hook.on_snapshot(run, path)
 
+    def named(self) -> dict[str, Hook]:
+        """Hooks by class name; of several of one class the later ones are numbered in their order."""
+        found: dict[str, Hook] = {}
+        for hook in self:
+            name = base = type(hook).__name__
+            count = 1
+            while name in found:
+                count += 1
+                name = f"{base} {count}"
+            found[name] = hook
+        return found
+
     def state_dict(self) -> dict[str, Any]:
-        """States by class name, of the hooks that have one."""
-        return {type(hook).__name__: hook.state_dict() for hook in self if hasattr(hook, "state_dict")}
+        """States by name, of the hooks that have one."""
+        states = {name: hook.state_dict() for name, hook in self.named().items()}
+        return {name: state for name, state in states.items() if state is not None}
 
     def load_state_dict(self, states: Mapping[str, Any]) -> None:
         """A hook that was there must be there again: its count of steps, say, may be a promise."""
-        here = {type(hook).__name__: hook for hook in self if hasattr(hook, "load_state_dict")}
+        here = self.named()
         for name, state in states.items():
             if name not in here:
                 raise UserError(f"this run was started with hook {name}; continue it with the same command")

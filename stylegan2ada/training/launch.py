@@ -13,9 +13,12 @@ import torch
 
 from stylegan2ada import processes, provenance
 from stylegan2ada.config import TrainConfig, TrainOptions
+from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.training import run_dir as folders
-from stylegan2ada.training.hooks import Hook, Hooks
+from stylegan2ada.training import run_files
+from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.seams import Seams
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,16 @@ class Job:
     run_dir: Path | None = None  # None: to be made
     is_continued: bool = False
     hooks: tuple[Hook, ...] = ()
+    seams: Seams = field(default_factory=Seams)
+    dataset: Dataset | None = None  # as the command opened it; None: every process opens its own
     record: dict[str, Any] = field(default_factory=dict)  # further facts for the options file
+    warnings: tuple[tuple[str, str], ...] = ()  # (code, text) that were told before there was a folder
 
 
-def start(job: Job) -> None:
-    """Train until done, in as many processes as the configuration says."""
+def start(job: Job) -> Path:
+    """Train until done, in as many processes as the configuration says; the folder of the run."""
     if processes.is_launched() or job.config.num_gpus == 1:
-        run_process(job)
-        return
+        return run_process(job)
     check_devices(job.config, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     job = with_run_dir(job, os.environ)
     assert job.run_dir is not None
@@ -45,9 +50,10 @@ def start(job: Job) -> None:
         if not (job.run_dir / folders.REQUEUE_FILE).exists():
             raise UserError(f"{stopped}, before the state could be saved; the last one continues") from None
         raise StoppedOnRequest(stop_message(job.run_dir)) from None
+    return job.run_dir
 
 
-def run_process(job: Job) -> None:
+def run_process(job: Job) -> Path:
     """One process of the group: find the run folder, train there."""
     from stylegan2ada.training.build import block_precision
     from stylegan2ada.training.loop import train  # the heavy part, once the options are known to be right
@@ -60,8 +66,15 @@ def run_process(job: Job) -> None:
         assert job.run_dir is not None
         try:
             train(
-                job.config, job.run_dir, device=device, hooks=Hooks(job.hooks), is_continued=job.is_continued
+                job.config,
+                job.run_dir,
+                device=device,
+                hooks=job.hooks,
+                is_continued=job.is_continued,
+                seams=job.seams,
+                dataset=job.dataset,
             )
+            return job.run_dir
         except StoppedOnRequest:
             if processes.is_launched():  # the exit code is all that a launcher hears
                 processes.print0(stop_message(job.run_dir))
@@ -93,6 +106,8 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
     try:
         folders.write_options(job.run_dir, job.config, job.options, extra)
         (job.run_dir / folders.REQUEUE_FILE).unlink(missing_ok=True)
+        for code, text in job.warnings:
+            run_files.add_event(job.run_dir, "warning", kimg=0, code=code, text=text)
     except OSError as error:
         raise UserError(
             f"cannot write to {job.run_dir} ({error.strerror}); free space or rights there"

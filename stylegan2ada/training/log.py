@@ -1,10 +1,11 @@
-"""What a run writes as it goes: log.txt, stats.jsonl, event files; and how these are cut back to a state."""
+"""What a run writes as it goes: log.txt, stats.jsonl, events; and how files are cut back to a state."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,21 @@ from typing import Any, TextIO
 
 from stylegan2ada import processes
 from stylegan2ada.errors import UserError
+from stylegan2ada.training import run_files
 
-APPENDED = ("stats.jsonl", "log.txt")  # and metric-*.jsonl: files that only ever grow
+Statistics = Mapping[str, Mapping[str, float]]  # {name: {"num", "mean", "std"}}
+
+
+def note(run_dir: Path, event: str, *, kimg: float, code: str = "", text: str = "") -> None:
+    """Add an event, once for all ranks."""
+    if processes.rank() == 0:
+        run_files.add_event(run_dir, event, kimg=kimg, code=code, text=text)
+
+
+def warn(run_dir: Path, code: str, text: str, *, kimg: float) -> None:
+    """Tell people, and by the event programs."""
+    processes.print0(f"Warning: {text}")
+    note(run_dir, "warning", kimg=kimg, code=code, text=text)
 
 
 class RunLog:
@@ -25,26 +39,31 @@ class RunLog:
         run_dir: Path,
         *,
         continues_at: int | None = None,  # kimg of the saved state that a run goes on from; None: a new run
+        private: str = "",  # names (regular expression) of statistics that only the private file gets
     ) -> None:
         self.run_dir = run_dir
         self.is_writer = processes.rank() == 0
+        self._is_private = re.compile(private).fullmatch if private else lambda name: None
         self._stats: TextIO | None = None
+        self._private: TextIO | None = None
         self._events: Any = None
         if not self.is_writer:
             return
-        self._stats = open(run_dir / "stats.jsonl", "w" if continues_at is None else "a")  # noqa: SIM115
+        mode = "w" if continues_at is None else "a"
+        self._stats = open(run_dir / run_files.STATS, mode)  # noqa: SIM115 - open as long as the run
+        if private:
+            self._private = open(private_folder(run_dir) / run_files.STATS, mode)  # noqa: SIM115
         self._events = _event_writer(run_dir, None if continues_at is None else continues_at + 1)
 
-    def write(
-        self, statistics: Mapping[str, Mapping[str, float]], *, step_kimg: int, wall_sec: float
-    ) -> None:
-        """One line of stats.jsonl and one point per curve."""
+    def write(self, statistics: Statistics, *, step_kimg: int, wall_sec: float) -> None:
+        """One line of stats.jsonl and one point per curve; what is private goes to its own file alone."""
         if not self.is_writer:
             return
-        assert self._stats is not None
-        self._stats.write(json.dumps({**statistics, "timestamp": time.time()}) + "\n")
-        self._stats.flush()
-        for name, value in statistics.items():
+        shown = {name: value for name, value in statistics.items() if not self._is_private(name)}
+        _append(self._stats, shown)
+        if self._private is not None:
+            _append(self._private, {k: value for k, value in statistics.items() if k not in shown})
+        for name, value in shown.items():
             self.scalar(name, value["mean"], step_kimg=step_kimg, wall_sec=wall_sec)
         if self._events is not None:
             self._events.flush()
@@ -59,28 +78,33 @@ class RunLog:
         if not self.is_writer:
             return {}
         sys.stdout.flush()
-        names = [*APPENDED, *(path.name for path in self.run_dir.glob("metric-*.jsonl"))]
-        return {
-            name: os.path.getsize(self.run_dir / name) for name in names if (self.run_dir / name).exists()
-        }
+        paths = run_files.cut_back_files(self.run_dir)
+        return {path.relative_to(self.run_dir).as_posix(): os.path.getsize(path) for path in paths}
 
     def close(self) -> None:
-        if self._stats is not None:
-            self._stats.close()
+        for file in (self._stats, self._private):
+            if file is not None:
+                file.close()
         if self._events is not None:
             self._events.close()
 
 
 def cut_back(run_dir: Path, offsets: Mapping[str, int]) -> None:
     """Make every growing file as long as it was; what came after a saved state happens again."""
-    for path in [*(run_dir / name for name in APPENDED), *run_dir.glob("metric-*.jsonl")]:
-        if not path.exists():
-            continue
-        wanted, found = offsets.get(path.name, 0), path.stat().st_size
-        if found < wanted and path.name == "stats.jsonl":
+    for path in run_files.cut_back_files(run_dir):
+        wanted, found = offsets.get(path.relative_to(run_dir).as_posix(), 0), path.stat().st_size
+        if found < wanted and path.name == run_files.STATS:
             raise UserError(f"{path} is shorter than when the state was saved; it was changed by hand")
         if found > wanted:
             os.truncate(path, wanted)
+
+
+def private_folder(run_dir: Path) -> Path:
+    """The folder for what only the owner of the images may see; made if it is not there."""
+    path = run_dir / run_files.PRIVATE
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
 
 
 @contextlib.contextmanager
@@ -116,6 +140,12 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:  # isatty, encoding, fileno, ...
         return getattr(self._screen, name)
+
+
+def _append(file: TextIO | None, statistics: Statistics) -> None:
+    assert file is not None
+    file.write(json.dumps({**statistics, "timestamp": time.time()}) + "\n")
+    file.flush()
 
 
 def _event_writer(run_dir: Path, purge_step: int | None) -> Any:

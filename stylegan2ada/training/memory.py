@@ -9,7 +9,7 @@ import torch
 from stylegan2ada import processes, stats
 from stylegan2ada.checkpoints.training_state import capture_rng, restore_rng
 from stylegan2ada.errors import UserError
-from stylegan2ada.training.build import Run
+from stylegan2ada.training.run import Run
 
 
 def fit_memory(run: Run) -> int:
@@ -33,15 +33,14 @@ def fit_memory(run: Run) -> int:
                 phase.opt.zero_grad(set_to_none=True)
 
     draws, counts = capture_rng(), stats.local_state()
-    loss_state = run.loss.state_dict() if hasattr(run.loss, "state_dict") else None
+    loss_state = run.loss.state_dict()
     buffers = {name: buffer.clone() for name, buffer in run.G.named_buffers()}
     try:
         found = fitting_batch_gpu(run.config.batch_gpu, attempt, share)
     finally:
         for name, buffer in run.G.named_buffers():
             buffer.copy_(buffers[name])
-        if loss_state is not None:
-            run.loss.load_state_dict(loss_state)
+        run.loss.load_state_dict(loss_state)
         stats.load_local_state(counts)
         restore_rng(draws)
     return -processes.highest(-found)  # the tightest device decides for all

@@ -6,13 +6,16 @@ the costly term runs every k-th iteration, k times as strong, and the optimiser'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from stylegan2ada import processes
+
+Reduce = Callable[[list[Tensor]], None]  # gradients of this rank, in place: what the optimiser shall see
 
 
 @dataclass(eq=False)
@@ -20,10 +23,15 @@ class Phase:
     """One kind of gradient step of one network."""
 
     name: str  # Gmain, Greg, Gboth, Dmain, Dreg, Dboth
-    module: torch.nn.Module  # the network whose weights move
+    module: nn.Module  # the network whose weights move
     opt: torch.optim.Optimizer  # shared by the phases of a network
     every: int = 1  # due in each iteration that this divides
     gain: float = 1.0  # factor of the gradients
+    parameters: Sequence[nn.Parameter] = ()  # those that learn; (): all of the module's
+    reduce: Reduce | None = None  # between the last backward and the step; None: average_and_repair
+
+    def __post_init__(self) -> None:
+        self.parameters = list(self.parameters) or list(self.module.parameters())
 
     def is_due(self, iteration: int) -> bool:
         """Iteration 0 runs every phase."""
@@ -32,37 +40,43 @@ class Phase:
     def start(self) -> None:
         """Drop old gradients and let this network, alone among all, collect new ones."""
         self.opt.zero_grad(set_to_none=True)
-        self.module.requires_grad_(True)
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+    def no_samples(self) -> None:
+        """This rank had nothing to look at; ranks add up equal shapes, so it hands in zeros."""
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
 
     def reduce_and_step(self) -> None:
-        """Average gradients over ranks, repair what is not finite, step."""
+        """Make one gradient of all ranks', step."""
         self.module.requires_grad_(False)
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         if gradients:
-            average_and_repair(gradients)
+            (self.reduce or average_and_repair)(gradients)
         self.opt.step()
 
 
-def due(phases: list[Phase], iteration: int) -> list[Phase]:
+def due(phases: Sequence[Phase], iteration: int) -> list[Phase]:
     """The phases of one iteration, in order."""
     return [phase for phase in phases if phase.is_due(iteration)]
 
 
 def network_phases(
     name: str,  # "G" or "D"
-    module: torch.nn.Module,
+    module: nn.Module,
     opt_kwargs: Mapping[str, Any],  # of the optimiser, without a class name
     reg_interval: int | None,  # None: main loss and regularisation together, each iteration
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    parameters: Sequence[nn.Parameter] = (),  # those that learn; (): all
 ) -> list[Phase]:
     """[main, reg] of one network, or [both] without lazy regularisation."""
-    opt = optimizer(module.parameters(), **corrected_for_laziness(opt_kwargs, reg_interval))
+    learning = list(parameters) or list(module.parameters())
+    opt = optimizer(learning, **corrected_for_laziness(opt_kwargs, reg_interval))
     if reg_interval is None:
-        return [Phase(f"{name}both", module, opt)]
-    return [
-        Phase(f"{name}main", module, opt),
-        Phase(f"{name}reg", module, opt, every=reg_interval, gain=float(reg_interval)),
-    ]
+        return [Phase(f"{name}both", module, opt, parameters=learning)]
+    main = Phase(f"{name}main", module, opt, parameters=learning)
+    return [main, replace(main, name=f"{name}reg", every=reg_interval, gain=float(reg_interval))]
 
 
 def corrected_for_laziness(opt_kwargs: Mapping[str, Any], reg_interval: int | None) -> dict[str, Any]:
@@ -76,13 +90,21 @@ def corrected_for_laziness(opt_kwargs: Mapping[str, Any], reg_interval: int | No
     return corrected
 
 
-def rounds(size: int, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Slices of `size` samples from all tensors at once: gradient accumulation."""
-    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
+def rounds(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """At most `size` samples of each tensor at once: gradient accumulation.
+
+    Tensors of one length are sliced alike. Where a sampler hands out more or fewer images than there are
+    latents, each is shared out evenly over as many rounds as the longest needs; some shares may be empty.
+    """
+    longest = max(len(tensor) for tensor in tensors)
+    if all(len(tensor) == longest for tensor in tensors):
+        return zip(*(tensor.split(size) for tensor in tensors), strict=True) if longest else iter(())
+    parts = -(-longest // size)
+    return zip(*(tensor.tensor_split(parts) for tensor in tensors), strict=True)
 
 
 @torch.no_grad()
-def average_and_repair(gradients: list[torch.Tensor]) -> None:
+def average_and_repair(gradients: list[Tensor]) -> None:
     """In place: mean over ranks, then NaN -> 0 and +-infinity -> +-1e5 (one bad batch must not end a run)."""
     ranks = processes.world_size() if processes.is_initialized() else 1
     if ranks == 1 and gradients[0].device.type == "cpu":
@@ -99,5 +121,5 @@ def average_and_repair(gradients: list[torch.Tensor]) -> None:
     torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients)])
 
 
-def _repair(gradient: torch.Tensor) -> None:
+def _repair(gradient: Tensor) -> None:
     torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)

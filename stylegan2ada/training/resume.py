@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,26 @@ from stylegan2ada.checkpoints.training_state import (
     save_state,
 )
 from stylegan2ada.errors import UserError
-from stylegan2ada.training.build import Run
-from stylegan2ada.training.log import RunLog
-from stylegan2ada.training.run_dir import STATE_FILE
+from stylegan2ada.protocols import State
+from stylegan2ada.training.hooks import Hooks
+from stylegan2ada.training.log import RunLog, warn
+from stylegan2ada.training.run import Run
+from stylegan2ada.training.run_files import PREVIOUS, STATE
+from stylegan2ada.training.snapshots import Grid
 
 _FORMAT = 1
 _OF_THIS_RANK = "w_avg"  # buffers that ranks never share
-_COUNTERS = ("cur_nimg", "iteration", "tick", "tick_start_nimg", "warned_p")
+_ONCE_BESIDE = ("elapsed_sec", "batch_gpu")  # stood beside the counters in states of version 1.0
 
 
-def save(run: Run, log: RunLog, elapsed_sec: float) -> None:
+def save(run: Run, hooks: Hooks, grid: Grid, log: RunLog) -> None:
     """Write the state file; every rank takes part, rank 0 writes."""
-    per_rank = processes.all_ranks(_on_cpu(rank_state(run)))
+    per_rank = processes.all_ranks(_on_cpu(rank_state(run, hooks)))
 
     def write() -> None:
-        state = _on_cpu(shared_state(run)) | {
-            "ranks": per_rank,
-            "elapsed_sec": elapsed_sec,
-            "log": log.offsets(),
-        }
+        state = _on_cpu(shared_state(run) | grid.state_dict()) | {"ranks": per_rank, "log": log.offsets()}
         try:
-            save_state(run.run_dir / STATE_FILE, state)
+            save_state(run.run_dir / STATE, state)
         except OSError as error:
             raise UserError(
                 f"the state could not be written to {run.run_dir} ({error.strerror}); the one before it is "
@@ -49,11 +47,11 @@ def save(run: Run, log: RunLog, elapsed_sec: float) -> None:
     processes.on_rank0(write)
 
 
-def find(run_dir: Path) -> dict[str, Any] | None:
+def find(run_dir: Path) -> State | None:
     """The newest complete state of a run, or None if it never saved one."""
-    path = run_dir / STATE_FILE
-    previous = path.with_name(path.name + ".previous")
-    for leftover in run_dir.glob(f".{STATE_FILE}.*.tmp"):
+    path = run_dir / STATE
+    previous = path.with_name(path.name + PREVIOUS)
+    for leftover in run_dir.glob(f".{STATE}.*.tmp"):
         leftover.unlink()  # of a process that was killed while it wrote
     if not path.exists():
         if not is_complete(previous):
@@ -62,28 +60,25 @@ def find(run_dir: Path) -> dict[str, Any] | None:
     return load_state(path)
 
 
-def shared_state(run: Run) -> dict[str, Any]:
+def shared_state(run: Run) -> State:
     """What is the same on every rank."""
     return {
         "format": _FORMAT,
-        "counters": {name: getattr(run, name) for name in _COUNTERS},
-        "networks": {name: module.state_dict() for name, module in _modules(run).items()},
+        "counters": run.progress.state_dict(),
+        "networks": {name: module.state_dict() for name, module in run.modules.items()},
         "optimizers": {name: opt.state_dict() for name, opt in run.opts.items()},
         "ada": None if run.ada is None else run.ada.state_dict(),
         "collector": run.collector.state_dict(),
-        "grid_z": run.grid_z,
-        "grid_c": run.grid_c,
         "card": run.card,
-        "batch_gpu": run.config.batch_gpu,
         "fingerprint": run.fingerprint,
     }
 
 
-def rank_state(run: Run) -> dict[str, Any]:
+def rank_state(run: Run, hooks: Hooks) -> State:
     """What each rank has for itself."""
     own = {
         f"{network}.{name}": tensor
-        for network, module in _modules(run).items()
+        for network, module in run.modules.items()
         for name, tensor in module.named_buffers()
         if name.endswith(_OF_THIS_RANK)
     }
@@ -91,58 +86,55 @@ def rank_state(run: Run) -> dict[str, Any]:
         "rng": capture_rng(),
         "buffers": own,
         "source": run.source.state_dict(),
-        "loss": run.loss.state_dict() if hasattr(run.loss, "state_dict") else None,
-        "hooks": run.hooks.state_dict(),
+        "loss": run.loss.state_dict(),
+        "hooks": hooks.state_dict(),
         "stats": stats.local_state(),
     }
 
 
-def restore(run: Run, state: dict[str, Any]) -> None:
+def restore(run: Run, hooks: Hooks, state: State) -> None:
     """Put a state into a freshly built run; with another number of ranks it goes on with new random draws."""
     _check(run, state)
-    for name, value in state["counters"].items():
-        setattr(run, name, value)
-    run.elapsed_sec = state["elapsed_sec"]
-    for name, module in _modules(run).items():
+    beside = {name: state[name] for name in _ONCE_BESIDE if name in state}
+    run.progress.load_state_dict(beside | state["counters"])
+    for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
     for name, opt in run.opts.items():
         opt.load_state_dict(state["optimizers"][name])
     if run.ada is not None:
         run.ada.load_state_dict(state["ada"])
-    run.grid_z = None if state["grid_z"] is None else state["grid_z"].to(run.device)
-    run.grid_c = None if state["grid_c"] is None else state["grid_c"].to(run.device)
-    run.card = state["card"]
     ranks = state["ranks"]
     if len(ranks) == processes.world_size():
-        run.config = replace(run.config, batch_gpu=state["batch_gpu"])  # it may have been split to fit
-        _restore_rank(run, ranks[processes.rank()])
+        _restore_rank(run, hooks, ranks[processes.rank()])
     else:
-        _restore_on_other_ranks(run, ranks)
+        run.progress.batch_gpu = run.config.batch_gpu  # what fitted was another share
+        _restore_on_other_ranks(run, hooks, ranks)
     run.collector.load_state_dict(state["collector"])
 
 
-def _restore_rank(run: Run, own: dict[str, Any]) -> None:
+def _restore_rank(run: Run, hooks: Hooks, own: State) -> None:
     _load_buffers(run, own["buffers"])
     run.source.load_state_dict(own["source"])
-    if own["loss"] is not None:
+    if own["loss"]:
         run.loss.load_state_dict(own["loss"])
-    run.hooks.load_state_dict(own["hooks"])
+    hooks.load_state_dict(own["hooks"])
     stats.load_local_state(own["stats"])
     restore_rng(own["rng"])  # last: nothing may draw after it
 
 
-def _restore_on_other_ranks(run: Run, ranks: list[dict[str, Any]]) -> None:
+def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
     """Rank 0's part for everybody; counts of all former ranks go to rank 0, random numbers begin anew."""
-    processes.print0(
-        f"Note: saved by {len(ranks)} process(es), continued by {processes.world_size()}: exact in weights "
+    text = (
+        f"saved by {len(ranks)} process(es), continued by {processes.world_size()}: exact in weights "
         "and counters, but with other random draws than an uninterrupted run"
     )
+    warn(run.run_dir, "ranks", text, kimg=run.kimg)
     first = ranks[0]
     _load_buffers(run, first["buffers"])
     run.source.load_state_dict({"batches": first["source"]["batches"]})
-    if first["loss"] is not None:
+    if first["loss"]:
         run.loss.load_state_dict(first["loss"])
-    run.hooks.load_state_dict(first["hooks"])
+    hooks.load_state_dict(first["hooks"])
     stats.load_local_state(first["stats"] | ({} if processes.rank() == 0 else {"fresh": {}}))
     if processes.rank() == 0:
         for other in ranks[1:]:
@@ -154,9 +146,9 @@ def _restore_on_other_ranks(run: Run, ranks: list[dict[str, Any]]) -> None:
     torch.manual_seed(int(words[2]))
 
 
-def _check(run: Run, state: dict[str, Any]) -> None:
+def _check(run: Run, state: State) -> None:
     if state.get("format") != _FORMAT:
-        raise UserError(f"{run.run_dir / STATE_FILE} is of another version; continue with that one")
+        raise UserError(f"{run.run_dir / STATE} is of another version; continue with that one")
     if state["fingerprint"] != run.fingerprint:
         raise UserError(
             f"--data={run.dataset.path}: not the same images and labels as this run was started with; give "
@@ -164,13 +156,8 @@ def _check(run: Run, state: dict[str, Any]) -> None:
         )
 
 
-def _modules(run: Run) -> dict[str, torch.nn.Module]:
-    found: dict[str, Any] = {"G": run.G, "D": run.D, "G_ema": run.G_ema, "augment_pipe": run.augment_pipe}
-    return {name: module for name, module in found.items() if module is not None}
-
-
 def _load_buffers(run: Run, saved: dict[str, torch.Tensor]) -> None:
-    modules = _modules(run)
+    modules = run.modules
     for name, value in saved.items():
         network, _, buffer = name.partition(".")
         modules[network].get_buffer(buffer).copy_(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -10,12 +11,13 @@ from typing import Any
 
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
-from stylegan2ada.files import atomic_write
+from stylegan2ada.files import write_json
+from stylegan2ada.training import run_files
 
-OPTIONS_FILE = "training_options.json"
-STATE_FILE = "training-state.pt"
-REQUEUE_FILE = "REQUEUE"  # exists while a run was stopped on request and waits to be continued
-_OURS = "spinegan"  # our part of the options file, beside upstream's keys
+OPTIONS_FILE = run_files.OPTIONS
+STATE_FILE = run_files.STATE
+REQUEUE_FILE = run_files.REQUEUE
+_OURS = run_files.OURS
 
 
 def next_name(outdir: str | Path, desc: str) -> str:
@@ -47,17 +49,17 @@ def create(outdir: str | Path, desc: str) -> Path:
 def write_options(
     run_dir: Path, config: TrainConfig, options: TrainOptions, extra: Mapping[str, Any] | None = None
 ) -> None:
-    """training_options.json: upstream's keys first and in its order, then ours."""
-    record = upstream_record(config, run_dir)
-    before = _our_part(run_dir)  # of a run that goes on: who made its first part stays known
-    history = [*before.get("earlier", []), *([before["provenance"]] if "provenance" in before else [])]
-    if history:
-        extra = {**(extra or {}), "earlier": history}
-    if "card" in before:
-        extra = {"card": before["card"], **(extra or {})}
-    record[_OURS] = {"desc": config.desc, **config.ours(), "flags": options.given(), **(extra or {})}
-    with atomic_write(run_dir / OPTIONS_FILE) as file:
-        file.write(json.dumps(record, indent=2).encode())
+    """training_options.json: upstream's keys first and in its order, then ours.
+
+    Of a run that goes on, every fact stays that is not given anew, and who made its first part.
+    """
+    before = _our_part(run_dir)
+    of_config = {field.name for field in dataclasses.fields(config)}  # left out where they are the defaults
+    facts = {name: value for name, value in before.items() if name not in of_config} | dict(extra or {})
+    if "provenance" in before:
+        facts["earlier"] = [*before.get("earlier", []), before["provenance"]]
+    ours = {"desc": config.desc, **config.ours(), **facts, "flags": options.given()}
+    write_json(run_dir / OPTIONS_FILE, upstream_record(config, run_dir) | {_OURS: ours}, indent=2)
 
 
 def upstream_record(config: TrainConfig, run_dir: Path | str) -> dict[str, Any]:
@@ -72,9 +74,7 @@ def update_extra(run_dir: Path, **values: Any) -> None:
 
 def update_record(run_dir: Path, **values: Any) -> None:
     """Change upstream's keys of the options file."""
-    record = read_record(run_dir) | values
-    with atomic_write(run_dir / OPTIONS_FILE) as file:
-        file.write(json.dumps(record, indent=2).encode())
+    write_json(run_dir / OPTIONS_FILE, read_record(run_dir) | values, indent=2)
 
 
 def read_record(run_dir: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ LOG = "log.txt"
 EVENTS = "events.jsonl"
 JUDGE = "judge.jsonl"
 REALS = "reals.png"
+REPORT = "report.html"
 CLASSES = "classes"  # folder of a grid per class
 PRIVATE = "privacy/private"  # mode 700: what a private run may not show
 
@@ -67,10 +68,11 @@ TABLE = (
     RunFile(REQUEUE,                    Trait.PUBLIC, "the run was stopped on request and waits"),
     RunFile(REALS,                      _NONE, "training images"),
     RunFile(f"{STATE}*",                _NONE, "all that --continue needs, the order of the images included"),
-    RunFile("report.html",              _NONE, "the page about the run, with training images"),
+    RunFile(REPORT,                     _NONE, "the page about the run, with training images"),
     RunFile("privacy/ledger.jsonl",     _HISTORY, "queries of a private run; never cut back"),
     RunFile("privacy/privacy_report.*", Trait.PUBLIC, "the statement of a private run"),
-    RunFile(f"{PRIVATE}/*",             _NONE, "what a private run may not show"),
+    RunFile(f"{PRIVATE}/{STATS}",       _LOG, "statistics that a private run may not show"),
+    RunFile(f"{PRIVATE}/*",             _NONE, "what else it may not show"),
 )
 # fmt: on
 
@@ -122,6 +124,40 @@ def class_fakes(kimg: int | None, index: int, name: str | None = None) -> str:
 def metric(name: str) -> str:
     """metric-fid50k_full.jsonl"""
     return f"metric-{name}.jsonl"
+
+
+def metric_files(run_dir: Path) -> dict[str, Path]:
+    """{metric: the file of its measurements}, in order of names."""
+    prefix, suffix = metric("*").split("*")
+    paths = sorted(run_dir.glob(metric("*")))
+    return {path.name.removeprefix(prefix).removesuffix(suffix): path for path in paths}
+
+
+_GRID = re.compile(r"fakes(\d+|_init)(?:-class(\d+)(?:-(.*))?)?\.png")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A picture of generated images, as its name tells."""
+
+    path: Path
+    kimg: int | None  # None: before training
+    index: int | None = None  # of the one class it shows; None: all classes
+    name: str | None = None  # of that class, as far as a file name can say it
+
+
+def grids_in(run_dir: Path) -> list[Grid]:
+    """Pictures of generated images: first those of all classes, then those of one class; by names."""
+    found = []
+    for folder in (run_dir, run_dir / CLASSES):
+        for path in sorted(folder.glob("fakes*.png")):
+            match = _GRID.fullmatch(path.name)
+            if match is None or (match[2] is not None) != (folder != run_dir):
+                continue
+            kimg = None if match[1] == "_init" else int(match[1])
+            index = None if match[2] is None else int(match[2])
+            found.append(Grid(path, kimg, index, match[3] and match[3].replace("_", " ")))
+    return found
 
 
 def kimg_of(name: str) -> int | None:

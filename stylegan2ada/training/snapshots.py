@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from stylegan2ada.checkpoints.training_state import capture_rng, restore_rng
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.metrics import registry
 from stylegan2ada.metrics.detectors import Detectors
-from stylegan2ada.training import watch
-from stylegan2ada.training.build import Run
-from stylegan2ada.training.log import RunLog
-from stylegan2ada.training.snapshot_grid import grid_indices, grid_size
+from stylegan2ada.protocols import State
+from stylegan2ada.training import run_files, watch
+from stylegan2ada.training.log import RunLog, private_folder, warn
+from stylegan2ada.training.run import Run
+from stylegan2ada.training.snapshot_grid import grid_size
+from stylegan2ada.training.source import shown_indices
 
 CLASS_GRID = (8, 4)  # columns, rows of the picture of one class
 _GRID_PIXELS = 2**20  # at once; without gradients that fits wherever training does
@@ -29,66 +31,77 @@ _MOST_CLASSES = 16  # with more, the common grid has to do
 _COLLAPSE_FROM_KIMG = 20  # before that, a generator may still look for its way
 
 
-def prepare_grid(run: Run) -> None:
-    """Choose the grid's images, labels and latents; a continued run brings its own."""
-    run.grid_size = grid_size(run.dataset.image_shape)
-    cells = run.grid_size[0] * run.grid_size[1]
-    if run.grid_z is None:
-        run.grid_z = torch.randn([cells, run.G.z_dim], device=run.device)
-        run.grid_c = torch.from_numpy(run.dataset.get_labels(np.asarray(_indices(run)))).to(run.device)
+@dataclass(frozen=True)
+class Grid:
+    """The fakes that a run shows again and again."""
+
+    size: tuple[int, int]  # columns, rows
+    z: torch.Tensor  # [cells, z_dim]
+    c: torch.Tensor  # [cells, c_dim]
+
+    @classmethod
+    def choose(cls, run: Run) -> Grid:
+        """Latents by chance; labels as the run's source of labels wants them shown."""
+        columns, rows = grid_size(run.dataset.image_shape)
+        z = torch.randn([columns * rows, run.G.z_dim], device=run.device)
+        c = torch.from_numpy(run.labels.for_grid(columns, rows)).to(run.device)
+        return cls((columns, rows), z, c)
+
+    @classmethod
+    def from_state(cls, run: Run, state: State) -> Grid:
+        """The grid of the run that goes on."""
+        z, c = (state[name].to(run.device) for name in ("grid_z", "grid_c"))
+        return cls(grid_size(run.dataset.image_shape), z, c)
+
+    def state_dict(self) -> State:
+        return {"grid_z": self.z, "grid_c": self.c}
 
 
-def save_reals(run: Run) -> None:
-    """reals.png."""
+def save_reals(run: Run, grid: Grid, *, is_private: bool = False) -> None:
+    """reals.png, where everybody who sees the run folder sees it, or not."""
     if processes.rank() == 0:
-        _save_grid(run.run_dir / "reals.png", _pixels(run, _indices(run)), (0, 255), run.grid_size)
+        folder = private_folder(run.run_dir) if is_private else run.run_dir
+        pixels = _pixels(run, shown_indices(run.dataset, *grid.size))
+        _save_grid(folder / run_files.REALS, pixels, (0, 255), grid.size)
 
 
-def save_fakes(run: Run, name: str) -> None:
-    """`name`.png, and a picture of each class below classes/."""
+def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool = True) -> None:
+    """The picture of the fakes, and one of each class below classes/."""
     if processes.rank() != 0:
         return
-    assert run.grid_z is not None and run.grid_c is not None
-    fakes = _generate(run, run.grid_z, run.grid_c)
-    _save_grid(run.run_dir / f"{name}.png", fakes, (-1, 1), run.grid_size)
-    _warn_of_collapse(run, fakes)
+    kimg = None if is_first else run.cur_nimg // 1000
+    fakes = _generate(run, grid.z, grid.c)
+    _save_grid(run.run_dir / run_files.fakes(kimg), fakes, (-1, 1), grid.size)
+    if compares:
+        _warn_of_collapse(run, grid, fakes)
     if 1 < run.dataset.label_dim <= _MOST_CLASSES and run.dataset.has_onehot_labels:
-        (run.run_dir / "classes").mkdir(exist_ok=True)
+        (run.run_dir / run_files.CLASSES).mkdir(exist_ok=True)
+        names = dict(enumerate(run.dataset.label_names or ()))
         columns, rows = CLASS_GRID
-        z = run.grid_z[: columns * rows]
+        z = grid.z[: columns * rows]
         rows = len(z) // columns
         for index, c in enumerate(torch.eye(run.dataset.label_dim, device=run.device)):
             shown = _generate(run, z[: rows * columns], c.repeat(rows * columns, 1))
-            path = run.run_dir / "classes" / f"{name}-{class_name(run, index)}.png"
+            path = run.run_dir / run_files.class_fakes(kimg, index, names.get(index))
             _save_grid(path, shown, (-1, 1), (columns, rows))
 
 
-def class_name(run: Run, index: int) -> str:
-    """A class's name, fit for a file."""
-    names = run.dataset.label_names
-    if not names or index >= len(names):
-        return f"class{index}"
-    return f"class{index}-" + re.sub(r"[^0-9A-Za-z]+", "_", names[index]).strip("_")
-
-
-def save_networks(run: Run) -> Path:
+def save_networks(run: Run, save: Callable[[dict[str, Any], Path], None] = save_network) -> Path:
     """network-snapshot-KIMG.pkl in the official format; the same path on every rank."""
-    path = run.run_dir / f"network-snapshot-{run.cur_nimg // 1000:06d}.pkl"
+    path = run.run_dir / run_files.snapshot(run.cur_nimg // 1000)
     for name, module in (("G", run.G), ("D", run.D), ("G_ema", run.G_ema)):
         apart = processes.differing(module, ignore=r"w_avg$")
         assert not apart, f"ranks disagree about {name}.{apart[0]}"
     if processes.rank() == 0:
-        save_network(published(run), path)
+        save(published(run), path)
         _drop_old(run)
     return path
 
 
 def published(run: Run) -> dict[str, Any]:
     """What a network file holds: copies on the CPU, ready for use."""
-    modules = {"G": run.G, "D": run.D, "G_ema": run.G_ema, "augment_pipe": run.augment_pipe}
-    networks: dict[str, Any] = {
-        name: None if module is None else copy.deepcopy(module).eval().requires_grad_(False).cpu()
-        for name, module in modules.items()
+    networks: dict[str, Any] = {"augment_pipe": None} | {
+        name: copy.deepcopy(module).eval().requires_grad_(False).cpu() for name, module in run.modules.items()
     }
     networks["training_set_kwargs"] = run.config.to_upstream()["training_set_kwargs"]
     networks["card"] = run.card | {"kimg": run.cur_nimg / 1000}
@@ -101,12 +114,10 @@ def measure(run: Run, log: RunLog, snapshot: Path, *, wall_sec: float) -> None:
         return
     detectors = Detectors(run.config.detectors, device=run.device)
     for name in run.config.metrics:
+        # A node without the file must not leave the others waiting
         missing = processes.all_ranks(_missing(detectors, registry.find_metric(name).detector))
-        problem = next(
-            filter(None, missing), None
-        )  # a node without the file must not leave the others waiting
-        if problem:
-            processes.print0(f"Warning: {name} is skipped: {problem}")
+        if problem := next(filter(None, missing), None):
+            warn(run.run_dir, "metric_skipped", f"{name} is skipped: {problem}", kimg=run.kimg)
             continue
         with untouched_draws():
             record = registry.calc_metric(
@@ -136,12 +147,6 @@ def untouched_draws() -> Iterator[None]:
         restore_rng(before)
 
 
-def _indices(run: Run) -> list[int]:
-    columns, rows = run.grid_size
-    labels = run.dataset.item_labels() if run.dataset.has_labels else None
-    return grid_indices(columns, rows, len(run.dataset), labels)
-
-
 def _pixels(run: Run, indices: list[int]) -> np.ndarray:
     """uint8 [N, C, H, W]; a small data set fills the grid several times but is read once."""
     found = {index: run.dataset[index][0] for index in set(indices)}
@@ -151,7 +156,7 @@ def _pixels(run: Run, indices: list[int]) -> np.ndarray:
 @torch.no_grad()
 def _generate(run: Run, z: torch.Tensor, c: torch.Tensor) -> np.ndarray:
     """float32 [N, C, H, W]: images without random noise, some at a time."""
-    size = max(run.config.batch_gpu, min(_GRID_PIXELS // run.dataset.resolution**2, 256))
+    size = max(run.progress.batch_gpu, min(_GRID_PIXELS // run.dataset.resolution**2, 256))
     parts = [
         run.G_ema(z=a, c=b, noise_mode="const").float().cpu() for a, b in zip(z.split(size), c.split(size))
     ]
@@ -164,16 +169,16 @@ def _save_grid(path: Path, pixels: np.ndarray, drange: tuple[float, float], size
     images.save_image_grid(pixels, path, drange=drange, grid_size=size)
 
 
-def _warn_of_collapse(run: Run, fakes: np.ndarray) -> None:
+def _warn_of_collapse(run: Run, grid: Grid, fakes: np.ndarray) -> None:
     if run.cur_nimg < _COLLAPSE_FROM_KIMG * 1000:
         return
-    reals = _pixels(run, _indices(run)[: len(fakes)])
+    reals = _pixels(run, shown_indices(run.dataset, *grid.size))
     warning = watch.collapse_warning(fakes, reals / 127.5 - 1)
     if warning is not None:
-        print(f"Warning: {warning}")
+        warn(run.run_dir, "collapse", warning, kimg=run.kimg)
 
 
 def _drop_old(run: Run) -> None:
     if run.config.keep_snapshots is not None:
-        for path in sorted(run.run_dir.glob("network-snapshot-*.pkl"))[: -run.config.keep_snapshots]:
+        for path in run_files.snapshots_in(run.run_dir)[: -run.config.keep_snapshots]:
             path.unlink()

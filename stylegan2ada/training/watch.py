@@ -9,12 +9,7 @@ import numpy as np
 import torch
 
 from stylegan2ada.errors import UserError
-
-LEAK_P = (
-    0.8  # above this strength, augmented-only looks start to appear in the fakes (Karras et al. 2020, fig. 4)
-)
-COLLAPSE_SHARE = 0.15  # fakes differ from one another by less than this share of what real images do
-ABSURD_SCORE = 1e6  # a logit of a working discriminator stays below 1e3
+from stylegan2ada.training.limits import ABSURD_SCORE, COLLAPSE_SHARE, LEAK_P
 
 
 class Diverged(UserError):
@@ -84,6 +79,6 @@ def collapse_warning(fakes: np.ndarray, reals: np.ndarray) -> str | None:
     if share >= COLLAPSE_SHARE:
         return None
     return (
-        f"mode collapse: the fakes differ from one another by only {share:.0%} of what training images do; "
+        f"the fakes differ from one another by only {share:.0%} of what training images do (mode collapse); "
         "the generator answers with nearly one picture. A larger --gamma or more varied data help"
     )

@@ -164,3 +164,19 @@ def test_calibration() -> None:
 def test_holm_by_hand() -> None:
     np.testing.assert_allclose(st.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(st.holm([0.6, 0.9]), [1, 1])
+
+
+def test_text_of_an_interval() -> None:
+    found = st.Interval(0.8126, 0.75, 0.86649, "DeLong")
+    assert found.text() == st.interval_text(found.as_dict()) == "0.813 (95 % 0.750 to 0.866)"
+    assert found.text(of="", between=" \u2013 ") == "0.813 (0.750 \u2013 0.866)"
+    nan = float("nan")
+    assert st.Interval(0.8, nan, nan, "DeLong").text() == "0.800"
+    assert st.Interval(nan, nan, nan, "DeLong").text() is None
+    assert st.Interval(nan, 0.1, nan, "DeLong").as_dict() == {
+        "value": None, "low": 0.1, "high": None, "method": "DeLong",
+    }  # fmt: skip
+    # What a damaged or hostile card may hold.
+    for value in (None, "0.5", True, [], 10**400):
+        assert st.interval_text({"value": value}) is None
+    assert st.interval_text({"value": 1, "low": "x", "high": 2}) == "1.000"

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from stylegan2ada import options
 from stylegan2ada.config import TrainOptions, continue_with, resolve
 from stylegan2ada.errors import StoppedOnRequest, UserError
-from stylegan2ada.train import as_options, main, run
+from stylegan2ada.train import main, run
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from tests.golden_data import golden_json
@@ -199,7 +199,7 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     wanted = ["--metrics=fid1k_tiny,fid50k_full,fid1k_tiny@mine", f"--detector=mine={own}"]
     values = main.make_context("train", [*flags, *wanted]).params
     with pytest.raises(StoppedOnRequest):
-        run(as_options(values), hooks=[stopper])
+        run(TrainOptions(**values), hooks=[stopper])
     (run_dir,) = outdir.iterdir()
     assert run_dir.name == "00000-toy-cond-auto1-kimg1-batch8"
     log = (run_dir / "log.txt").read_text()
@@ -217,7 +217,7 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     assert (refused.exit_code, "--gamma=3" in refused.output) == (2, True)
     values = main.make_context("train", [f"--continue={run_dir}", "--metrics=none"]).params
     with pytest.raises(StoppedOnRequest):
-        run(as_options(values), hooks=[_StopAfter(4)])
+        run(TrainOptions(**values), hooks=[_StopAfter(4)])
     lines = [json.loads(line) for line in (run_dir / "stats.jsonl").read_text().splitlines()]
     assert [line["Progress/tick"]["mean"] for line in lines] == [0, 1, 2, 3]
     assert list(outdir.iterdir()) == [run_dir]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from spine_plugins.classifier import command as verbs
 from spine_plugins.classifier import plots
 from tests.spine_plugins.classifier.making import write_spots
 
@@ -140,3 +142,43 @@ def test_refusals_are_one_sentence(trained: Path, tmp_path: Path, command) -> No
     refused(2, "Invalid value", "train", f"--data={data}", new, "--arch=resnet")
     unlabelled = write_spots(tmp_path / "u.zip", 20, size=16, labels=None)
     refused(2, "has no labels", "train", f"--data={unlabelled}", new, "--arch=cnn13k")
+
+
+def test_a_record_has_a_field_per_option() -> None:
+    records = {"train": verbs.Train, "eval": verbs.Evaluate, "predict": verbs.Predict}
+    assert verbs.classify.commands.keys() == records.keys()
+    for name, record in records.items():
+        options = [parameter.name for parameter in verbs.classify.commands[name].params]
+        assert sorted(options) == sorted(field.name for field in dataclasses.fields(record))
+
+
+def test_numbers_for_programs(trained: Path, tmp_path: Path, command) -> None:
+    test, out = trained.parent / "test.zip", tmp_path / "e"
+    base = [f"--classifier={trained}", f"--data={test}", "--device=cpu"]
+    evaluated = command("eval", *base, f"--outdir={out}", "--no-plots", "--resamples=100", "--json=-")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert json.loads(evaluated.stdout) == json.loads((out / "metrics.json").read_bytes())
+    assert "test.zip: 60 images" in evaluated.stderr
+    predicted = command("predict", *base, f"--out={tmp_path / 'p.csv'}", f"--json={tmp_path / 'p.json'}")
+    assert predicted.stdout == f"60 predictions in {tmp_path / 'p.csv'}\n"
+    assert json.loads((tmp_path / "p.json").read_bytes())["n"] == 60
+
+
+def test_numbers_of_a_training(trained: Path, tmp_path: Path, command) -> None:
+    out = tmp_path / "c.safetensors"
+    base = [
+        f"--data={trained.parent / 'train.zip'}",
+        f"--out={out}",
+        "--arch=cnn13k",
+        "--epochs=1",
+        "--json=-",
+    ]
+    planned = command("train", *base, "--dry-run")
+    assert json.loads(planned.stdout)["schedule"]["epochs"] == 1
+    result = command("train", *base, "--device=cpu")
+    assert result.exit_code == 0, result.output
+    found, card = json.loads(result.stdout), json.loads(out.with_suffix(".json").read_bytes())
+    assert found["out"] == str(out)
+    for name in ("chosen_epoch", "epochs", "history", "metrics", "sha256"):
+        assert found[name] == card[name]
+    assert "epoch 1/1" in result.stderr

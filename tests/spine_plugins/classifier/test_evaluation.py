@@ -12,15 +12,10 @@ from scipy import special
 from sklearn import metrics as sk
 
 from spine_plugins.classifier import plots
-from spine_plugins.classifier.evaluation import (
-    as_csv,
-    evaluate,
-    per_class_rows,
-    prediction_rows,
-    ranking_score,
-    scores_of,
-)
+from spine_plugins.classifier.answers import scores_of
+from spine_plugins.classifier.evaluation import evaluate, per_class_rows, prediction_rows, ranking_score
 from spine_plugins.classifier.labelled import LabelledImages, open_labelled
+from stylegan2ada.files import csv_bytes
 from tests.spine_plugins.classifier.making import write_spots
 
 
@@ -99,7 +94,7 @@ def test_multilabel_with_a_finding_that_nobody_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 def test_predictions_table(tmp_path: Path, task: str) -> None:
     data, logits = case(tmp_path, task)
-    text = as_csv(*prediction_rows(data, logits, task, data.class_names)).decode()
+    text = csv_bytes(*prediction_rows(data, logits, task, data.class_names)).decode()
     rows = list(csv.DictReader(text.splitlines()))
     assert list(rows[0]) == ["name", "label", "group", *(f"p_{name}" for name in data.class_names)]
     assert [row["name"] for row in rows] == data.names

@@ -13,8 +13,10 @@ import torch
 
 from spine_plugins.classifier import fitting as recipes
 from spine_plugins.classifier import load_classifier, training
+from spine_plugins.classifier.evaluation import ranking_score
 from spine_plugins.classifier.fitting import Recipe
 from spine_plugins.classifier.labelled import open_labelled
+from spine_plugins.resumable import Resumable
 from stylegan2ada.errors import MissingError, StoppedOnRequest, UserError
 from stylegan2ada.processes import StopRequest
 from tests.spine_plugins.classifier.making import write_spots
@@ -74,7 +76,7 @@ def test_learns_and_leaves_a_complete_card(trained: Path) -> None:
     # What was saved is what was measured.
     model, data = load_classifier(str(trained)), open_labelled(str(trained.parent / "test.zip"))
     logits = training.predict(model, data)
-    assert training.ranking_score(data.targets, logits, "binary") == card["metrics"]["test"]["auc"]["value"]
+    assert ranking_score(data.targets, logits, "binary") == card["metrics"]["test"]["auc"]["value"]
 
 
 class StopAfter(StopRequest):
@@ -94,6 +96,16 @@ class StopAfter(StopRequest):
         pass
 
 
+def stop_after(batches: int, patch: pytest.MonkeyPatch, real=training.train) -> None:
+    """The next trainings are asked to stop once so many batches are done."""
+
+    def train(*args: object, keeper: Resumable, **kwargs: object) -> training.Chosen:
+        keeper.stop = StopAfter(batches)
+        return real(*args, keeper=keeper, **kwargs)
+
+    patch.setattr(training, "train", train)
+
+
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
 def test_interrupted_equals_uninterrupted(tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = "binary" if task == "binary" else (np.random.default_rng(0).random((50, 2)) < 0.4).astype(int)
@@ -111,11 +123,7 @@ def test_interrupted_equals_uninterrupted(tmp_path: Path, task: str, monkeypatch
     again = replace(base, out=str(tmp_path / "b.safetensors"))
     real, stops = training.train, 0
     for batches in (2, 4, 7):  # within an epoch, at the end of one, and one later
-
-        def stopped(*args: object, n: int = batches, **kwargs: object) -> dict:
-            return real(*args, **kwargs, stop=StopAfter(n))
-
-        monkeypatch.setattr(training, "train", stopped)
+        stop_after(batches, monkeypatch)
         torch.manual_seed(batches)  # another process has other random numbers
         with pytest.raises(StoppedOnRequest, match="give the same command again") as caught:
             recipes.run(again, quiet)
@@ -139,9 +147,7 @@ def test_a_state_is_only_continued_by_its_own_command(
         epochs=2,
     )
     with monkeypatch.context() as patch:
-        patch.setattr(
-            training, "train", lambda *a, real=training.train, **k: real(*a, **k, stop=StopAfter(1))
-        )
+        stop_after(1, patch)
         with pytest.raises(StoppedOnRequest):
             recipes.run(base, quiet)
     with pytest.raises(UserError, match=r"other settings \(lr, seed\)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from spine_plugins.losses.spine import SpineGANLoss, SpineTerm, class_loss, is_as_wanted
 from stylegan2ada import stats
+from stylegan2ada.config import LossFacts, loss_options
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
@@ -107,6 +109,21 @@ def test_authors_settings(grey_judge) -> None:
 
 
 # ---------------------------------------------------------------- in the loss
+
+
+def test_it_takes_every_option_of_the_loss_that_it_extends(grey_judge) -> None:
+    """Same names, kinds, defaults: what --loss-opt may set, and what a plain call means."""
+    own, parents = (inspect.signature(kind).parameters for kind in (SpineGANLoss, StyleGAN2Loss))
+    shared = {name: (own[name].kind, own[name].default) for name in own if name in parents}
+    assert shared == {name: (p.kind, p.default) for name, p in parents.items()}
+    positional = [name for name in own if own[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert positional == [name for name in parents if name in positional]
+    G, D = small_networks()
+    options = {"gp_weight": 5, "drift_weight": 0.5, "weight_clip": 0.25, "pl_decay": 0.5, "r1_gamma": 3}
+    loss = SpineGANLoss("cpu", G.mapping, G.synthesis, D, classifier=grey_judge(), **options)
+    assert {name: getattr(loss, name) for name in options} == options
+    given = [(name, str(value)) for name, value in options.items()]  # as --loss-opt gives them
+    assert loss_options(given, LossFacts(SpineGANLoss)) == options
 
 
 def small_networks() -> tuple[Generator, Discriminator]:

@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from spine_plugins.report.command import report
-from tests.spine_plugins.conftest import (
+from tests.spine_plugins.runs.making import (
     append,
     change_options,
+    warn,
     write_classifier,
     write_data_set,
     write_run,
@@ -152,7 +153,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("place")
     run = write_run(place / "00000-<b>x", write_data_set(place), write_classifier(place))
     change_options(run, spinegan__card__starts_from=[{"origin": "ffhq256.pkl", "sha256": "ab" * 32}])
-    (run / "log.txt").write_text("Warning: mode collapse: <script>alert(1)</script>\n")
+    warn(run, "collapse", "<script>alert(1)</script>")
     append(run / "metric-fid1k_tiny.jsonl", {"results": {"fid1k_tiny": 0.1}, "is_comparable": False,
                                              "detector": "tiny", "snapshot_pkl": "n-000200.pkl"})  # fmt: skip
     (run / "x_card.json").write_text('{"is_synthetic": true, "images_per_class": 5}')

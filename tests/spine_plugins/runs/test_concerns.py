@@ -14,11 +14,13 @@ import pytest
 from spine_plugins.report.page import page
 from spine_plugins.runs.concerns import concerns, differences
 from spine_plugins.runs.reading import read_run
-from tests.spine_plugins.conftest import (
+from stylegan2ada.training import run_files
+from tests.spine_plugins.runs.making import (
     append,
     change_options,
     mean,
     stats_row,
+    warn,
     write_classifier,
     write_data_set,
     write_run,
@@ -107,14 +109,67 @@ def test_data_without_groups(clean: Path, place: Path) -> None:
     assert titles(clean) == {"No patient groups"}
 
 
-def test_what_the_log_says(clean: Path) -> None:
-    (clean / "log.txt").write_text("Warning: mode collapse: alike\nWarning: a\nWarning: a\nError: full\n")
+def test_what_the_run_said(clean: Path) -> None:
+    warn(clean, "disk", "more than is free")
+    warn(clean, "collapse", "alike")
+    warn(clean, "disk", "more than is free", kimg=20)
+    run_files.add_event(clean, "diverged", kimg=30, text="Loss/G/loss is nan")
+    assert [(c.level, c.title, c.text) for c in concerns(read_run(clean))] == [
+        ("serious", "Mode collapse", "alike"),
+        ("serious", "Diverged", "Loss/G/loss is nan"),
+        ("caution", "Said by the run", "more than is free (said 2 times)"),
+    ]
+
+
+@pytest.mark.parametrize("code", ["metric_skipped", "disk", "memory", "classifier", "judge", "ranks", "new"])
+def test_every_warning_is_shown(clean: Path, code: str) -> None:
+    warn(clean, code, "a")
+    assert [(c.level, c.title, c.text) for c in concerns(read_run(clean))] == [
+        ("caution", "Said by the run", "a")
+    ]
+
+
+def test_what_was_taken_back_is_not_said(clean: Path) -> None:
+    """Continued from 100 kimg: what came after happens again, and the run no longer ends there."""
+    warn(clean, "disk", "stays", kimg=90)
+    warn(clean, "collapse", "goes", kimg=150)
+    run_files.add_event(clean, "diverged", kimg=160, text="goes, too")
+    run_files.add_event(clean, "continued", kimg=100)
+    assert [c.text for c in concerns(read_run(clean))] == ["stays"]
+
+
+def test_leaking_augmentations_are_said_once(clean: Path) -> None:
+    warn(clean, "leak", "p = 0.81 is above 0.8")
+    assert titles(clean) == {"Said by the run"}  # the statistics do not show it
+    append(clean / "stats.jsonl", stats_row(210, 1) | {"Progress/augment": mean(0.81)})
+    assert titles(clean) == {"Augmentations can leak"}
+
+
+@pytest.mark.parametrize(("code", "title"), [("classifier", "Doubtful classifier"),
+                                             ("judge", "Judge not independent")])  # fmt: skip
+def test_doubts_are_said_once(clean: Path, code: str, title: str) -> None:
+    warn(clean, code, "the same in other words")
+    change_options(clean, **{f"spinegan__spine__{code}_doubts": ["x"]})
+    assert titles(clean) == {title}
+
+
+def test_the_log_is_prose_and_not_read(clean: Path) -> None:
+    (clean / "log.txt").write_text("Warning: mode collapse: alike\nError: full\n")
+    assert titles(clean) == set()
+
+
+def test_a_run_that_keeps_no_events_may_have_warned(clean: Path) -> None:
+    (clean / run_files.EVENTS).unlink()
+    assert titles(clean) == {"Warnings not recorded"}
+
+
+def test_damaged_events_are_told(clean: Path) -> None:
+    with open(clean / run_files.EVENTS, "a") as file:
+        file.write("{\n")
+    warn(clean, "disk", "a")
     found = {c.title: c.text for c in concerns(read_run(clean))}
-    assert found == {
-        "Mode collapse": "alike",
-        "Said by the run": "a (said 2 times)",
-        "Ended with an error": "full",
-    }
+    assert found["Damaged file"] == "events.jsonl: 1 unreadable line(s) are left out here."
+    assert found["Said by the run"] == "a"
 
 
 def test_the_same_run_moved_elsewhere_finds_its_parts(clean: Path, place: Path, tmp_path: Path) -> None:
@@ -136,7 +191,7 @@ def test_runs_that_do_not_compare(clean: Path, place: Path) -> None:
 
 def _spoiled(value: Any) -> Iterator[Any]:
     """Copies of a document, each with one value replaced by something of another kind."""
-    junk = [None, -3, 10**400, float("nan"), "x", [], [1, "a"], {}, {"a": None}]
+    junk = [None, -3, 10**400, float("nan"), float("inf"), "x", [], [1, "a"], {}, {"a": None}]
     yield from (copy.deepcopy(other) for other in junk)
     if isinstance(value, dict | list):
         for key in list(value) if isinstance(value, dict) else range(len(value)):
@@ -148,7 +203,8 @@ def _spoiled(value: Any) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["training_options", "classifier", "spine_summary", "stats", "metric", "judge", "x_card"]
+    "name",
+    ["training_options", "classifier", "spine_summary", "stats", "metric", "judge", "events", "x_card"],
 )
 def test_no_value_of_another_kind_stops_the_page(tmp_path: Path, name: str) -> None:
     data, classifier = write_data_set(tmp_path), write_classifier(tmp_path)
@@ -161,11 +217,15 @@ def test_no_value_of_another_kind_stops_the_page(tmp_path: Path, name: str) -> N
     append(run / "judge.jsonl", {"kimg": 1, "accuracy": 0.5, "classes": {"a": {"accuracy": 1, "ks": 0.1}}})
     for picture in tmp_path.rglob("*.png"):
         picture.unlink()
-    files = {"stats": "stats.jsonl", "metric": "metric-m.jsonl", "judge": "judge.jsonl"}
+    warn(run, "disk", "b")
+    lines = (run / run_files.EVENTS).read_text().splitlines()
+    (run / run_files.EVENTS).write_text(lines[-1] + "\n")
+    files = {"stats": "stats.jsonl", "metric": "metric-m.jsonl", "judge": "judge.jsonl",
+             "events": run_files.EVENTS}  # fmt: skip
     path = next(tmp_path.rglob(files.get(name, f"{name}.json")))
     whole = path.read_text().splitlines()[0] if name in files else path.read_text()
     tried = 0
-    # Every seventh of nine kinds of junk: each place meets one or two of them, all kinds come up everywhere.
+    # Every seventh of ten kinds of junk: each place meets one or two of them, all kinds come up everywhere.
     for document in itertools.islice(_spoiled(json.loads(whole)), 0, None, EVERY):
         path.write_text(json.dumps(document) + "\n")
         assert "</html>" in page([read_run(run)], tmp_path / "page.html")

@@ -12,10 +12,7 @@ from click.testing import CliRunner, Result
 
 from spine_plugins.classifier import gate, load_classifier, new_classifier, save_classifier
 from spine_plugins.training import command as train_command
-from spine_plugins.training.judge import judge_generator, same_judge
-from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.writer import DatasetWriter
-from stylegan2ada.networks.stylegan2 import Generator
 
 NAMES = ["normal", "abnormal"]
 
@@ -165,43 +162,3 @@ def test_a_spine_term_beside_another_objective(tmp_path: Path) -> None:
     assert options["loss_kwargs"]["objective"] == "wgan-gp"
     assert options["loss_kwargs"]["cls_weight"] == 0.02
     assert options["D_kwargs"]["epilogue_kwargs"]["mbstd_num_channels"] == 0
-
-
-# ---------------------------------------------------------------- judge
-
-
-class Bright(torch.nn.Module):
-    """Says abnormal where the picture is bright."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.task, self.class_names = "binary", NAMES
-        self.card = {"sha256": "j", "arch": "bright", "data": {"train": {"fingerprint": "x"}}}
-        self.offset = torch.nn.Parameter(torch.zeros(()))
-
-    def forward(self, img: torch.Tensor, mapping: str = "card") -> torch.Tensor:
-        return 20 * (img.mean([1, 2, 3])[:, None] + 0.5) + self.offset
-
-
-def test_the_judge_measures_accuracy_and_distance_per_class(tmp_path: Path) -> None:
-    dataset = ImageFolderDataset(data(tmp_path / "d.zip"), use_labels=True)
-    torch.manual_seed(0)
-    widths = {"channel_base": 64, "channel_max": 4}
-    G = Generator(
-        z_dim=4, c_dim=2, w_dim=4, img_resolution=16, img_channels=1, synthesis_kwargs=widths
-    ).eval()
-    record = judge_generator(Bright(), G, dataset, per_class=20)
-    classes = record["classes"]
-    assert set(classes) == set(NAMES)
-    assert record["accuracy"] == pytest.approx(
-        (classes["normal"]["accuracy"] + classes["abnormal"]["accuracy"]) / 2
-    )
-    assert all(0 <= entry["ks"] <= 1 and entry["w1"] >= 0 for entry in classes.values())
-    assert json.loads(json.dumps(record)) == record
-    assert judge_generator(Bright(), G, dataset, per_class=20) == record
-
-
-def test_a_judge_that_is_no_other_opinion_is_named() -> None:
-    judge = Bright()
-    assert same_judge(judge, {"sha256": "s", "arch": "cnn13k", "data": {"train": {"fingerprint": "y"}}}) == []
-    assert len(same_judge(judge, judge.card)) == 3

@@ -113,7 +113,7 @@ def test_a_bad_image_is_named_where_it_is_needed(make_dataset, tmp_path):
 
 
 def test_wrong_use(dataset):
-    with pytest.raises(UserError, match="no sampler 'best'; choose one of uniform, balanced"):
+    with pytest.raises(UserError, match="sampler 'best' is not known; use one of: balanced, uniform"):
         Batches(dataset, 4, sampler="best")
     with pytest.raises(UserError, match="started with the balanced sampler"):
         Batches(dataset, 4).load_state_dict({"sampler": "balanced", "state": {"position": 0}})

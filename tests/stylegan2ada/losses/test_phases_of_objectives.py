@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stylegan2ada.losses.objectives import OBJECTIVES
-from stylegan2ada.training.build import build_phases
+from stylegan2ada.training.seams import build_phases
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

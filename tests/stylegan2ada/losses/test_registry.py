@@ -16,8 +16,8 @@ from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 
 @pytest.fixture(autouse=True)
 def _own_tables(monkeypatch):
-    monkeypatch.setattr(registry, "_losses", dict(registry._losses))
-    monkeypatch.setattr(registry, "_terms", {})
+    monkeypatch.setattr(registry.LOSSES, "table", dict(registry.LOSSES.table))
+    monkeypatch.setattr(registry.TERMS, "table", {})
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ def test_files_and_the_grid_of_real_images(played) -> None:
     assert set(record["run_dir_files"]) <= names
     assert not names - set(record["run_dir_files"]) - {
         "training_options.json", "log.txt", "training-state.pt", "training-state.pt.previous", "classes",
+        "events.jsonl",
         *(name for name in names if name.startswith("events.out.tfevents")),
     }  # fmt: skip
     with (

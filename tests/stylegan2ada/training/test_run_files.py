@@ -51,6 +51,28 @@ def test_names_with_numbers() -> None:
     assert files.class_fakes(None, 0) == "classes/fakes_init-class0.png"
 
 
+def test_pictures_and_measurements_are_found_by_the_names_they_were_given(tmp_path: Path) -> None:
+    (tmp_path / files.CLASSES).mkdir()
+    given = [
+        files.fakes(4),
+        files.fakes(None),
+        files.class_fakes(4, 1, "Disc space"),
+        files.class_fakes(4, 0),
+    ]
+    others = ["fakes1-class0.png", "classes/fakes000004.png", "fakesX.png", files.REALS]  # in no such place
+    for name in (*given, *others, files.metric("kid50k"), files.metric("fid50k_full"), files.STATS):
+        (tmp_path / name).touch()
+    assert files.grids_in(tmp_path) == [
+        files.Grid(tmp_path / files.fakes(4), 4),
+        files.Grid(tmp_path / files.fakes(None), None),
+        files.Grid(tmp_path / files.class_fakes(4, 0), 4, 0),
+        files.Grid(tmp_path / files.class_fakes(4, 1, "Disc space"), 4, 1, "Disc space"),
+    ]
+    assert files.metric_files(tmp_path) == {
+        name: tmp_path / files.metric(name) for name in ("fid50k_full", "kid50k")
+    }
+
+
 def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_events(tmp_path) == []
     written = [

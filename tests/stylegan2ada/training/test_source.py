@@ -10,7 +10,7 @@ import torch
 
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.writer import DatasetWriter
-from stylegan2ada.training.build import open_source
+from stylegan2ada.training.seams import open_source
 from tests.stylegan2ada.training.toy import toy_config
 
 CPU = torch.device("cpu")

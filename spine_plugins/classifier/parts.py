@@ -1,0 +1,93 @@
+"""The images of a training by role, opened once: given or held out, and nobody on two sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spine_plugins.classifier.labelled import (
+    LabelledImages,
+    check_both_classes,
+    open_labelled,
+    shared_groups,
+    split,
+)
+from spine_plugins.classifier.recipe import Recipe
+from stylegan2ada.errors import UserError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The images by role, and how they came apart."""
+
+    train: LabelledImages
+    val: LabelledImages | None
+    test: LabelledImages | None
+    split: str  # "patient", "study" or "image": what no two parts share
+    note: str | None  # a warning to stamp on results
+
+    def roles(self) -> dict[str, LabelledImages | None]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+def open_parts(recipe: Recipe) -> Parts:
+    """Open what is given, hold out a part for validation, and see that nobody is on two sides."""
+    data = open_labelled(recipe.data, recipe.task)
+    check_both_classes(data, "training")
+    test = None if recipe.test is None else _open_like(data, recipe.test)
+    train, val = data, None
+    if recipe.val is not None:
+        val = _open_like(data, recipe.val)
+    elif recipe.val_share > 0:
+        train, val = _hold_out(data, recipe)
+    named = {"training": train, "validation": val, "test": test}
+    present = {role: part for role, part in named.items() if part is not None}
+    for role, part in present.items():
+        check_both_classes(part, role)
+    unit, note = _separation(present)
+    return Parts(train, val, test, unit, note)
+
+
+def _open_like(data: LabelledImages, path: str) -> LabelledImages:
+    """Other images, labelled for the same task and classes."""
+    assert data.task is not None
+    return open_labelled(path, data.task, data.class_names)
+
+
+def _hold_out(data: LabelledImages, recipe: Recipe) -> tuple[LabelledImages, LabelledImages]:
+    rest, held_out = split(data, recipe.val_share, recipe.split_seed)
+    if not len(rest) or not len(held_out):
+        raise UserError(
+            f"--val-share={recipe.val_share:g} leaves {len(rest)} images to train and {len(held_out)} to "
+            "validate; give --val=ZIP or another share"
+        )
+    return data.part(rest), data.part(held_out)
+
+
+def _separation(parts: dict[str, LabelledImages]) -> tuple[str, str | None]:
+    """What no two parts share, and the warning if that is only images; a UserError if they do share."""
+    prints: dict[str, str] = {}
+    for role, part in parts.items():
+        found = part.facts()["fingerprint"]
+        if found in prints:
+            raise UserError(
+                f"the {prints[found]} and the {role} data are the same images; give different data sets"
+            )
+        prints[found] = role
+    roles = list(parts)
+    for i, first in enumerate(roles):
+        for second in roles[i + 1 :]:
+            shared = shared_groups(parts[first], parts[second])
+            if shared:
+                unit = parts[first].unit
+                raise UserError(
+                    f"{len(shared)} of the {unit} groups have images in both the {first} and the {second} "
+                    f"data; split by {unit} (dataset_tool_dicom.py --split does)"
+                )
+    if all(part.groups is not None for part in parts.values()):
+        units = {part.unit for part in parts.values()}
+        return ("study" if "study" in units else "patient"), None
+    lacking = ", ".join(role for role, part in parts.items() if part.groups is None)
+    return "image", (
+        f"the split is by image: nobody knows which images of the {lacking} data belong to one patient, "
+        "so results may be too good"
+    )
