@@ -17,9 +17,11 @@ import click
 from stylegan2ada import options
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.stats import format_time
+from stylegan2ada.training import run_files
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SPINEGAN = ("-m", "spine_plugins")
+_STDERR = 2  # file descriptor
 
 
 @dataclass(frozen=True)
@@ -71,39 +73,63 @@ def steps(kimg: int) -> list[Step]:
     ]  # fmt: skip
 
 
-@click.command(cls=options.Command)
-@click.option("--out", metavar="DIR", default="demo", help="Folder for everything [default: demo]")
-@click.option(
-    "--kimg", type=int, default=12, help="Length of the training, thousands of images [default: 12]"
-)
-def demo(out: str, kimg: int) -> None:
+@dataclass(frozen=True)
+class Demo:
+    """What `demo` was asked."""
+
+    out: str
+    kimg: int
+    json_file: str | None
+
+
+@options.command("demo", record=Demo)
+@options.group(
+    "What to do",
+    options.opt("--out", metavar="DIR", default="demo", help="Folder for everything [default: demo]"),
+    options.opt("--kimg", type=int, default=12,
+                help="Length of the training, thousands of images [default: 12]"),
+)  # fmt: skip
+@options.json_option
+def demo(asked: Demo) -> None:
     """From phantom DICOM files to a report, through the same commands that real data take.
 
     Interrupt it at any point; the same command goes on where it stopped.
     """
-    if kimg < 1:
-        raise UserError(f"--kimg={kimg} trains nothing; give at least 1")
+    if asked.kimg < 1:
+        raise UserError(f"--kimg={asked.kimg} trains nothing; give at least 1")
     if not (_ROOT / "train_spine.py").is_file():
         raise UserError(
             "the demo runs the scripts of a clone, and this is an installed package; clone the source"
         )
-    folder = Path(out)
+    voice, folder = options.Voice(asked.json_file), Path(asked.out)
     (folder / "done").mkdir(parents=True, exist_ok=True)
-    plan = steps(kimg)
     started = time.monotonic()
+    done = run_steps(steps(asked.kimg), folder, voice)
+    seconds = time.monotonic() - started
+    voice.say(f"\nDone in {format_time(seconds)}.")
+    voice.say(summary(folder))
+    voice.numbers({"steps": done, "seconds": seconds, "folder": folder})
+
+
+def run_steps(plan: list[Step], folder: Path, voice: options.Voice) -> list[dict[str, object]]:
+    """Run what is not done yet; {name, seconds} of every step, without seconds if it was done before."""
+    done: list[dict[str, object]] = []
     for number, step in enumerate(plan, start=1):
-        left_sec = sum(s.expected_sec for s in plan[number - 1 :] if not _is_done(folder, s))
+        title = f"[{number}/{len(plan)}] {step.what}"
         if _is_done(folder, step):
-            click.echo(f"[{number}/{len(plan)}] {step.what}: done before")
+            voice.say(f"{title}: done before")
+            done.append({"name": step.name, "seconds": None})
             continue
-        click.secho(f"[{number}/{len(plan)}] {step.what}", bold=True)
-        click.echo(f"      about {format_time(step.expected_sec)}, {format_time(left_sec)} in all from here")
-        run_step(step, folder)
-    click.echo(f"\nDone in {format_time(time.monotonic() - started)}.")
-    click.echo(summary(folder))
+        left_sec = sum(s.expected_sec for s in plan[number - 1 :] if not _is_done(folder, s))
+        voice.say(click.style(title, bold=True))
+        voice.say(f"      about {format_time(step.expected_sec)}, {format_time(left_sec)} in all from here")
+        started = time.monotonic()
+        run_step(step, folder, voice)
+        done.append({"name": step.name, "seconds": time.monotonic() - started})
+    return done
 
 
-def run_step(step: Step, folder: Path) -> None:
+def run_step(step: Step, folder: Path, voice: options.Voice) -> None:
     """Run one command to its end and stamp it; StoppedOnRequest if the user stopped it."""
     for name in step.fresh:
         place = folder / name
@@ -112,9 +138,9 @@ def run_step(step: Step, folder: Path) -> None:
         else:
             place.unlink(missing_ok=True)
     command = [sys.executable, *_filled(step.command, folder)]
-    click.echo(f"      $ {shlex.join(['python', *command[1:]])}")
+    voice.say(f"      $ {shlex.join(['python', *command[1:]])}")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
-    child = subprocess.Popen(command, env=environment)
+    child = subprocess.Popen(command, env=environment, stdout=_STDERR if voice.is_for_programs else None)
     try:
         code = child.wait()
     except KeyboardInterrupt:  # Ctrl-C reached the child too; let it save and leave
@@ -140,7 +166,7 @@ def _filled(command: tuple[str, ...], folder: Path) -> list[str]:
     """The command with its places put in; scripts are named by their place in this checkout."""
     runs = sorted((folder / "runs").glob("[0-9]*")) if (folder / "runs").is_dir() else []
     run = runs[-1] if runs else folder / "runs"
-    snapshots = sorted(run.glob("network-snapshot-*.pkl"))
+    snapshots = run_files.snapshots_in(run) if run.is_dir() else []
     places = {"out": str(folder), "run": str(run), "last": str(snapshots[-1]) if snapshots else ""}
     filled = [part.format(**places) for part in command]
     if filled[0].endswith(".py"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -15,25 +16,50 @@ def detectors() -> None:
     """Feature networks that metrics need; `tiny` is built in, the others are files."""
 
 
-@detectors.command("list", cls=options.Command)
-def list_() -> None:
+@dataclass(frozen=True)
+class ListDetectors:
+    """What `detectors list` was asked."""
+
+    json_file: str | None
+
+
+@options.command("list", parent=detectors, record=ListDetectors)
+@options.json_option
+def list_(asked: ListDetectors) -> None:
     """Say for every known detector where its file is, or that it is missing."""
-    finder = Detectors()
+    voice, finder = options.Voice(asked.json_file), Detectors()
+    found = []
     for name, source in KNOWN.items():
         path = finder.find(name)
-        state = f"{path}  SHA-256 {files.sha256_file(path)[:16]}" if path else "missing"
-        click.echo(f"{name:10} {state}\n{'':10} {source.licence}\n{'':10} {source.url}")
-    click.echo(f"{'tiny':10} built in; its numbers compare with nothing but themselves")
-    click.echo(f"Searched: --detector NAME=FILE, ${FOLDER_VARIABLE}, {files.cache_dir('downloads')}")
+        sha256 = files.sha256_file(path) if path else None
+        state = f"{path}  SHA-256 {sha256[:16]}" if sha256 else "missing"
+        voice.say(f"{name:10} {state}\n{'':10} {source.licence}\n{'':10} {source.url}")
+        found.append(
+            {"name": name, "file": path, "sha256": sha256, "licence": source.licence, "url": source.url}
+        )
+    voice.say(f"{'tiny':10} built in; its numbers compare with nothing but themselves")
+    voice.say(f"Searched: --detector NAME=FILE, ${FOLDER_VARIABLE}, {files.cache_dir('downloads')}")
+    voice.numbers({"detectors": found})
 
 
-@detectors.command("fetch", cls=options.Command)
+@dataclass(frozen=True)
+class FetchDetectors:
+    """What `detectors fetch` was asked."""
+
+    names: tuple[str, ...]
+    to: str | None
+
+
+@options.command("fetch", parent=detectors, record=FetchDetectors)
 @click.argument("names", nargs=-1)
-@click.option("--to", metavar="DIR", help="Put the files here, to carry them to another computer")
-def fetch_(names: tuple[str, ...], to: str | None) -> None:
+@options.group(
+    "Where to",
+    options.opt("--to", metavar="DIR", help="Put the files here, to carry them to another computer"),
+)
+def fetch_(asked: FetchDetectors) -> None:
     """Download detectors (default: all) into the cache, or into a folder.
 
     On the computer without a network set SPINEGAN_DETECTORS to that folder.
     """
-    for name in names or KNOWN:
-        click.echo(f"{name}: {fetch(name, Path(to) if to else None)}")
+    for name in asked.names or KNOWN:
+        click.echo(f"{name}: {fetch(name, Path(asked.to) if asked.to else None)}")

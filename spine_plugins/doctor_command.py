@@ -7,17 +7,16 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import click
 import torch
 
 import stylegan2ada
 from stylegan2ada import files, options
 from stylegan2ada.data.dataset import ImageFolderDataset
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.metrics.detectors import KNOWN, Detectors
 
 _GB = 1 << 30
@@ -34,21 +33,38 @@ class Finding:
     fix: str = ""
 
 
-@click.command(cls=options.Command)
-@click.option("--data", metavar="PATH", help="Also check this data set")
-@click.option("--outdir", metavar="DIR", default=".", help="Folder that runs would write to [default: .]")
-def doctor(data: str | None, outdir: str) -> None:
+@dataclass(frozen=True)
+class Doctor:
+    """What `doctor` was asked."""
+
+    data: str | None
+    outdir: str
+    json_file: str | None
+
+
+@options.command("doctor", record=Doctor)
+@options.group(
+    "What to check",
+    options.opt("--data", metavar="PATH", help="Also check this data set"),
+    options.opt("--outdir", metavar="DIR", default=".",
+                help="Folder that runs would write to [default: .]"),
+)  # fmt: skip
+@options.json_option
+def doctor(asked: Doctor) -> None:
     """Check this computer: device, memory, compiler, codecs, detectors, rights, data.
 
     Leaves with 0 if training can start, with 3 if something that it needs is not there.
     """
-    findings = list(examine(data, outdir))
+    voice = options.Voice(asked.json_file)
+    findings = list(examine(asked.data, asked.outdir))
     for finding in findings:
-        click.echo(f"{_MARKS[finding.is_ok]} {finding.what:10} {finding.found}")
+        voice.say(f"{_MARKS[finding.is_ok]} {finding.what:10} {finding.found}")
         if finding.fix and finding.is_ok is not True:
-            click.echo(f"{'':15} fix: {finding.fix}")
-    if any(finding.is_ok is False for finding in findings):
-        raise SystemExit(3)
+            voice.say(f"{'':15} fix: {finding.fix}")
+    can_train = all(finding.is_ok is not False for finding in findings)
+    voice.numbers({"can_train": can_train, "findings": [asdict(finding) for finding in findings]})
+    if not can_train:
+        raise SystemExit(MissingError.exit_code)
 
 
 def examine(data: str | None, outdir: str) -> Iterator[Finding]:
@@ -78,7 +94,7 @@ def _device() -> Finding:
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
         return Finding(True, "device", f"{torch.cuda.device_count()} x {', '.join(sorted(names))}")
     if torch.backends.mps.is_available():
-        return Finding(True, "device", "Apple GPU (use --device=mps)")
+        return Finding(True, "device", "Apple GPU")
     fix = "training on a CPU works and is slow; for a GPU install the CUDA build of torch"
     return Finding(None, "device", f"CPU with {os.cpu_count()} cores, no GPU", fix)
 
@@ -119,17 +135,15 @@ def _detectors() -> Iterator[Finding]:
 
 def _extra(package: str, use: str) -> Finding:
     is_there = importlib.util.find_spec(package) is not None
-    return Finding(
-        is_there or None, use, package if is_there else f"no {package}", f"pip install 'spinegan[{use}]'"
-    )
+    found = package if is_there else f"no {package}"
+    return Finding(is_there or None, use, found, f"pip install 'spinegan[{use}]'")
 
 
 def _rights(outdir: str) -> Finding:
     problems = [str(place) for place in (Path(outdir), files.cache_dir()) if not _can_write(place)]
     fix = "choose another --outdir, or set DNNLIB_CACHE_DIR to a folder of yours"
-    return Finding(
-        not problems, "write", f"cannot write to {', '.join(problems)}" if problems else "allowed", fix
-    )
+    found = f"cannot write to {', '.join(problems)}" if problems else "allowed"
+    return Finding(not problems, "write", found, fix)
 
 
 def _can_write(place: Path) -> bool:
@@ -142,15 +156,13 @@ def _can_write(place: Path) -> bool:
 
 
 def _data(path: str) -> Finding:
-    check: Callable[[], ImageFolderDataset] = lambda: ImageFolderDataset(path, use_labels=True)  # noqa: E731
     try:
-        dataset = check()
+        dataset = ImageFolderDataset(path, use_labels=True)
         classes = dataset.label_dim if dataset.has_labels else 0
         dataset[len(dataset) - 1]
     except UserError as error:
-        return Finding(
-            False, "data", str(error), "make it again with dataset_tool.py or dataset_tool_dicom.py"
-        )
+        fix = "make it again with dataset_tool.py or dataset_tool_dicom.py"
+        return Finding(False, "data", str(error), fix)
     channels, height, width = dataset.image_shape
     text = f"{len(dataset)} images, {width}x{height}, {channels} channel(s), {classes} classes"
     has_groups = dataset.groups is not None

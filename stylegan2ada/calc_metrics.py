@@ -1,24 +1,50 @@
 """Measure networks or image sets: `python stylegan2ada/calc_metrics.py --network=... --metrics=...`."""
 
+from __future__ import annotations
+
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
 
-import re
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylegan2ada import options, processes
+import click
+
+from stylegan2ada import flag_types, options, processes, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import is_url
 from stylegan2ada.metrics import registry
 from stylegan2ada.metrics.detectors import Detectors
+from stylegan2ada.protocols import Generator, Options
+from stylegan2ada.training import run_files
 
-_SNAPSHOT = re.compile(r"network-snapshot-\d+\.(pkl|safetensors)$")
+
+@dataclass(frozen=True)
+class CalcMetrics:
+    """What `calc_metrics` was asked."""
+
+    network: str | None
+    fakes: str | None
+    data: str | None
+    mirror: bool | None
+    metrics: tuple[str, ...]
+    detector: tuple[tuple[str, str], ...]
+    gpus: int
+    device: str
+    batch: int
+    seed: int
+    verbose: bool
+    json_file: str | None
 
 
-@options.command()
+@options.command(record=CalcMetrics)
 @options.group(
     "What to measure",
     options.opt("--network", metavar="FILE|URL|DIR", help="Network, or a run folder: all its snapshots"),
@@ -28,17 +54,18 @@ _SNAPSHOT = re.compile(r"network-snapshot-\d+\.(pkl|safetensors)$")
 )
 @options.group(
     "How",
-    options.opt("--metrics", type=options.CommaList(), default="fid50k_full", help="[default: fid50k_full]"),
-    options.opt("--detector", type=options.NamedValue(), multiple=True, help="File of a feature network"),
+    options.opt("--metrics", type=flag_types.CommaList(), default="fid50k_full",
+                help="[default: fid50k_full]"),
+    options.opt("--detector", type=flag_types.NamedValue(), multiple=True, help="File of a feature network"),
     options.opt("--gpus", type=int, default=1, metavar="INT", help="Processes, one device each [default: 1]"),
-    options.opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]"),
-    options.opt(
-        "--batch", type=int, default=64, metavar="INT", help="Images per detector call [default: 64]"
-    ),
+    options.DEVICE,
+    options.opt("--batch", type=int, default=64, metavar="INT",
+                help="Images per detector call [default: 64]"),
     options.opt("--seed", type=int, default=0, metavar="INT", help="Of latents and labels [default: 0]"),
     options.opt("--verbose", type=bool, default=True, metavar="BOOL", help="Show progress [default: true]"),
-)
-def main(**given: Any) -> None:
+)  # fmt: skip
+@options.json_option
+def main(asked: CalcMetrics) -> None:
     """Score a network, every snapshot of a run, or any two sets of images.
 
     Results are printed as JSON lines; beside a training_options.json they are also appended to
@@ -48,77 +75,102 @@ def main(**given: Any) -> None:
     python stylegan2ada/calc_metrics.py --network=runs/00000-spine/network-snapshot-000200.pkl
     python stylegan2ada/calc_metrics.py --data=real.zip --fakes=fake.zip --metrics=kid50k_full,pr50k3_full
     """
-    _check(given)
-    if given["gpus"] > 1 and not processes.is_launched():
-        processes.launch(measure, (given,), given["gpus"])
+    _check(asked)
+    if asked.gpus > 1 and not processes.is_launched():
+        processes.launch(measure, (asked,), asked.gpus)
     else:
-        measure(given)
+        measure(asked)
 
 
-def measure(given: dict[str, Any]) -> None:
+def measure(asked: CalcMetrics) -> None:
     """Everything after the flags, in each process."""
-    device = processes.pick_device(given["device"])
+    device = processes.pick_device(asked.device)
     processes.init(device)
     try:
-        detectors = Detectors(dict(given["detector"]), device)
-        for metric in given["metrics"]:
+        detectors = Detectors(dict(asked.detector), device)
+        for metric in asked.metrics:
             detectors.load(registry.find_metric(metric).detector)  # rather now than after an hour
-        if given["fakes"]:
-            dataset = ImageFolderDataset(given["data"], use_labels=False, xflip=bool(given["mirror"]))
-            _measure_all(given, ImageFolderDataset(given["fakes"]), dataset, detectors, None, None)
-            return
-        for network in _networks(given["network"]):
-            processes.print0(f"Measuring {network}")
-            loaded = load_network(network, log=processes.print0)
-            G = loaded["G_ema"].to(device)
-            run_dir = None if is_url(network) else Path(network).resolve().parent
-            is_run = run_dir is not None and (run_dir / "training_options.json").is_file()
-            dataset = _dataset(given, loaded, G)
-            _measure_all(given, G, dataset, detectors, run_dir if is_run else None, network)
+        records = [
+            record
+            for subject in _subjects(asked, detectors)
+            for record in _measured(asked, subject, detectors)
+        ]
+        if processes.rank() == 0:
+            options.Voice(asked.json_file).numbers({"records": records})
     finally:
         processes.close()
 
 
-def _measure_all(
-    given: dict[str, Any],
-    subject: Any,
-    dataset: Dataset | None,
-    detectors: Detectors,
-    run_dir: Path | None,
-    snapshot: str | None,
-) -> None:
-    for metric in given["metrics"]:
+@dataclass(frozen=True)
+class _Subject:
+    """One thing to measure, and where its numbers belong."""
+
+    fakes: Generator | Dataset
+    reals: Dataset
+    run_dir: Path | None = None  # with a run's options file: the numbers are kept there, too
+    snapshot: str | None = None
+
+
+def _subjects(asked: CalcMetrics, detectors: Detectors) -> Iterator[_Subject]:
+    """The set of images, or one network after the other, each loaded when its turn comes."""
+    if asked.fakes and asked.data:
+        reals = ImageFolderDataset(asked.data, use_labels=False, xflip=bool(asked.mirror))
+        yield _Subject(ImageFolderDataset(asked.fakes), reals)
+        return
+    for network in _networks(asked.network or ""):
+        _say(f"Measuring {network}")
+        loaded = load_network(network, log=_say)
+        G = synthesis.averaged_generator(loaded, detectors.device)
+        run_dir = None if is_url(network) else Path(network).resolve().parent
+        if run_dir is not None and not (run_dir / run_files.OPTIONS).is_file():
+            run_dir = None
+        yield _Subject(G, _real_images(asked, loaded["training_set_kwargs"], G), run_dir, network)
+
+
+def _measured(asked: CalcMetrics, subject: _Subject, detectors: Detectors) -> Iterator[dict[str, Any]]:
+    """The record of each metric, printed as a line and, beside a run, kept."""
+    for metric in asked.metrics:
         record = registry.calc_metric(
             metric,
-            subject,
-            dataset,
+            subject.fakes,
+            subject.reals,
             detectors=detectors,
             device=detectors.device,
-            batch=given["batch"],
-            seed=given["seed"],
-            progress=given["verbose"] and processes.rank() == 0,
+            batch=asked.batch,
+            seed=asked.seed,
+            progress=asked.verbose and processes.rank() == 0,
         )
-        registry.report_metric(record, run_dir, snapshot)
+        with contextlib.ExitStack() as stack:
+            if options.Voice(asked.json_file).is_for_programs:  # one object there, and nothing else
+                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            line = registry.report_metric(record, subject.run_dir, subject.snapshot)
         if not record["is_comparable"]:
-            processes.print0(f"{metric} uses the built-in random network: compare it with nothing else")
+            _say(f"{metric} uses the built-in random network: compare it with nothing else")
+        yield json.loads(line)
 
 
-def _dataset(given: dict[str, Any], loaded: dict[str, Any], G: Any) -> Dataset:
+def _say(text: str) -> None:
+    """A line for people, once for all processes; standard output is for the JSON lines."""
+    if processes.rank() == 0:
+        click.echo(text, err=True)
+
+
+def _real_images(asked: CalcMetrics, trained_on: Options | None, G: Generator) -> Dataset:
     """The real images: --data, or what the network remembers of its training."""
-    kwargs = dict(loaded.get("training_set_kwargs") or {})
+    kwargs = dict(trained_on or {})
     kwargs.pop("class_name", None)
-    if given["data"]:
-        kwargs = {"path": given["data"]}
+    if asked.data:
+        kwargs = {"path": asked.data}
     if not kwargs.get("path"):
         raise UserError("this network does not say what it was trained on; give the real images with --data")
-    if not given["data"] and not Path(kwargs["path"]).exists():
+    if not asked.data and not Path(kwargs["path"]).exists():
         raise UserError(
             f"this network was trained on {kwargs['path']}, which is not here; say where that data set "
             "is now with --data, or go to the folder that training was started in"
         )
     kwargs |= {"resolution": G.img_resolution, "use_labels": G.c_dim != 0}
-    if given["mirror"] is not None:
-        kwargs["xflip"] = given["mirror"]
+    if asked.mirror is not None:
+        kwargs["xflip"] = asked.mirror
     dataset = ImageFolderDataset(**kwargs)
     if dataset.num_channels != G.img_channels:
         raise UserError(
@@ -133,26 +185,26 @@ def _networks(place: str) -> list[str]:
     if is_url(place) or Path(place).is_file():
         return [place]
     if Path(place).is_dir():
-        found = sorted(str(path) for path in Path(place).iterdir() if _SNAPSHOT.search(path.name))
+        found = run_files.snapshots_in(Path(place))
         if found:
-            return found
+            return [str(path) for path in found]
         raise UserError(f"--network={place} holds no network-snapshot-*.pkl; give a run folder or a file")
     raise UserError(f"--network={place} does not exist; give a network file, a URL or a run folder")
 
 
-def _check(given: dict[str, Any]) -> None:
-    if given["gpus"] < 1:
-        raise UserError(f"--gpus={given['gpus']} cannot work; give at least 1")
-    if bool(given["network"]) == bool(given["fakes"]):
+def _check(asked: CalcMetrics) -> None:
+    if asked.gpus < 1:
+        raise UserError(f"--gpus={asked.gpus} cannot work; give at least 1")
+    if bool(asked.network) == bool(asked.fakes):
         raise UserError("say what to measure: either --network or --fakes")
-    if given["fakes"] and not given["data"]:
+    if asked.fakes and not asked.data:
         raise UserError("--fakes are compared with real images; give those with --data")
-    unknown = [name for name in given["metrics"] if not registry.is_valid_metric(name)]
+    unknown = [name for name in asked.metrics if not registry.is_valid_metric(name)]
     if unknown:
         known = ", ".join(registry.list_valid_metrics())
         raise UserError(f"--metrics: {', '.join(unknown)} is not known; choose from {known}")
-    if given["network"]:
-        _networks(given["network"])
+    if asked.network:
+        _networks(asked.network)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ from __future__ import annotations
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,24 +21,38 @@ from stylegan2ada.data.writer import DatasetWriter, DestinationError
 from stylegan2ada.errors import NothingToDoError
 from stylegan2ada.progress import Progress
 
-_PATHS = ("source", "dest", "labels")  # not part of the recipe
 _SHOWN = 10  # bad images named on the screen; the list names them all
 
-data_options = options.group(
+
+@dataclass(frozen=True)
+class DatasetTool:
+    """What `dataset_tool` was asked."""
+
+    source: str
+    dest: str
+    max_images: int | None
+    labels: str | None
+    skip_bad: bool
+    width: int | None
+    height: int | None
+    transform: str | None
+    resize_filter: str
+    json_file: str | None
+
+
+@options.command(record=DatasetTool)
+@options.group(
     "Data",
-    options.opt(
-        "--source", required=True, metavar="PATH", help="Folder, .zip or download to read, see above"
-    ),
+    options.opt("--source", required=True, metavar="PATH",
+                help="Folder, .zip or download to read, see above"),
     options.opt("--dest", required=True, metavar="PATH", help="Empty folder or .zip to write"),
-    options.opt(
-        "--max-images", type=click.IntRange(min=1), metavar="INT", help="Only so many [default: all]"
-    ),
-    options.opt(
-        "--labels", metavar="folders|CSV", help="Where labels are [default: dataset.json of the source]"
-    ),
+    options.opt("--max-images", type=click.IntRange(min=1), metavar="INT",
+                help="Only so many [default: all]"),
+    options.opt("--labels", metavar="folders|CSV",
+                help="Where labels are [default: dataset.json of the source]"),
     options.opt("--skip-bad", is_flag=True, help="Leave out images that cannot be used, and list them"),
-)
-size_options = options.group(
+)  # fmt: skip
+@options.group(
     "Size",
     options.opt("--width", type=click.IntRange(min=1), metavar="INT", help="Width of the result"),
     options.opt("--height", type=click.IntRange(min=1), metavar="INT", help="Height of the result"),
@@ -48,12 +60,8 @@ size_options = options.group(
     options.opt("--resize-filter", type=click.Choice(list(transforms.FILTERS)), default="lanczos",
                 help="How pixels are mixed [default: lanczos]"),
 )  # fmt: skip
-
-
-@options.command()
-@data_options
-@size_options
-def main(**given: Any) -> None:
+@options.json_option
+def main(asked: DatasetTool) -> None:
     """Turn images into a data set for training.
 
     \b
@@ -70,35 +78,43 @@ def main(**given: Any) -> None:
     --labels=folders takes the folder of each image as its class. --labels=FILE.csv has a column image and
     one or more columns of labels: a class number or name, several numbers, or a list separated by ";".
     """
-    if not given["dest"]:
+    if not asked.dest:
         raise click.UsageError("--dest is empty; give a folder or a name that ends in .zip")
     try:
-        _convert(given)
+        _convert(asked)
     except (DatasetError, DestinationError, transforms.TransformError) as error:
         raise SourceError(str(error)) from error  # the exit code of the original
 
 
-def _convert(given: dict[str, Any]) -> None:
-    transform = transforms.make_transform(
-        given["transform"], given["width"], given["height"], given["resize_filter"]
-    )
-    source = open_source(given["source"], given["max_images"])
-    if Path(given["dest"]).resolve() == Path(given["source"]).resolve():
-        raise SourceError(f"--dest={given['dest']} is the source itself; choose another name")
-    labels = find_labels(source, given["labels"])
+def _convert(asked: DatasetTool) -> None:
+    transform = transforms.make_transform(asked.transform, asked.width, asked.height, asked.resize_filter)
+    source = open_source(asked.source, asked.max_images)
+    dest = Path(asked.dest)
+    if dest.resolve() == Path(asked.source).resolve():
+        raise SourceError(f"--dest={asked.dest} is the source itself; choose another name")
+    labels = find_labels(source, asked.labels)
     done = _Done()
-    with DatasetWriter(given["dest"], overwrite=True) as writer:  # upstream: an older zip is replaced
-        _write_images(source, labels, transform, writer, done, skip_bad=given["skip_bad"])
+    with DatasetWriter(dest, overwrite=True) as writer:  # upstream: an older zip is replaced
+        _write_images(source, labels, transform, writer, done, skip_bad=asked.skip_bad)
         if not done.names and done.bad:
-            _keep_list(Path(given["dest"]), done.bad)
+            _keep_list(dest, done.bad)
             raise NothingToDoError(f"none of {len(done.bad)} images could be used; nothing was written")
         if not done.names:
             raise NothingToDoError(
                 f"all {source.total} images are smaller than the wanted size; nothing was written"
             )
-        _describe(writer, source, labels, done, given)
-    _tell(given["dest"], labels, done)
-    _keep_list(Path(given["dest"]), done.bad)
+        writer.extra |= _description(source, labels, done, asked)
+    voice = options.Voice(asked.json_file)
+    _tell(voice, asked.dest, labels, done)
+    skipped_list = _keep_list(dest, done.bad)
+    voice.numbers({
+        "images": len(done.names),
+        "labelled": sum(label is not None for label in done.labels),
+        "per_class": done.per_class(),
+        "too_small": done.dropped,
+        "bad": len(done.bad),
+        "files": [dest, *([skipped_list] if skipped_list else [])],
+    })  # fmt: skip
 
 
 @dataclass
@@ -109,6 +125,12 @@ class _Done:
     labels: list[Any] = field(default_factory=list)
     dropped: int = 0  # by the transform
     bad: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+
+    def per_class(self) -> list[int] | None:
+        """Images of class 0, 1, ...; None without labels or where they are vectors."""
+        if all(isinstance(label, int | np.integer) for label in self.labels):
+            return np.bincount(np.asarray(self.labels, dtype=np.int64)).tolist()
+        return None
 
 
 def _write_images(
@@ -168,49 +190,57 @@ def _kind(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]} {'grey' if pixels.ndim == 2 else 'RGB'}"
 
 
-def _describe(
-    writer: DatasetWriter, source: Source, labels: SourceLabels, done: _Done, given: dict[str, Any]
-) -> None:
+def _description(source: Source, labels: SourceLabels, done: _Done, asked: DatasetTool) -> dict[str, Any]:
     """The further keys of dataset.json."""
+    found: dict[str, Any] = {}
     if labels.names and all(label is not None for label in done.labels):
-        writer.extra["label_names"] = labels.names
+        found["label_names"] = labels.names
     groups = source.description.get("groups")
     if isinstance(groups, dict):  # who belongs together stays known under the new names
-        writer.extra["groups"] = {new: groups[old] for old, new in done.names.items() if old in groups}
-    flags = {name: value for name, value in given.items() if name not in _PATHS}
-    flags["labels"] = given["labels"] if given["labels"] in (None, "folders") else "csv"
-    writer.extra["recipe"] = provenance.recipe("dataset_tool", flags, resize_filter=given["resize_filter"])
-    if source.description.get("recipe"):
-        writer.extra["recipe"]["made_from"] = source.description["recipe"]
+        found["groups"] = {new: groups[old] for old, new in done.names.items() if old in groups}
+    flags = {
+        "max_images": asked.max_images,
+        "labels": asked.labels if asked.labels in (None, "folders") else "csv",
+        "skip_bad": asked.skip_bad,
+        "width": asked.width,
+        "height": asked.height,
+        "transform": asked.transform,
+        "resize_filter": asked.resize_filter,
+    }
+    made_from = source.description.get("recipe")
+    found["recipe"] = provenance.recipe(
+        "dataset_tool",
+        flags,
+        resize_filter=asked.resize_filter,
+        **({"made_from": made_from} if made_from else {}),
+    )
+    return found
 
 
-def _tell(dest: str, labels: SourceLabels, done: _Done) -> None:
-    click.echo(f"{dest}: {len(done.names)} images")
+def _tell(voice: options.Voice, dest: str, labels: SourceLabels, done: _Done) -> None:
+    voice.say(f"{dest}: {len(done.names)} images")
     if all(label is not None for label in done.labels):
         for line in class_table(done.labels, labels.names):
-            click.echo(f"  {line}")
+            voice.say(f"  {line}")
     else:
-        click.echo("  no labels")
+        voice.say("  no labels")
     for note in labels.notes:
         click.echo(f"Note: {note}", err=True)
     if done.dropped:
         click.echo(f"{done.dropped} images were too small for the transform and left out", err=True)
 
 
-def _keep_list(dest: Path, bad: list[tuple[str, str]]) -> None:
-    """The images that were left out: on the screen and as a table beside the data set."""
+def _keep_list(dest: Path, bad: list[tuple[str, str]]) -> Path | None:
+    """The images that were left out: on the screen and as a table beside the data set, if there is one."""
     path = dest.with_name(f"{dest.stem if dest.suffix.lower() == '.zip' else dest.name}_skipped.csv")
     if not bad and not path.exists():  # an older list must not speak of the new data set
-        return
-    with io.StringIO(newline="") as text:
-        table = csv.writer(text)
-        table.writerows([("image", "reason"), *bad])
-        with files.atomic_write(path) as file:
-            file.write(text.getvalue().encode())
+        return None
+    files.write_csv(path, ("image", "reason"), bad)
     if bad:
         click.echo(f"{len(bad)} bad images were left out; {path} names them all:", err=True)
     for _, reason in bad[:_SHOWN]:
         click.echo(f"  {reason}", err=True)
+    return path
 
 
 if __name__ == "__main__":

@@ -1,37 +1,44 @@
-"""Every flag of the training commands, declared once in groups; the command class and types all share."""
+"""How a command is declared and what it says: option groups, one record per command, words and numbers."""
 
 from __future__ import annotations
 
 import functools
 import json
 import math
-import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any, Protocol, TypeVar
 
 import click
 
 from stylegan2ada import files
 from stylegan2ada.config import augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.flag_types import CommaList, NamedValue, WeightedName
 
 HELP_COLUMNS = 100
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+F = TypeVar("F", bound=Callable[..., object])
+Settings = dict[str, Any]  # keyword arguments of click
+Declared = tuple[tuple[str, ...], Settings]  # one option: its names, and click.option's settings
+
+
+class Decorator(Protocol):
+    """What adds options to a function, and leaves its type as it was."""
+
+    def __call__(self, function: F, /) -> F: ...
 
 
 class Command(click.Command):
     """Help in groups, `--like_this` read as `--like-this`, and a UserError shown as one sentence."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        settings: dict[str, Any] = {
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        context: Settings = {
             "max_content_width": HELP_COLUMNS,
             "help_option_names": ["-h", "--help"],
             "token_normalize_func": _dashed,
         }
-        kwargs["context_settings"] = settings | (kwargs.get("context_settings") or {})
-        super().__init__(*args, **kwargs)
+        settings["context_settings"] = context | (settings.get("context_settings") or {})
+        super().__init__(name, **settings)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -44,7 +51,7 @@ class Command(click.Command):
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=34)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -56,10 +63,10 @@ class _Refused(click.ClickException):
 
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code  # type: ignore[misc]
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click has one per class
         self.is_failure = not isinstance(error, StoppedOnRequest)
 
-    def show(self, file: Any = None) -> None:
+    def show(self, file: IO[Any] | None = None) -> None:
         if self.is_failure:
             super().show(file)
         else:
@@ -77,131 +84,61 @@ class Option(click.Option):
 def command(
     name: str | None = None,
     *,
-    record: type[Any] | None = None,  # frozen dataclass with a field per option; the function receives one
+    record: type | None = None,  # frozen dataclass with a field per option; the function receives one
     parent: click.Group | None = None,  # a group that the command becomes a verb of
     **settings: Any,  # click.command's
-) -> Decorator:
+) -> Callable[[Callable[..., object]], click.Command]:
     """click.command with our Command class; below it stand the groups, then the function."""
     register = click.command if parent is None else parent.command
 
-    def decorate(function: Callable[..., Any]) -> Any:
+    def decorate(function: Callable[..., object]) -> click.Command:
         callback = function if record is None else _given_as(record, function)
         return register(name, cls=Command, **settings)(callback)
 
     return decorate
 
 
-def _given_as(record: type[Any], function: Callable[[Any], Any]) -> Callable[..., Any]:
+def _given_as(record: type, function: Callable[..., object]) -> Callable[..., object]:
     """The function, called with the parsed options in one record."""
 
     @functools.wraps(function)  # click keeps the options in an attribute of the function
-    def call(**values: Any) -> Any:
+    def call(**values: object) -> object:
         return function(record(**values))
 
+    vars(call)["record"] = record
     return call
 
 
-def group(title: str, *options: tuple[tuple[str, ...], dict[str, Any]]) -> Decorator:
+def record_of(asked: click.Command) -> type | None:
+    """The record that a command's function receives; None for one that takes its options singly."""
+    return getattr(asked.callback, "record", None)
+
+
+def group(title: str, *options: Declared) -> Decorator:
     """A decorator that adds these options (made by `opt`) below one heading, in this order."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for names, settings in reversed(options):
+    def decorate(function: F) -> F:
+        for names, settings in reversed(options):  # click lists first what was added last
             function = click.option(*names, cls=Option, group=title, **settings)(function)
         return function
 
     return decorate
 
 
-def opt(*names: str, **settings: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+def opt(*names: str, **settings: Any) -> Declared:
     """One option of a group; the arguments are click.option's."""
     return names, settings
 
 
 def stack(*groups: Decorator) -> Decorator:
     """Several groups as one decorator, first group first."""
-    return lambda function: functools.reduce(lambda made, add: add(made), reversed(groups), function)
 
+    def decorate(function: F) -> F:
+        for add in reversed(groups):
+            function = add(function)
+        return function
 
-# Types of values.
-
-
-class CommaList(click.ParamType):
-    """`a,b,c` -> ("a", "b", "c"); `none` or nothing -> ()."""
-
-    name = "list"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "[NAME|A,B,C|none]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(split_list(value)) if isinstance(value, str) else value
-
-
-def split_list(text: str) -> list[str]:
-    """The parts between commas, untrimmed; an empty text or `none` in any case is the empty list."""
-    return [] if text == "" or text.lower() == "none" else text.split(",")
-
-
-_RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
-
-
-def num_range(text: str) -> list[int]:
-    """`3-6` -> [3, 4, 5, 6] (both ends included); `1,2,7` -> [1, 2, 7]; anything else is a ValueError."""
-    ends = _RANGE.fullmatch(text)
-    if ends:
-        return list(range(int(ends[1]), int(ends[2]) + 1))
-    return [int(part) for part in text.split(",")]
-
-
-class NumRange(click.ParamType):
-    """Seeds, rows, columns or layers: see num_range."""
-
-    name = "range"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "[A-B|A,B,C]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return num_range(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a range like 0-9 nor a list like 1,4,7", param, ctx)
-
-
-class NamedValue(click.ParamType):
-    """`NAME=VALUE` -> (name, value)."""
-
-    name = "named"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "NAME=VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        name, equals, rest = value.partition("=")
-        if not (name and equals):
-            self.fail(f"{value!r} must look like NAME=VALUE", param, ctx)
-        return name, rest
-
-
-class WeightedName(click.ParamType):
-    """`NAME[:WEIGHT]`, as it is; the weight must be a number."""
-
-    name = "weighted"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        return "NAME[:WEIGHT]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        weight = str(value).partition(":")[2]
-        try:
-            float(weight or 0)
-        except ValueError:
-            self.fail(f"{value!r}: the weight after the colon must be a number", param, ctx)
-        return value
+    return decorate
 
 
 def _dashed(token: str) -> str:
@@ -223,17 +160,22 @@ class Voice:
 
     json_file: str | None
 
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether standard output belongs to the JSON object."""
+        return self.json_file == "-"
+
     def say(self, text: str = "") -> None:
         """One line for people."""
-        click.echo(text, err=self.json_file == "-")
+        click.echo(text, err=self.is_for_programs)
 
-    def numbers(self, values: Mapping[str, Any]) -> None:
+    def numbers(self, values: Mapping[str, object]) -> None:
         """The one JSON object, if it was asked for; NaN and infinity are null."""
         if self.json_file is None:
             return
         plain = _plain(values)
-        if self.json_file == "-":
-            click.echo(json.dumps(plain, indent=1, ensure_ascii=False))
+        if self.is_for_programs:
+            click.echo(json.dumps(plain, indent=1))  # in ASCII: nobody knows the encoding of a pipe
             return
         try:
             files.write_json(self.json_file, plain)
@@ -243,7 +185,7 @@ class Voice:
             ) from error
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     """The same nesting as JSON knows it: paths as text, tuples as lists, numpy numbers as numbers."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -256,20 +198,40 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+# The groups of commands that use a trained network.
+
+DEVICE = opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]")
+network_option = group(
+    "Network",
+    opt("--network", required=True, metavar="FILE|URL", help="Network pickle or .safetensors"),
+    DEVICE,
+)
+label_options = group(
+    "Label of a conditional network",
+    opt("--class", "class_idx", type=int, metavar="INT", help="Class number, from 0"),
+    opt("--label", metavar="N,N,...", help="Label vector, one number per class: 0.2,1,0"),
+)
+image_options = group(
+    "Image",
+    opt("--trunc", type=float, default=1, metavar="PSI", help="Truncation psi [default: 1, none]"),
+    opt("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const",
+        help="Noise inputs [default: const]"),
+)  # fmt: skip
+
+
 # The groups of the training commands. Units stand in the help; nothing has a click default, so that the
 # configuration can tell what was asked for from what it chose itself.
 
-_int = {"type": int, "metavar": "INT"}
-_float = {"type": float, "metavar": "FLOAT"}
-_bool = {"type": bool, "metavar": "BOOL"}
+_int: Settings = {"type": int, "metavar": "INT"}
+_float: Settings = {"type": float, "metavar": "FLOAT"}
+_bool: Settings = {"type": bool, "metavar": "BOOL"}
 
 required_options = group(
     "Where from, where to",
-    opt(
-        "--outdir", metavar="DIR", help="Folder that holds the run folders (required, unless --continue=DIR)"
-    ),
+    opt("--outdir", metavar="DIR",
+        help="Folder that holds the run folders (required, unless --continue=DIR)"),
     opt("--data", metavar="PATH", help="Training images: a zip or a folder made by dataset_tool (required)"),
-)
+)  # fmt: skip
 general_options = group(
     "General",
     opt("--gpus", **_int, help="Processes that train together, one device each [default: 1]"),
@@ -351,8 +313,3 @@ train_options = stack(
     performance_options,
     run_control_options,
 )
-
-
-def terminal_width() -> int:
-    """Columns that a printed table may use."""
-    return min(int(os.environ.get("COLUMNS", HELP_COLUMNS)), HELP_COLUMNS)

@@ -11,11 +11,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from stylegan2ada.errors import StoppedOnRequest, UserError
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 T = TypeVar("T")
 _SHUTDOWN_SEC = 180  # how long a worker may take to finish its iteration and save after a signal
@@ -37,9 +40,11 @@ def local_rank() -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of this process: its own one of several."""
+    """The device of this process, its own one of several; `auto` is the fastest kind that is there."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        # An Apple GPU is one device, and gloo cannot add up what lies on it: several processes take the CPU.
+        has_mps = torch.backends.mps.is_available() and world_size() == 1
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -67,10 +72,10 @@ def is_launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def print0(*args: object, **kwargs: object) -> None:
+def print0(*values: object) -> None:
     """print() on rank 0 only."""
     if rank() == 0:
-        print(*args, **kwargs)  # type: ignore[call-overload]
+        print(*values)
 
 
 # The group.
@@ -115,7 +120,7 @@ def from_rank0(value: T) -> T:
     """Rank 0's value on every rank. A collective."""
     if not is_initialized() or world_size() == 1:
         return value
-    box: list[Any] = [value]
+    box = [value]
     torch.distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
 
@@ -124,18 +129,18 @@ def all_ranks(value: T) -> list[T]:
     """Every rank's value, in order, on every rank. A collective."""
     if not is_initialized() or world_size() == 1:
         return [value]
-    found: list[Any] = [None] * world_size()
+    found = [value] * world_size()
     torch.distributed.all_gather_object(found, value)
     return found
 
 
 def on_rank0(work: Callable[[], T]) -> T:
     """Do something on rank 0 and give everybody the answer; its error is everybody's error. A collective."""
-    answer: Any = None
+    answer: list[T] = []
     failure: Exception | None = None
     if rank() == 0:
         try:
-            answer = work()
+            answer = [work()]
         except Exception as error:  # noqa: BLE001 - passed on below, to all ranks
             failure = error
     if is_initialized() and world_size() > 1:
@@ -143,7 +148,7 @@ def on_rank0(work: Callable[[], T]) -> T:
         failure = failure or message
     if failure is not None:
         raise failure
-    return from_rank0(answer)
+    return from_rank0(answer)[0]
 
 
 def broadcast_module(module: torch.nn.Module) -> None:
@@ -178,9 +183,8 @@ def adopt_slurm(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables torch expects, for a process started by `srun` with several tasks; else nothing."""
     if "RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return {}
-    host = environment.get("SLURM_LAUNCH_NODE_IPADDR") or _first_host(
-        environment.get("SLURM_STEP_NODELIST", "")
-    )
+    nodes = environment.get("SLURM_STEP_NODELIST", "")
+    host = environment.get("SLURM_LAUNCH_NODE_IPADDR") or _first_host(nodes)
     return {
         "RANK": environment["SLURM_PROCID"],
         "LOCAL_RANK": environment["SLURM_LOCALID"],
@@ -287,10 +291,11 @@ def _portable(error: Exception) -> Exception:
     return RuntimeError(f"rank 0: {type(error).__name__}: {error}")
 
 
-def _cause(failure: Any) -> str:
+def _cause(failure: ProcessFailure) -> str:
+    """How a process ended, in a few words."""
     if failure.exitcode < 0:
         return f"killed by {signal.Signals(-failure.exitcode).name}"
-    text = failure.message if isinstance(failure.message, str) else failure.message.get("message", "")
-    return f"exit code {failure.exitcode}" + (
-        f": {text.splitlines()[0]}" if text and text != "<NONE>" else ""
-    )
+    said = failure.message
+    text = str(said.get("message", "")) if isinstance(said, dict) else said
+    first_line = f": {text.splitlines()[0]}" if text and text != "<NONE>" else ""
+    return f"exit code {failure.exitcode}{first_line}"

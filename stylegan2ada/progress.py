@@ -54,9 +54,8 @@ class Progress:
             return
         self._lines += 1
         self._write(self.text(now - self._start))
-        self._next = now + (
-            _TERMINAL_SEC if self._is_terminal else _LOG_SEC[min(self._lines, len(_LOG_SEC) - 1)]
-        )
+        pause_sec = _LOG_SEC[min(self._lines, len(_LOG_SEC) - 1)]
+        self._next = now + (_TERMINAL_SEC if self._is_terminal else pause_sec)
 
     def close(self) -> None:
         """Ends the line, if one was begun, with the final count."""
@@ -80,12 +79,8 @@ class Progress:
         return int(100 * self.done / self.total) if self.total else 100
 
     def _write(self, line: str) -> None:
-        print(
-            f"\r{line:<78}" if self._is_terminal else line,
-            end="" if self._is_terminal else "\n",
-            file=self._stream,
-        )
-        self._stream.flush()
+        text = f"\r{line:<78}" if self._is_terminal else line + "\n"
+        print(text, end="", file=self._stream, flush=True)
 
 
 def _clock(seconds: float) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from stylegan2ada.images import to_255
+from stylegan2ada.protocols import Generator
 from stylegan2ada.synthesis import precision_options
 
-Features = Callable[
-    [torch.Tensor], torch.Tensor
-]  # float [N, 3, H, W] in 0..255 -> [N, d]; squared distance counts
+# float [N, 3, H, W] in 0..255 -> [N, d]; squared distance counts
+Features = Callable[[torch.Tensor], torch.Tensor]
 _W_STATISTICS_SEED = 123
 _LARGEST_INPUT = 256  # feature networks see images reduced to this
 _COARSEST_NOISE = 8
@@ -58,10 +58,11 @@ def lr(
 
 @torch.no_grad()
 def w_statistics(
-    G: Any, samples: int, c: torch.Tensor | None, device: torch.device | str
+    G: Generator, samples: int, c: torch.Tensor | None, device: torch.device | str
 ) -> tuple[torch.Tensor, float]:
     """Mean w [1, 1, w_dim] of random latents, and the root of their mean squared distance from it."""
-    z = torch.from_numpy(np.random.RandomState(_W_STATISTICS_SEED).randn(samples, G.z_dim)).to(device)
+    latents = np.random.RandomState(_W_STATISTICS_SEED).randn(samples, G.z_dim)
+    z = torch.from_numpy(latents).to(device, torch.float32)
     w = G.mapping(z, None if c is None else c.to(device).expand(samples, -1))[:, :1]
     mean = w.mean(dim=0, keepdim=True)
     return mean, math.sqrt((w - mean).square().sum().item() / samples)
@@ -87,7 +88,7 @@ def detector_input(img: torch.Tensor) -> torch.Tensor:
 
 
 def project(
-    G: Any,
+    G: Generator,
     target: torch.Tensor,  # [C, H, W], 0..255, the network's size and channels
     *,
     features: Features,  # what "looks like" means
@@ -105,7 +106,21 @@ def project(
     on_step: Callable[[int, float, float], None] | None = None,  # step, distance, loss
     device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """The w of every step, [num_steps, num_ws, w_dim]; the network itself is left as it was."""
+    """The w of every step, [num_steps, num_ws, w_dim]; the network itself is left as it was.
+
+    >>> import torch
+    >>> from stylegan2ada import projection
+    >>> from stylegan2ada.metrics.detectors import tiny_network
+    >>> from stylegan2ada.networks.stylegan2 import Generator
+    >>> G = Generator(z_dim=8, c_dim=0, w_dim=8, img_resolution=16, img_channels=1,
+    ...               synthesis_kwargs={"channel_base": 64})
+    >>> judge = tiny_network()  # a stand-in; likeness as people see it needs the vgg16 detector
+    >>> path = projection.project(
+    ...     G, torch.full([1, 16, 16], 127), num_steps=3, w_avg_samples=100,
+    ...     features=lambda img: judge(img, resize_images=False, return_lpips=True))
+    >>> path.shape == (3, G.num_ws, 8)
+    True
+    """
     assert tuple(target.shape) == (G.img_channels, G.img_resolution, G.img_resolution), target.shape
     draws = draws or ProjectionDraws()
     G = copy.deepcopy(G).eval().requires_grad_(False).to(device)  # its noise buffers become variables
@@ -115,13 +130,9 @@ def project(
     target_features = features(detector_input(target.to(device, torch.float32)[None]))
 
     w = w_avg.clone() if start_w is None else start_w.to(device, torch.float32).reshape(1, 1, -1).clone()
-    noises = dict(_noise_buffers(G))
-    for name, buffer in noises.items():
-        buffer.copy_(draws.noise_buffer(name, buffer))
-    variables = [w, *noises.values()]
-    for variable in variables:
-        variable.requires_grad_(True)
-    optimizer = torch.optim.Adam(variables, betas=(0.9, 0.999))
+    w.requires_grad_(True)
+    noises = _noise_variables(G, draws)
+    optimizer = torch.optim.Adam([w, *noises], betas=(0.9, 0.999))
 
     path = torch.zeros([num_steps, 1, G.w_dim], device=device)
     for step in range(num_steps):
@@ -130,23 +141,33 @@ def project(
         spread = noise_scale(step, num_steps, w_std, initial_noise_factor, noise_ramp_length)
 
         ws = (w + draws.w_noise(step, w.detach()) * spread).expand(-1, G.num_ws, -1)
-        img = (G.synthesis(ws, **options) + 1) * 127.5
+        img = to_255(G.synthesis(ws, **options))
         distance = (target_features - features(detector_input(img))).square().sum()
-        roughness = torch.stack([noise_roughness(buffer) for buffer in noises.values()]).sum()
+        # Without this term the noise inputs would draw the picture, and w would mean nothing.
+        roughness = torch.stack([noise_roughness(buffer) for buffer in noises]).sum()
         loss = distance + regularize_noise_weight * roughness
 
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         path[step] = w.detach()[0]
-        with torch.no_grad():  # keep the noise inputs noise: mean 0, power 1
-            for buffer in noises.values():
-                buffer -= buffer.mean()
-                buffer *= buffer.square().mean().rsqrt()
+        _renormalise(noises)
         if on_step is not None:
             on_step(step, distance.item(), loss.item())
     return path.expand(-1, G.num_ws, -1)
 
 
-def _noise_buffers(G: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    return ((name, buffer) for name, buffer in G.synthesis.named_buffers() if name.endswith("noise_const"))
+def _noise_variables(G: Generator, draws: ProjectionDraws) -> list[torch.Tensor]:
+    """The noise inputs of G, drawn afresh, as variables of the optimisation."""
+    named = [(name, b) for name, b in G.synthesis.named_buffers() if name.endswith("noise_const")]
+    for name, buffer in named:
+        buffer.copy_(draws.noise_buffer(name, buffer))
+    return [buffer.requires_grad_(True) for _, buffer in named]
+
+
+@torch.no_grad()
+def _renormalise(noises: list[torch.Tensor]) -> None:
+    """Keep the noise inputs noise: mean 0, power 1."""
+    for buffer in noises:
+        buffer -= buffer.mean()
+        buffer *= buffer.square().mean().rsqrt()

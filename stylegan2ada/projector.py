@@ -1,49 +1,70 @@
 """Find the latent of an image: `python stylegan2ada/projector.py --network=... --target=... --outdir=...`."""
 
+from __future__ import annotations
+
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
 
 import importlib
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import PIL.Image
 import torch
 
-from stylegan2ada import options, projection, synthesis
+from stylegan2ada import flag_types, options, projection, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.errors import MissingError, UserError
-from stylegan2ada.generate import chosen_labels, label_options, network_option, read_w
-from stylegan2ada.images import save_png
+from stylegan2ada.images import save_png, to_uint8_truncated
 from stylegan2ada.metrics.detectors import Detectors
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
+from stylegan2ada.protocols import FeatureNetwork, Generator
 
 _FRAMES_PER_SEC = 10
 
 
-@options.command()
-@network_option
+@dataclass(frozen=True)
+class Projector:
+    """What `projector` was asked."""
+
+    network: str
+    device: str
+    target: str
+    num_steps: int
+    seed: int
+    start_w: str | None
+    detector: tuple[tuple[str, str], ...]
+    class_idx: int | None
+    label: str | None
+    outdir: str
+    save_video: bool
+    json_file: str | None
+
+
+@options.command(record=Projector)
+@options.network_option
 @options.group(
     "What to find",
     options.opt("--target", required=True, metavar="FILE", help="Picture to look for"),
     options.opt("--num-steps", type=int, default=1000, metavar="N", help="Steps to take [default: 1000]"),
     options.opt("--seed", type=int, default=303, metavar="INT", help="Of the noise [default: 303]"),
     options.opt("--start-w", metavar="FILE", help="Start at the first w of this .npz [default: mean w]"),
-    options.opt("--detector", type=options.NamedValue(), multiple=True,
+    options.opt("--detector", type=flag_types.NamedValue(), multiple=True,
                 help="vgg16=FILE judges likeness; vgg16=tiny is a rough stand-in"),
 )  # fmt: skip
-@label_options
+@options.label_options
 @options.group(
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR", help="Folder for the results"),
     options.opt("--save-video", type=bool, default=True, metavar="BOOL",
                 help="Film of the search: proj.mp4, or proj.gif without imageio-ffmpeg [default: true]"),
 )  # fmt: skip
-def main(**given: Any) -> None:
+@options.json_option
+def main(asked: Projector) -> None:
     """Find the w whose image looks like a given one, by optimisation.
 
     Writes target.png, proj.png, projected_w.npz (for generate.py --projected-w) and a film.
@@ -51,39 +72,65 @@ def main(**given: Any) -> None:
     \b
     python stylegan2ada/projector.py --network=net.pkl --target=spine.png --class=1 --outdir=out
     """
-    if given["num_steps"] < 1:
-        raise UserError(f"--num-steps={given['num_steps']} does nothing; give at least 1")
-    np.random.seed(given["seed"])
-    torch.manual_seed(given["seed"])
-    device = pick_device(given["device"])
-    G = load_network(given["network"])["G_ema"].to(device)
-    target = read_target(given["target"], G.img_resolution, G.img_channels)  # uint8 [H, W, C]
-    judge = Detectors(dict(given["detector"]), device).load("vgg16")
-    start_w = None if given["start_w"] is None else read_w(given["start_w"], G)[0, 0]
+    if asked.num_steps < 1:
+        raise UserError(f"--num-steps={asked.num_steps} does nothing; give at least 1")
+    voice = options.Voice(asked.json_file)
+    torch.manual_seed(asked.seed)
+    loaded = load_network(asked.network, log=voice.say)
+    device = pick_device(asked.device)
+    G = synthesis.averaged_generator(loaded, device)
+    target = read_target(asked.target, G.img_resolution, G.img_channels)  # uint8 [H, W, C]
+    judge: FeatureNetwork = Detectors(dict(asked.detector), device).load("vgg16").module
 
-    started, bar = time.monotonic(), Progress(given["num_steps"], "projecting")
+    started = time.monotonic()
+    path, distance = search(G, target, judge, asked, device)
+    seconds = time.monotonic() - started
+    voice.say(f"Took {seconds:.1f} s")
+
+    folder = Path(asked.outdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = _frames(G, path, device)
+    written = [folder / "target.png", folder / "proj.png", folder / "projected_w.npz"]
+    save_png(target, written[0])
+    save_png(frames[-1], written[1])
+    np.savez(written[2], w=path[-1:].cpu().numpy())
+    if asked.save_video:
+        written.append(write_film(folder, target, frames))
+        voice.say(f"Film: {written[-1]}")
+    voice.say(f"Results in {folder}")
+    voice.numbers({"distance": distance, "seconds": seconds, "steps": asked.num_steps, "files": written})
+
+
+def search(
+    G: Generator,
+    target: np.ndarray,  # uint8 [H, W, C]
+    judge: FeatureNetwork,
+    asked: Projector,
+    device: torch.device,
+) -> tuple[torch.Tensor, float]:
+    """The w of every step, and the distance that the last one was judged by (before its update)."""
+    vector = flag_types.label_vector(asked.label)
+    c = synthesis.labels(G, 1, class_idx=asked.class_idx, vector=vector) if G.c_dim else None
+    start_w = None if asked.start_w is None else synthesis.read_w(asked.start_w, G, flag="--start-w")[0, 0]
+    bar = Progress(asked.num_steps, "projecting")
+    distances: list[float] = []
+
+    def note(step: int, distance: float, loss: float) -> None:
+        distances.append(distance)
+        bar.step()
+
     path = projection.project(
         G,
         torch.from_numpy(target).permute(2, 0, 1),
-        features=lambda img: judge.module(img, resize_images=False, return_lpips=True),
-        num_steps=given["num_steps"],
-        c=chosen_labels(G, 1, given) if G.c_dim else None,
+        features=lambda img: judge(img, resize_images=False, return_lpips=True),
+        num_steps=asked.num_steps,
+        c=c,
         start_w=start_w,
-        on_step=lambda step, distance, loss: bar.step(),
+        on_step=note,
         device=device,
     )
     bar.close()
-    click.echo(f"Took {time.monotonic() - started:.1f} s")
-
-    folder = Path(given["outdir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    frames = _frames(G, path, device)
-    save_png(target, folder / "target.png")
-    save_png(frames[-1], folder / "proj.png")
-    np.savez(folder / "projected_w.npz", w=path[-1:].cpu().numpy())
-    if given["save_video"]:
-        click.echo(f"Film: {write_film(folder, target, frames)}")
-    click.echo(f"Results in {folder}")
+    return path, distances[-1]
 
 
 def read_target(file: str, resolution: int, channels: int) -> np.ndarray:
@@ -102,13 +149,10 @@ def read_target(file: str, resolution: int, channels: int) -> np.ndarray:
     return pixels.reshape(resolution, resolution, channels)
 
 
-def _frames(G: Any, path: torch.Tensor, device: torch.device) -> list[np.ndarray]:
+def _frames(G: Generator, path: torch.Tensor, device: torch.device) -> list[np.ndarray]:
     """The image of every step, with the pixel rule of the projector (no rounding offset)."""
-    found = []
-    for img in synthesis.images_from_w(G, path, device=device, batch=8):
-        values = ((img.float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-        found += list(values.permute(0, 2, 3, 1).cpu().numpy())
-    return found
+    batches = synthesis.images_from_w(G, path, device=device, batch=8)
+    return [frame for img in batches for frame in to_uint8_truncated(img).permute(0, 2, 3, 1).cpu().numpy()]
 
 
 def write_film(folder: Path, target: np.ndarray, frames: list[np.ndarray]) -> Path:

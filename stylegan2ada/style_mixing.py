@@ -1,57 +1,88 @@
 """Mix styles: `python stylegan2ada/style_mixing.py --network=... --rows=... --cols=... --outdir=...`."""
 
+from __future__ import annotations
+
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import click
 import numpy as np
 
-from stylegan2ada import options, synthesis
+from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
-from stylegan2ada.generate import chosen_labels, image_options, label_options, network_option
 from stylegan2ada.images import save_png
 from stylegan2ada.processes import pick_device
 
 
-@options.command()
-@network_option
+@dataclass(frozen=True)
+class StyleMixing:
+    """What `style_mixing` was asked."""
+
+    network: str
+    device: str
+    row_seeds: list[int]
+    col_seeds: list[int]
+    styles: list[int]
+    class_idx: int | None
+    label: str | None
+    trunc: float
+    noise_mode: str
+    outdir: str
+    json_file: str | None
+
+
+@options.command(record=StyleMixing)
+@options.network_option
 @options.group(
     "What to mix",
-    options.opt("--rows", "row_seeds", type=options.NumRange(), required=True, help="Seeds of the rows"),
-    options.opt("--cols", "col_seeds", type=options.NumRange(), required=True,
+    options.opt("--rows", "row_seeds", type=flag_types.NumRange(), required=True, help="Seeds of the rows"),
+    options.opt("--cols", "col_seeds", type=flag_types.NumRange(), required=True,
                 help="Seeds of the columns"),
-    options.opt("--styles", type=options.NumRange(), default="0-6",
+    options.opt("--styles", type=flag_types.NumRange(), default="0-6",
                 help="Layers that a picture takes from its column [default: 0-6]"),
 )  # fmt: skip
-@label_options
-@image_options
+@options.label_options
+@options.image_options
 @options.group(
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR", help="Folder for the pictures and grid.png"),
 )
-def main(**given: Any) -> None:
+@options.json_option
+def main(asked: StyleMixing) -> None:
     """Pictures that take coarse styles from one seed and the rest from another, singly and as a grid.
 
     \b
     python stylegan2ada/style_mixing.py --network=net.pkl --rows=85,100 --cols=55,821 --outdir=out
     """
-    loaded = load_network(given["network"])
-    device = pick_device(given["device"])
-    G = loaded["G_ema"].to(device)
-    rows, columns = given["row_seeds"], given["col_seeds"]
+    voice = options.Voice(asked.json_file)
+    device = pick_device(asked.device)
+    G = synthesis.averaged_generator(load_network(asked.network, log=voice.say), device)
+    c = synthesis.labels(G, 1, class_idx=asked.class_idx, vector=flag_types.label_vector(asked.label))
     images = synthesis.mixed_styles(
-        G, rows, columns, given["styles"], chosen_labels(G, 1, given),
-        device=device, psi=given["trunc"], noise_mode=given["noise_mode"],
-    )  # fmt: skip
-    folder = Path(given["outdir"])
+        G,
+        asked.row_seeds,
+        asked.col_seeds,
+        asked.styles,
+        c,
+        device=device,
+        psi=asked.trunc,
+        noise_mode=asked.noise_mode,
+    )
+    folder = Path(asked.outdir)
     folder.mkdir(parents=True, exist_ok=True)
     for (row, column), image in images.items():
         save_png(image, folder / f"{row}-{column}.png")
-    save_png(grid(images, rows, columns), folder / "grid.png")
-    click.echo(f"{len(images)} images and grid.png in {folder}")
+    save_png(grid(images, asked.row_seeds, asked.col_seeds), folder / "grid.png")
+    voice.say(f"{len(images)} images and grid.png in {folder}")
+    voice.numbers({
+        "images": len(images),
+        "files": [*(folder / f"{row}-{column}.png" for row, column in images), folder / "grid.png"],
+        "rows": asked.row_seeds,
+        "cols": asked.col_seeds,
+        "styles": asked.styles,
+    })  # fmt: skip
 
 
 def grid(images: dict[tuple[int, int], np.ndarray], rows: list[int], columns: list[int]) -> np.ndarray:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import to_uint8
+from stylegan2ada.protocols import Generator, Options
 
 NOISE_MODES = ("const", "random", "none")
+_BATCH = 16  # images at once, also of generate.py: other sizes may differ in the last bit
+
+
+def averaged_generator(networks: Mapping[str, Any], device: torch.device | str) -> Generator:
+    """G_ema of what load_network read, on a device."""
+    G: Generator | None = networks["G_ema"]
+    if G is None:
+        raise UserError("this network file holds no G_ema, so nothing can be drawn; give another file")
+    return G.to(device)
 
 
 def seed_latents(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
@@ -22,7 +34,7 @@ def seed_latents(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
 
 
 def labels(
-    G: Any, n: int, *, class_idx: int | None = None, vector: Sequence[float] | None = None
+    G: Generator, n: int, *, class_idx: int | None = None, vector: Sequence[float] | None = None
 ) -> torch.Tensor:
     """n equal labels, [n, c_dim]: one class, one vector, or empty for a network without labels."""
     if G.c_dim == 0:
@@ -46,14 +58,14 @@ def labels(
     return one_hot
 
 
-def precision_options(device: torch.device | str) -> dict[str, Any]:
+def precision_options(device: torch.device | str) -> Options:
     """Half precision is for accelerators; elsewhere every layer computes in float32."""
     return {} if torch.device(device).type == "cuda" else {"force_fp32": True}
 
 
 @torch.no_grad()
 def images_from_z(
-    G: Any,
+    G: Generator,
     z: torch.Tensor,  # [n, z_dim]
     c: torch.Tensor,  # [n, c_dim]
     *,
@@ -61,24 +73,26 @@ def images_from_z(
     psi: float = 1,
     cutoff: int | None = None,
     noise_mode: str = "const",
-    batch: int = 16,
+    batch: int = _BATCH,
     **synthesis_kwargs: Any,
 ) -> Iterator[torch.Tensor]:
     """Images in [-1, 1], float [b, C, H, W], in batches."""
     options = precision_options(device) | synthesis_kwargs
     for z_part, c_part in zip(z.split(batch), c.split(batch)):
-        ws = G.mapping(z_part.to(device), c_part.to(device), truncation_psi=psi, truncation_cutoff=cutoff)
+        # Casting is the first act of the mapping network; MPS, which has no float64, needs it a step earlier.
+        z_here = z_part.to(device, torch.float32)
+        ws = G.mapping(z_here, c_part.to(device), truncation_psi=psi, truncation_cutoff=cutoff)
         yield G.synthesis(ws, noise_mode=noise_mode, **options)
 
 
 @torch.no_grad()
 def images_from_w(
-    G: Any,
+    G: Generator,
     ws: torch.Tensor,  # [n, num_ws, w_dim]
     *,
     device: torch.device | str = "cpu",
     noise_mode: str = "const",
-    batch: int = 16,
+    batch: int = _BATCH,
     **synthesis_kwargs: Any,
 ) -> Iterator[torch.Tensor]:
     """Images in [-1, 1], float [b, C, H, W], in batches."""
@@ -92,9 +106,88 @@ def pixels(img: torch.Tensor) -> np.ndarray:
     return to_uint8(img).permute(0, 2, 3, 1).cpu().numpy()
 
 
+def generate_images(
+    G: Generator,
+    seeds: Sequence[int],
+    *,
+    classes: int | Sequence[int] | None = None,
+    psi: float = 1.0,
+    noise: str = "random",
+    device: torch.device | str | None = None,
+) -> np.ndarray:
+    """One image per seed, uint8 [N, H, W] of a grey network or [N, H, W, 3]: the pixels of generate.py.
+
+    `classes` is the class of all images, or one per seed, or None for a network without classes. `psi` below
+    1 trades variety for typical images. `noise` is "const" (generate.py's default: a seed gives the same
+    pixels every time), "random" (new noise from torch's generator) or "none". `device` is where to compute,
+    by default where the network is; the network itself is left as it was.
+
+    >>> import torch
+    >>> from stylegan2ada import synthesis
+    >>> from stylegan2ada.networks.stylegan2 import Generator
+    >>> G = Generator(z_dim=8, c_dim=2, w_dim=8, img_resolution=16, img_channels=1,
+    ...               synthesis_kwargs={"channel_base": 64})
+    >>> images = synthesis.generate_images(G, range(6), classes=[0, 0, 0, 1, 1, 1], noise="const")
+    >>> images.shape, images.dtype.name
+    ((6, 16, 16), 'uint8')
+    """
+    seeds = [int(seed) for seed in seeds]
+    if noise not in NOISE_MODES:
+        raise UserError(f"noise={noise!r} is not known; choose from {', '.join(NOISE_MODES)}")
+    c = _one_hot(G, len(seeds), classes)
+    empty = np.zeros([0, G.img_resolution, G.img_resolution, G.img_channels], dtype=np.uint8)
+    home = next(G.parameters()).device
+    place = torch.device(home if device is None else device)
+    if G.training or place != home:  # in training, mapping would move w_avg
+        G = copy.deepcopy(G).eval().to(place)
+    batches = images_from_z(G, seed_latents(seeds, G.z_dim), c, device=place, psi=psi, noise_mode=noise)
+    images = np.concatenate([empty, *(pixels(img) for img in batches if len(seeds))])
+    return images[..., 0] if G.img_channels == 1 else images
+
+
+def _one_hot(G: Generator, n: int, classes: int | Sequence[int] | None) -> torch.Tensor:
+    """Labels [n, c_dim] of one class for all, or of a class each."""
+    if G.c_dim == 0:
+        if classes is not None:
+            raise UserError(f"classes={classes!r} was given, but this network has no classes; leave it out")
+        return torch.zeros([n, 0])
+    if classes is None:
+        raise UserError(
+            f"this network is conditional; give classes, one of 0 to {G.c_dim - 1} or one per seed"
+        )
+    chosen = np.asarray(classes, dtype=np.int64)
+    if chosen.ndim == 0:
+        chosen = np.full(n, chosen)
+    if chosen.shape != (n,):
+        raise UserError(f"classes has {len(chosen)} entries for {n} seeds; give one class, or one per seed")
+    unknown = chosen[(chosen < 0) | (chosen >= G.c_dim)]
+    if len(unknown):
+        raise UserError(
+            f"class {unknown[0]} does not exist; this network knows the classes 0 to {G.c_dim - 1}"
+        )
+    return torch.nn.functional.one_hot(torch.from_numpy(chosen), G.c_dim).float()
+
+
+def read_w(path: str, G: Generator, *, flag: str = "--projected-w") -> torch.Tensor:
+    """The array `w` of an .npz, [n, num_ws, w_dim]; `flag` is where the user named it."""
+    if not Path(path).is_file():
+        raise MissingError(f"{flag}={path} is not there; projector.py writes such a file")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            w = torch.as_tensor(arrays["w"], dtype=torch.float32)
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"{flag}={path} is no .npz with an array named w ({error})") from error
+    if tuple(w.shape[1:]) != (G.num_ws, G.w_dim):
+        raise UserError(
+            f"{flag}={path} holds w of shape {list(w.shape)}, but this network takes "
+            f"[n, {G.num_ws}, {G.w_dim}]; was it projected with another network?"
+        )
+    return w
+
+
 @torch.no_grad()
 def mixed_styles(
-    G: Any,
+    G: Generator,
     rows: Sequence[int],
     columns: Sequence[int],
     styles: Sequence[int],
@@ -103,7 +196,7 @@ def mixed_styles(
     device: torch.device | str = "cpu",
     psi: float = 1,
     noise_mode: str = "const",
-    batch: int = 16,
+    batch: int = _BATCH,
 ) -> dict[tuple[int, int], np.ndarray]:
     """{(row seed, column seed): uint8 [H, W, C]}; equal seeds are the plain images, the rest mix.
 
@@ -114,7 +207,7 @@ def mixed_styles(
             f"--styles names layers up to {max(styles)}, but this network has 0 to {G.num_ws - 1}"
         )
     seeds = list(dict.fromkeys([*rows, *columns]))
-    z = seed_latents(seeds, G.z_dim).to(device)
+    z = seed_latents(seeds, G.z_dim).to(device, torch.float32)
     all_ws = G.mapping(z, c.to(device).expand(len(seeds), -1))
     all_ws = G.mapping.w_avg + (all_ws - G.mapping.w_avg) * psi
     w_of = dict(zip(seeds, all_ws))

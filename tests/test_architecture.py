@@ -29,7 +29,7 @@ GROUND = {  # used by all but networks
 }  # fmt: skip
 COMMANDS = {
     "train", "generate", "style_mixing", "projector", "calc_metrics", "dataset_tool", "legacy", "options",
-    "as_script",
+    "flag_types", "as_script",
 }  # fmt: skip
 
 # The plugins: which rooms each room may import beside the engine and itself. Rooms to come stand here, too.

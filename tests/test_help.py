@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from spine_plugins.__main__ import VERBS, main
+from stylegan2ada import options
 
 COLUMNS = 100
 SCRIPTS = {
@@ -72,6 +74,16 @@ def test_a_mistyped_flag_is_answered_with_the_right_one(name: str) -> None:
     result = CliRunner().invoke(command, [flag + "x", "1"])
     assert result.exit_code == 2
     assert flag in result.output
+
+
+@pytest.mark.parametrize("name", [name for name, c in COMMANDS.items() if options.record_of(c) is not None])
+def test_a_record_has_a_field_per_option_and_never_changes(name: str) -> None:
+    record = options.record_of(COMMANDS[name])
+    assert record is not None
+    assert dataclasses.is_dataclass(record)
+    assert {field.name for field in dataclasses.fields(record)} == {p.name for p in COMMANDS[name].params}
+    assert record.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert record.__doc__
 
 
 def test_a_mistyped_verb_is_answered_with_the_right_one() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from spine_plugins.experiments.figures import class_names, draw_sheet, fake_rows, real_rows
-from stylegan2ada import options
+from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.processes import pick_device
@@ -18,30 +19,62 @@ def figures() -> None:
     """Pictures for papers and pages."""
 
 
-@figures.command("fig4", cls=options.Command)
-@click.option("--networks", required=True, metavar="A.pkl,B.pkl", help="One panel per network")
-@click.option("--data", required=True, metavar="PATH", help="Real images, the first panel")
-@click.option("--out", default="fig4.png", metavar="FILE", help="Picture to write [default: fig4.png]")
-@click.option("--per-class", type=click.IntRange(1, 64), default=8, help="Images of each class [default: 8]")
-@click.option("--seed", type=int, default=0, help="Which reals, and the first latent seed [default: 0]")
-@click.option(
-    "--trunc", type=float, default=1, help="Truncation psi; the paper's figure uses none [default: 1]"
+@dataclass(frozen=True)
+class Fig4:
+    """What `figures fig4` was asked."""
+
+    networks: str
+    data: str
+    out: str
+    per_class: int
+    seed: int
+    trunc: float
+    device: str
+    json_file: str | None
+
+
+@options.command("fig4", parent=figures, record=Fig4)
+@options.group(
+    "What to draw",
+    options.opt("--networks", required=True, metavar="A.pkl,B.pkl", help="One panel per network"),
+    options.opt("--data", required=True, metavar="PATH", help="Real images, the first panel"),
+    options.opt("--per-class", type=click.IntRange(1, 64), default=8,
+                help="Images of each class [default: 8]"),
+    options.opt("--seed", type=int, default=0,
+                help="Which reals, and the first latent seed [default: 0]"),
+    options.opt("--trunc", type=float, default=1,
+                help="Truncation psi; the paper's figure uses none [default: 1]"),
+    options.DEVICE,
+)  # fmt: skip
+@options.group(
+    "Where to",
+    options.opt("--out", default="fig4.png", metavar="FILE", help="Picture to write [default: fig4.png]"),
 )
-@click.option("--device", default="auto", help="auto, cpu, cuda, mps [default: auto]")
-def fig4(networks: str, data: str, out: str, per_class: int, seed: int, trunc: float, device: str) -> None:
+@options.json_option
+def fig4(asked: Fig4) -> None:
     """Real radiographs and those of one or more networks, a row per class, nothing hand-picked.
 
     \b
     spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip --out fig4.png
     """
-    dataset = ImageFolderDataset(data, use_labels=True)
-    panels = [("Real radiographs", real_rows(dataset, per_class, seed))]
-    for path in filter(None, networks.split(",")):
-        G = load_network(path)["G_ema"].to(pick_device(device))
-        panels.append((Path(path).stem, fake_rows(G, dataset, per_class, seed, trunc)))
+    voice = options.Voice(asked.json_file)
+    dataset = ImageFolderDataset(asked.data, use_labels=True)
+    panels = [("Real radiographs", real_rows(dataset, asked.per_class, asked.seed))]
+    for path in filter(None, asked.networks.split(",")):
+        loaded = load_network(path, log=voice.say)
+        G = synthesis.averaged_generator(loaded, pick_device(asked.device))
+        panels.append((Path(path).stem, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
     names = class_names(dataset)
-    sheet = draw_sheet(panels, names, per_class)
-    sheet.save(out)
-    click.echo(
-        f"{out}: {len(panels)} panels, {per_class} images of each of {len(names)} classes, psi {trunc:g}"
+    draw_sheet(panels, names, asked.per_class).save(asked.out)
+    voice.say(
+        f"{asked.out}: {len(panels)} panels, {asked.per_class} images of each of {len(names)} classes, "
+        f"psi {asked.trunc:g}"
     )
+    voice.numbers({
+        "file": asked.out,
+        "panels": [title for title, _ in panels],
+        "images_per_class": asked.per_class,
+        "classes": names,
+        "truncation_psi": asked.trunc,
+        "first_seed": asked.seed,
+    })  # fmt: skip

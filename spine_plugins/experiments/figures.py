@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -15,6 +14,7 @@ from stylegan2ada import synthesis
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import tile
+from stylegan2ada.protocols import Generator
 
 _MARGIN, _CAPTION = 12, 30
 _SMALLEST_TILE = 96  # pixels; smaller images are enlarged by a whole factor, without smoothing
@@ -40,7 +40,7 @@ def real_rows(dataset: Dataset, per_class: int, seed: int) -> np.ndarray:
     return np.stack(rows)
 
 
-def fake_rows(G: Any, dataset: Dataset, per_class: int, seed: int, psi: float) -> np.ndarray:
+def fake_rows(G: Generator, dataset: Dataset, per_class: int, seed: int, psi: float) -> np.ndarray:
     """uint8 [classes * per_class, C, H, W] of a network, seeds in order."""
     classes = max(dataset.label_dim, 1)
     if G.c_dim not in (0, dataset.label_dim):
@@ -60,11 +60,7 @@ def draw_sheet(panels: list[tuple[str, np.ndarray]], names: list[str], per_class
     """Panels below each other, lettered as in the paper, class names at the left."""
     font = PIL.ImageFont.load_default(size=16)
     scale = max(-(-_SMALLEST_TILE // panels[0][1].shape[2]), 1)
-    grids = []
-    for title, images in panels:
-        grid = tile(images, per_class)
-        grid = np.repeat(np.repeat(grid, scale, axis=0), scale, axis=1)
-        grids.append((title, np.repeat(grid, 3, axis=2) if grid.shape[2] == 1 else grid))
+    grids = [(title, _enlarged(tile(images, per_class), scale)) for title, images in panels]
     gutter = max(int(font.getlength(name)) for name in names) + 2 * _MARGIN
     width = gutter + max(grid.shape[1] for _, grid in grids) + _MARGIN
     height = sum(grid.shape[0] + _CAPTION + _MARGIN for _, grid in grids) + _MARGIN
@@ -80,3 +76,9 @@ def draw_sheet(panels: list[tuple[str, np.ndarray]], names: list[str], per_class
             pen.text((_MARGIN, top + k * row + row // 2 - 10), name, fill="black", font=font)
         top += grid.shape[0] + _MARGIN
     return sheet
+
+
+def _enlarged(grid: np.ndarray, scale: int) -> np.ndarray:
+    """[H, W, C] -> [H * scale, W * scale, 3], every pixel a square."""
+    grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
+    return grid.repeat(3, axis=2) if grid.shape[2] == 1 else grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,9 @@ from click.testing import CliRunner
 
 from spine_plugins import demo_command as room
 from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.options import Voice
+
+QUIET = Voice(None)
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -24,24 +28,24 @@ def python(code: str) -> tuple[str, ...]:
 def test_a_step_is_stamped_only_when_it_succeeds(tmp_path: Path) -> None:
     (tmp_path / "done").mkdir()
     good = room.Step("good", "", python("open('{out}/made', 'w').close()"), 1)
-    room.run_step(good, tmp_path)
+    room.run_step(good, tmp_path, QUIET)
     assert room._is_done(tmp_path, good)
     assert (tmp_path / "made").exists()
     bad = room.Step("bad", "", python("raise SystemExit(3)"), 1)
     with pytest.raises(UserError, match="exit code 3.*To begin anew, remove") as caught:
-        room.run_step(bad, tmp_path)
+        room.run_step(bad, tmp_path, QUIET)
     assert caught.value.exit_code == 3
     assert not room._is_done(tmp_path, bad)
     stopped = room.Step("stopped", "", python("raise SystemExit(75)"), 1)
     with pytest.raises(StoppedOnRequest):
-        room.run_step(stopped, tmp_path)
+        room.run_step(stopped, tmp_path, QUIET)
 
 
 def test_a_changed_command_is_done_again_and_leftovers_are_removed(tmp_path: Path) -> None:
     (tmp_path / "done").mkdir()
     (tmp_path / "half").mkdir()
     step = room.Step("x", "", python("import os; os.mkdir('{out}/half')"), 1, ("half",))
-    room.run_step(step, tmp_path)
+    room.run_step(step, tmp_path, QUIET)
     assert room._is_done(tmp_path, step)
     assert not room._is_done(tmp_path, room.Step("x", "", python("pass"), 1))
 
@@ -64,6 +68,24 @@ def test_an_installed_package_says_that_it_needs_a_clone(
     result = CliRunner().invoke(room.demo, [f"--out={tmp_path / 'demo'}"])
     assert (result.exit_code, "clone the source" in result.output) == (2, True)
     assert not (tmp_path / "demo").exists()
+
+
+def test_steps_and_seconds_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What the steps print goes to standard error, too; what was done before took no time."""
+    plan = [room.Step(name, name, python(f"print('{name} says')"), 1) for name in ("one", "two")]
+    monkeypatch.setattr(room, "steps", lambda kimg: plan)
+    room.demo([f"--out={tmp_path / 'demo'}", "--json=-"], standalone_mode=False)
+    printed = capfd.readouterr()
+    found = json.loads(printed.out)
+    assert [step["name"] for step in found["steps"]] == ["one", "two"]
+    assert 0 < sum(step["seconds"] for step in found["steps"]) <= found["seconds"]
+    assert "one says" in printed.err
+    assert "What was made" in printed.err
+    room.demo([f"--out={tmp_path / 'demo'}", "--json=-"], standalone_mode=False)
+    again = json.loads(capfd.readouterr().out)
+    assert again["steps"] == [{"name": "one", "seconds": None}, {"name": "two", "seconds": None}]
 
 
 @pytest.mark.slow
@@ -99,4 +121,4 @@ def test_signals_of_the_child_count_as_a_stop(tmp_path: Path) -> None:
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGINT)})"
     step = room.Step("sig", "", python(f"import signal; signal.signal(2, signal.SIG_DFL); {code}"), 1)
     with pytest.raises(StoppedOnRequest):
-        room.run_step(step, tmp_path)
+        room.run_step(step, tmp_path, QUIET)

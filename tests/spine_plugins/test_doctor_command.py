@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +58,23 @@ def test_a_place_without_rights_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "_can_write", lambda place: False)  # root may write anywhere
     assert room._rights("somewhere").is_ok is False
     assert run().exit_code == 3
+
+
+def test_findings_for_programs(tmp_path: Path) -> None:
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    result = run("--data", str(tmp_path / "bad.zip"), "--outdir", str(tmp_path), "--json=-")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["can_train"]) == (3, False)
+    assert "FAIL data" in result.stderr
+    by_name = {finding["what"]: finding for finding in found["findings"]}
+    assert (by_name["data"]["is_ok"], by_name["spinegan"]["is_ok"]) == (False, True)
+    assert by_name["inception"] == {
+        "is_ok": None, "what": "inception", "fix": "spinegan detectors fetch inception",
+        "found": "missing; metrics that need it are skipped in training",
+    }  # fmt: skip
+
+
+def test_an_apple_gpu_is_taken_without_being_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(room.torch.backends.mps, "is_available", lambda: True)
+    assert room._device() == room.Finding(True, "device", "Apple GPU")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from stylegan2ada.metrics.precision_recall import precision_recall
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
 from tests.stylegan2ada.metrics.conftest import write_images
 
+ROOT = Path(__file__).parents[2]
 WIDTHS = {"channel_base": 64, "channel_max": 4}
 
 
@@ -130,3 +134,36 @@ def test_a_network_without_memory_of_its_data_asks_for_it(tmp_path: Path) -> Non
     assert result.exit_code == 2
     assert "give the real images with --data" in result.output
     assert run(f"--network={tmp_path}/none.pkl").exit_code == 2
+
+
+def test_standard_output_holds_json_lines_and_nothing_else(run_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "all.json"
+    result = run(f"--network={run_dir}", "--metrics=fid1k_tiny,pr1k3_tiny", f"--json={file}")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["metric"] for line in lines] == ["fid1k_tiny", "pr1k3_tiny"] * 2
+    assert json.loads(file.read_text()) == {"records": lines}
+    assert "Measuring" in result.stderr
+
+
+def test_one_object_instead_of_lines_for_programs(run_dir: Path) -> None:
+    result = run(f"--network={run_dir}/network-snapshot-000004.pkl", "--metrics=fid1k_tiny", "--json=-")
+    (record,) = json.loads(result.stdout)["records"]
+    assert record["snapshot_pkl"] == "network-snapshot-000004.pkl"
+    assert json.loads((run_dir / "metric-fid1k_tiny.jsonl").read_text()) == record
+    assert records(result.stderr) == [record]  # people see it, too
+
+
+@pytest.mark.slow
+def test_two_processes_of_a_bare_clone_measure_together(run_dir: Path, tmp_path: Path) -> None:
+    """Run as a file from elsewhere, it starts processes that find the same program; one of them reports."""
+    script, network = ROOT / "stylegan2ada" / "calc_metrics.py", run_dir / "network-snapshot-000004.pkl"
+    command = [sys.executable, str(script), f"--network={network}", "--metrics=fid1k_tiny", "--gpus=2",
+               "--device=cpu", f"--json={tmp_path}/n.json"]  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    (record,) = json.loads((tmp_path / "n.json").read_text())["records"]
+    assert json.loads(line) == record
+    assert (record["num_gpus"], record["num_real"]) == (2, 30)

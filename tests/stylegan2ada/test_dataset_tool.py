@@ -456,6 +456,20 @@ def test_skip_bad(spoiled, tmp_path):
     assert (tmp_path / "x_skipped.csv").read_text().split() == ["image,reason"]
 
 
+def test_numbers_for_programs(spoiled, tmp_path):
+    result = ok("--source", spoiled, "--dest", tmp_path / "x.zip", "--skip-bad", "--json=-")
+    assert json.loads(result.stdout) == {
+        "images": 2, "labelled": 0, "per_class": None, "too_small": 0, "bad": 5,
+        "files": [str(tmp_path / "x.zip"), str(tmp_path / "x_skipped.csv")],
+    }  # fmt: skip
+    assert f"{tmp_path / 'x.zip'}: 2 images\n  no labels\n" in result.stderr
+    for place in ("b/1.png", "b/2.png", "a/1.png"):
+        picture(tmp_path / "classes" / place)
+    ok("--source", tmp_path / "classes", "--dest", tmp_path / "y", "--labels=folders", f"--json={tmp_path}/n")
+    found = json.loads((tmp_path / "n").read_text())
+    assert (found["images"], found["labelled"], found["per_class"]) == (3, 3, [1, 2])
+
+
 def test_only_bad_images(tmp_path):
     picture(tmp_path / "in" / "a.png", mode="RGBA")
     result = run("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--skip-bad")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from stylegan2ada import generate, projector, style_mixing
+from stylegan2ada import generate, projector, style_mixing, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from tests.golden_data import assert_same_pictures, golden_arrays, golden_json, golden_path
@@ -164,6 +164,29 @@ def test_target_is_cropped_to_its_centre_square(tmp_path: Path) -> None:
     assert (projector.read_target(str(tmp_path / "wide.png"), 8, 1) == 200).all()
 
 
+# ---------------------------------------------------------------- numbers for programs
+
+
+def numbers(result: Result) -> dict:
+    """The object on standard output, which holds nothing else."""
+    return json.loads(ok(result).stdout)
+
+
+def test_style_mixing_and_projector_tell_programs_what_they_did(tmp_path: Path) -> None:
+    network = f"--network={golden_path(GREY16 + '.pkl')}"
+    mixed = numbers(run(style_mixing, network, "--rows=1", "--cols=2", "--styles=0-1", f"--outdir={tmp_path}",
+                        "--json=-"))  # fmt: skip
+    assert (mixed["images"], mixed["rows"], mixed["cols"], mixed["styles"]) == (3, [1], [2], [0, 1])
+    assert [Path(file).name for file in mixed["files"]] == ["1-1.png", "2-2.png", "1-2.png", "grid.png"]
+    assert all(Path(file).is_file() for file in mixed["files"])
+    result = run(projector, network, f"--target={tmp_path}/1-1.png", "--num-steps=3", "--detector=vgg16=tiny",
+                 f"--outdir={tmp_path}/out", "--save-video=0", f"--json={tmp_path}/p.json")  # fmt: skip
+    found = json.loads((tmp_path / "p.json").read_text())
+    assert f"Took {found['seconds']:.1f} s" in ok(result).stdout
+    assert (found["steps"], found["distance"] > 0) == (3, True)
+    assert [Path(file).name for file in found["files"]] == ["target.png", "proj.png", "projected_w.npz"]
+
+
 # ---------------------------------------------------------------- errors
 
 
@@ -176,6 +199,9 @@ def test_target_is_cropped_to_its_centre_square(tmp_path: Path) -> None:
         (["--seeds=zero", "--class=1"], "range like 0-9"),
         (["--seeds=0", "--class=1", "--label=a,b"], "numbers between commas"),
         (["--projected-w=nowhere.npz"], "projector.py writes"),
+        (["--per-class=0"], "give at least 1"),
+        (["--per-class=1", "--class=1", "--label=0,1,0"], "exclude each other"),
+        (["--per-class=1", "--class=3"], "classes 0 to 2"),
         (["--seed=0", "--class=1"], "--seeds"),
     ],
 )
@@ -196,6 +222,7 @@ def test_a_missing_network_and_a_missing_detector_leave_with_code_3(tmp_path: Pa
     assert "spinegan detectors fetch vgg16" in result.output
 
 
+@pytest.mark.slow  # test_as_script is the fast one
 def test_commands_run_as_files_in_a_bare_clone(tmp_path: Path) -> None:
     script, network = ROOT / "stylegan2ada" / "generate.py", golden_path(f"{GREY16}.pkl")
     command = [sys.executable, str(script), f"--network={network}", "--seeds=0", f"--outdir={tmp_path}/out"]
@@ -206,8 +233,6 @@ def test_commands_run_as_files_in_a_bare_clone(tmp_path: Path) -> None:
 
 def test_generation_does_not_touch_the_random_state_of_others() -> None:
     G = load_network(str(golden_path(f"{GREY16}.pkl")))["G_ema"]
-    from stylegan2ada import synthesis
-
     before = torch.get_rng_state()
     list(synthesis.images_from_z(G, synthesis.seed_latents([0], G.z_dim), torch.zeros(1, 0)))
     assert torch.equal(before, torch.get_rng_state())

@@ -1,4 +1,4 @@
-"""Pixels: the recorded image grids."""
+"""Pixels: the doors between [-1, 1] and 0..255, and the recorded image grids."""
 
 import re
 from pathlib import Path

@@ -75,6 +75,7 @@ def test_mistakes_are_one_sentence_and_an_exit_code(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.pkl", "good.pkl"]
 
 
+@pytest.mark.slow  # test_as_script is the fast one
 def test_it_runs_as_a_file_of_a_bare_clone(tmp_path):
     save_network(make_networks(), tmp_path / "a.pkl")
     command = [sys.executable, "-W", "error", str(ROOT / "stylegan2ada" / "legacy.py")]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from stylegan2ada import options
+from stylegan2ada import flag_types, options
 from stylegan2ada.config import TrainOptions, augmentation_presets
 from stylegan2ada.errors import (
     MissingError,
@@ -17,6 +21,8 @@ from stylegan2ada.errors import (
     TooManyFailuresError,
     UserError,
 )
+from stylegan2ada.generate import main as generate
+from stylegan2ada.synthesis import NOISE_MODES
 from stylegan2ada.train import main as train
 from tests.golden_data import golden_json
 
@@ -119,22 +125,22 @@ def test_our_errors_become_one_sentence_and_their_code(error: type[UserError], c
 def test_seed_ranges_as_recorded() -> None:
     record = golden_json("cli/num_range.json")
     for text, expected in record["ok"]:
-        assert options.num_range(text) == expected, text
-        assert options.NumRange().convert(text, None, None) == expected
+        assert flag_types.num_range(text) == expected, text
+        assert flag_types.NumRange().convert(text, None, None) == expected
     for text, error in record["bad"]:
         assert error == "ValueError"
         with pytest.raises(ValueError):  # noqa: PT011 - the recorded type is all there is
-            options.num_range(text)
+            flag_types.num_range(text)
         with pytest.raises(click.BadParameter):
-            options.NumRange().convert(text, None, None)
+            flag_types.NumRange().convert(text, None, None)
 
 
 @pytest.mark.parametrize(
     ("type_", "text", "expected"),
     [
-        (options.NamedValue(), "r1_gamma=1=2", ("r1_gamma", "1=2")),
-        (options.WeightedName(), "spine:0.5", "spine:0.5"),
-        (options.WeightedName(), "spine", "spine"),
+        (flag_types.NamedValue(), "r1_gamma=1=2", ("r1_gamma", "1=2")),
+        (flag_types.WeightedName(), "spine:0.5", "spine:0.5"),
+        (flag_types.WeightedName(), "spine", "spine"),
     ],
 )
 def test_pairs(type_: click.ParamType, text: str, expected: object) -> None:
@@ -142,8 +148,113 @@ def test_pairs(type_: click.ParamType, text: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "text"), [(options.NamedValue(), "r1_gamma"), (options.WeightedName(), "a:b")]
+    ("type_", "text"), [(flag_types.NamedValue(), "r1_gamma"), (flag_types.WeightedName(), "a:b")]
 )
 def test_broken_pairs(type_: click.ParamType, text: str) -> None:
     with pytest.raises(click.BadParameter):
         type_.convert(text, None, None)
+
+
+def test_noise_modes_are_those_of_the_networks() -> None:
+    (mode,) = [p for p in generate.params if p.name == "noise_mode"]
+    assert isinstance(mode.type, click.Choice)
+    assert tuple(mode.type.choices) == NOISE_MODES
+
+
+# The idiom: one record per command, words and numbers apart.
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the probe was asked."""
+
+    names: tuple[str, ...]
+    size: int
+    pairs: tuple[tuple[str, str], ...]
+    is_loud: bool
+    json_file: str | None
+
+
+def probe(seen: list[Probe], parent: click.Group | None = None) -> click.Command:
+    @options.command("probe", record=Probe, parent=parent)
+    @click.argument("names", nargs=-1)
+    @options.group(
+        "Sizes",
+        options.opt("--size", type=int, default=3, help="Of everything"),
+        options.opt("--pair", "pairs", type=flag_types.NamedValue(), multiple=True, help="Of values"),
+        options.opt("--loud", "is_loud", is_flag=True, help="Say it twice"),
+    )
+    @options.json_option
+    def main(asked: Probe) -> None:
+        """Says what it was asked."""
+        seen.append(asked)
+        voice = options.Voice(asked.json_file)
+        voice.say("words for people")
+        voice.numbers({
+            "size": np.float32(asked.size), "mean": math.nan, "bounds": (-math.inf, 2.5),
+            "table": np.array([[1, 2]]), "place": Path("a/b"), "is_done": np.bool_(True), "name": "Müller",
+            "nothing": None, 7: {"deep": [np.int64(3), math.inf]},
+        })  # fmt: skip
+
+    return main
+
+
+EXPECTED_NUMBERS = {
+    "size": 3.0, "mean": None, "bounds": [None, 2.5], "table": [[1, 2]], "place": str(Path("a/b")),
+    "is_done": True, "name": "Müller", "nothing": None, "7": {"deep": [3, None]},
+}  # fmt: skip
+
+
+def test_a_command_receives_all_its_options_in_one_record() -> None:
+    seen: list[Probe] = []
+    flags = ["x", "--size=5", "--pair=a=1", "--pair", "b=2", "y", "--loud"]
+    assert CliRunner().invoke(probe(seen), flags).exit_code == 0
+    assert seen == [Probe(("x", "y"), 5, (("a", "1"), ("b", "2")), True, None)]
+    assert options.record_of(probe(seen)) is Probe
+    assert options.record_of(click.Command("other")) is None
+
+
+def test_a_verb_of_a_group_is_declared_the_same_way() -> None:
+    @click.group()
+    def verbs() -> None:
+        """Verbs."""
+
+    seen: list[Probe] = []
+    made = probe(seen, parent=verbs)
+    assert verbs.commands == {"probe": made}
+    assert CliRunner().invoke(verbs, ["probe", "--size", "4"]).exit_code == 0
+    assert seen[0].size == 4
+    output = CliRunner().invoke(verbs, ["probe", "-h"]).output
+    assert "Says what it was asked." in output
+    assert output.index("Sizes:") < output.index("For programs:")
+
+
+def test_numbers_go_to_a_file_and_words_stay(tmp_path: Path) -> None:
+    result = CliRunner().invoke(probe([]), [f"--json={tmp_path / 'numbers.json'}"])
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "words for people\n", "")
+    text = (tmp_path / "numbers.json").read_text("utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == EXPECTED_NUMBERS
+    assert "Müller" in text
+
+
+def test_standard_output_holds_nothing_but_the_numbers() -> None:
+    result = CliRunner().invoke(probe([]), ["--json", "-"])
+    assert json.loads(result.stdout, parse_constant=pytest.fail) == EXPECTED_NUMBERS
+    assert result.stdout.isascii()
+    assert result.stderr == "words for people\n"
+
+
+def test_without_json_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(probe([]), [])
+    assert (result.stdout, list(tmp_path.iterdir())) == ("words for people\n", [])
+
+
+def test_a_json_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    for place in (tmp_path / "none" / "x.json", tmp_path):
+        result = CliRunner().invoke(probe([]), [f"--json={place}"])
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"Error: --json={place} cannot be written (")
+        assert line.endswith("give another file, or -")
+    assert list(tmp_path.iterdir()) == []

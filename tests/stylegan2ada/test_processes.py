@@ -122,6 +122,21 @@ def test_devices() -> None:
             processes.pick_device("cuda")
 
 
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "size", "expected"),
+    [(False, True, 1, "mps"), (False, True, 2, "cpu"), (False, False, 1, "cpu"), (True, True, 1, "cuda")],
+)
+def test_auto_is_the_fastest_device_there_is(
+    has_cuda: bool, has_mps: bool, size: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(has_cuda))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    monkeypatch.setenv("WORLD_SIZE", str(size))
+    assert processes.pick_device("auto").type == expected
+
+
 def test_more_processes_than_gpus_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     config = replace(toy_config(toy_dataset(tmp_path / "toy.zip", resolution=8)), num_gpus=2)
     for device, count in (("cuda", 0), ("cuda", 1), ("auto", 1)):

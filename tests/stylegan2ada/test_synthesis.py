@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import doctest
+import functools
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
 
-from stylegan2ada import synthesis
+from stylegan2ada import projection, synthesis
 from stylegan2ada.errors import UserError
 from stylegan2ada.networks.stylegan2 import Generator
 
@@ -64,3 +69,67 @@ def test_wrong_classes_are_answered_with_the_right_ones(G: Generator) -> None:
     with pytest.raises(UserError, match="0 to 5"):
         synthesis.mixed_styles(G, [1], [2], [6], synthesis.labels(G, 1, class_idx=0))
     assert synthesis.labels(G, 2, vector=[0.2, 1, 0]).tolist() == [[pytest.approx(0.2), 1, 0]] * 2
+
+
+def test_classes_are_one_for_all_or_one_per_seed(G: Generator) -> None:
+    images = synthesis.generate_images(G, [4, 5, 6], classes=[2, 0, 1], noise="const")
+    assert images.shape == (3, 16, 16)
+    for image, seed, label in zip(images, (4, 5, 6), (2, 0, 1)):
+        (alone,) = synthesis.generate_images(G, [seed], classes=label, noise="const")
+        assert np.abs(image.astype(int) - alone).max() <= 1  # sizes of batches may differ in the last bit
+    as_array = synthesis.generate_images(G, np.array([4, 5, 6]), classes=np.array([2, 0, 1]), noise="const")
+    np.testing.assert_array_equal(as_array, images)
+    assert synthesis.generate_images(G, [], classes=[]).shape == (0, 16, 16)
+
+
+def test_drawing_leaves_a_network_in_training_as_it_was(G: Generator) -> None:
+    training = copy.deepcopy(G).train()
+    before = training.mapping.w_avg.clone()
+    images = synthesis.generate_images(training, [1, 2], classes=0, noise="const")
+    np.testing.assert_array_equal(images, synthesis.generate_images(G, [1, 2], classes=0, noise="const"))
+    assert training.training
+    assert torch.equal(training.mapping.w_avg, before)
+
+
+def test_random_noise_is_the_default_and_torch_s(G: Generator) -> None:
+    noisy = copy.deepcopy(G)
+    for name, value in noisy.synthesis.named_parameters():
+        if name.endswith("noise_strength"):
+            value.data.fill_(1.0)
+    draw = functools.partial(synthesis.generate_images, noisy, [1], classes=0)
+    torch.manual_seed(3)
+    first, second = draw(), draw()
+    torch.manual_seed(3)
+    np.testing.assert_array_equal(first, draw())
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(draw(noise="const"), draw(noise="const"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "give classes, one of 0 to 2"),
+        ({"classes": 3}, "class 3 does not exist"),
+        ({"classes": [0, -1]}, "class -1 does not exist"),
+        ({"classes": [0, 1, 2]}, "3 entries for 2 seeds"),
+        ({"classes": 0, "noise": "loud"}, "choose from const, random, none"),
+    ],
+)
+def test_what_cannot_be_drawn_says_why(G: Generator, arguments: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        synthesis.generate_images(G, [1, 2], **arguments)
+
+
+def test_a_network_without_classes_takes_none() -> None:
+    G = Generator(z_dim=6, c_dim=0, w_dim=8, img_resolution=16, img_channels=3, synthesis_kwargs=WIDTHS)
+    assert synthesis.generate_images(G, range(2)).shape == (2, 16, 16, 3)
+    with pytest.raises(UserError, match="has no classes"):
+        synthesis.generate_images(G, range(2), classes=0)
+    with pytest.raises(UserError, match="holds no G_ema"):
+        synthesis.averaged_generator({"G_ema": None}, "cpu")
+
+
+@pytest.mark.parametrize("module", [synthesis, projection])
+def test_examples_in_the_text_are_true(module: ModuleType) -> None:
+    assert doctest.testmod(module).attempted > 0
+    assert doctest.testmod(module).failed == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,13 @@ def test_a_network_of_other_classes_is_refused(tmp_path: Path, network: Path) ->
     )
     assert result.exit_code == 2
     assert "knows 2 classes" in result.output
+
+
+def test_facts_of_the_figure_for_programs(data: Path, network: Path, tmp_path: Path) -> None:
+    flags = ["fig4", "--networks", str(network), "--data", str(data), "--out", str(tmp_path / "x.png")]
+    result = CliRunner().invoke(figures_command.figures, [*flags, "--per-class=2", "--json=-"])
+    assert json.loads(result.stdout) == {
+        "file": str(tmp_path / "x.png"), "panels": ["Real radiographs", "net"], "images_per_class": 2,
+        "classes": ["normal", "abnormal"], "truncation_psi": 1.0, "first_seed": 0,
+    }  # fmt: skip
+    assert "2 panels, 2 images of each of 2 classes, psi 1" in result.stderr
