@@ -245,8 +245,8 @@ dataset_options = group(
     opt("--cond", **_bool, help="Train on the labels of the data set [default: false]"),
     opt("--subset", **_int, help="Train on this many images only [default: all]"),
     opt("--mirror", **_bool, help="Add a left-right mirrored copy of every image [default: false]"),
-    opt("--sampler", type=click.Choice(["uniform", "balanced"]),
-        help="balanced draws every class equally often [default: uniform]"),
+    opt("--sampler", metavar="NAME|PKG.CLASS",
+        help="uniform, balanced (every class equally often), or an import path [default: uniform]"),
 )  # fmt: skip
 base_config_options = group(
     "Base configuration",

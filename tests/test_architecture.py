@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -187,8 +188,8 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert circles(arrows(ENGINE + PLUGINS)) == []
 
 
-def test_the_house_of_the_plugins_has_few_floors() -> None:
-    """A room stands one floor above the highest of those that it imports."""
+def plugin_floors() -> list[set[str]]:
+    """The rooms of each floor, lowest first: a room stands one floor above the highest that it imports."""
     graph: dict[str, set[str]] = {}
     for name, targets in arrows(PLUGINS).items():
         room = name.split(".")[1]
@@ -197,10 +198,22 @@ def test_the_house_of_the_plugins_has_few_floors() -> None:
 
     @cache
     def floor_of(room: str) -> int:
-        return 1 + max((floor_of(below) for below in graph.get(room, ())), default=0)
+        return max((floor_of(below) + 1 for below in graph.get(room, ())), default=0)
 
-    floors = {room: floor_of(room) for room in graph}
-    assert max(floors.values()) <= MOST_PLUGIN_FLOORS, floors
+    floors: list[set[str]] = [set() for _ in range(1 + max(map(floor_of, graph)))]
+    for room in graph:
+        floors[floor_of(room)].add(room)
+    return floors
+
+
+def test_the_house_of_the_plugins_has_few_floors() -> None:
+    assert len(plugin_floors()) <= MOST_PLUGIN_FLOORS, plugin_floors()
+
+
+def test_the_picture_in_the_docs_is_the_house() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = re.findall(r"^ {4}floor (\d)\s+(.*)$", page, flags=re.MULTILINE)
+    assert [set(rooms.split()) for _, rooms in sorted(drawn)] == plugin_floors()
 
 
 @pytest.mark.parametrize("path", ENGINE + PLUGINS, ids=lambda p: p.relative_to(ROOT).as_posix())
