@@ -2,6 +2,11 @@
 
 Labels are 0 or 1, scores any reals that order the images. Where `weights` are taken they count images, [n],
 or, one row per bootstrap resample, [B, n]; the answer then has shape [B].
+
+    >>> labels, scores = [0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.6, 0.5, 0.8, 0.9]
+    >>> interval = sp.statistics.delong_interval(labels, scores)
+    >>> round(interval.value, 3), interval.method
+    (0.889, 'DeLong')
 """
 
 from __future__ import annotations

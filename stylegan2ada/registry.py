@@ -17,7 +17,11 @@ class Registry:
         self.table: dict[str, str] = {}
 
     def register(self, name: str, target: str) -> None:
-        """Let `name` mean the class or function at "package.module:Name"; the same name again replaces it."""
+        """Let `name` mean the class or function at "package.module:Name"; the same name again replaces it.
+
+        >>> sg.register_loss("mine", "stylegan2ada.losses.stylegan2:StyleGAN2Loss")  # for --loss=mine
+        >>> sg.register_term("exposure", "my_term:factory")  # for --term=exposure:0.1; imported when chosen
+        """
         assert ":" in target, f"{target!r}: write package.module:Class"
         assert "." not in name and ":" not in name, (
             f"{name!r}: dots and colons are kept for import paths and weights"
@@ -28,7 +32,11 @@ class Registry:
         return sorted(self.table)
 
     def find(self, name: str) -> Callable[..., Any]:
-        """What a registered name or an import path such as "package.module.Class" stands for."""
+        """What a registered name or an import path such as "package.module.Class" stands for.
+
+        >>> sg.find_loss("wgan-gp") is sg.StyleGAN2Loss
+        True
+        """
         target = self.table.get(name, name)
         if "." not in target and ":" not in target:
             known = ", ".join(self.names()) or "none"

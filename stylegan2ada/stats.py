@@ -2,6 +2,12 @@
 
 Reporting never waits for an accelerator: three running moments per name (count, sum, sum of squares) stay
 on the device that reported, and travel to the host only when a collector asks.
+
+    >>> collector = sg.stats.Collector(regex="Mine/.*")
+    >>> values = sg.stats.report("Mine/loss", [1.0, 3.0])  # list, array or tensor; returned as it is
+    >>> collector.update()
+    >>> collector.mean("Mine/loss"), collector.num("Mine/loss")
+    (2.0, 2)
 """
 
 from __future__ import annotations

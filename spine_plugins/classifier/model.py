@@ -134,7 +134,13 @@ def save_classifier(classifier: SpineClassifier, path: str | Path) -> None:
 
 
 def load_classifier(path: str | Path) -> SpineClassifier:
-    """A trained classifier from its file, or URL, with the card beside it: eval, frozen, float32."""
+    """A trained classifier from its file, or URL, with the card beside it: eval, frozen, float32.
+
+    >>> classifier = sp.load_classifier("classifier.safetensors")
+    >>> logits = classifier(torch.zeros(4, 1, 16, 16))  # images in [-1, 1], any size
+    >>> classifier.class_names, classifier.probabilities(logits).shape
+    (['normal', 'abnormal'], torch.Size([4, 2]))
+    """
     card = read_card(path)
     try:
         classifier = SpineClassifier(card)

@@ -114,6 +114,12 @@ class SpineGANLoss(StyleGAN2Loss):
     """`--loss=spine`: an objective (stylegan2) with its regularisers untouched, plus the class term.
 
     It takes every option of StyleGAN2Loss, written out: flags are checked against this signature.
+
+    >>> networks = sg.load_network("network.pkl")
+    >>> G, D = networks["G"], networks["D"]
+    >>> loss = sp.SpineGANLoss("cpu", G.mapping, G.synthesis, D, classifier="classifier.safetensors")
+    >>> loss.terms[0].name, loss.terms[0].weight
+    ('cls', 0.01)
     """
 
     def __init__(

@@ -39,6 +39,10 @@ def load_network(
 
     Reads official pickles of the PyTorch and the TensorFlow era and our own files, by content. Modules are in
     eval mode, on the CPU and without gradients. Code inside a file is never run.
+
+    >>> G = sg.load_network("network.pkl")["G_ema"]
+    >>> G.img_resolution, G.img_channels, G.c_dim
+    (8, 1, 2)
     """
     origin = str(path_or_url)
     try:
@@ -79,7 +83,12 @@ def save_network(
     networks: Mapping[str, Any],  # as load_network returns them; what is left out is saved as None
     path: str | Path,
 ) -> None:
-    """Write by the name's ending: `.pkl` official, `.safetensors` native with a `.json` card beside it."""
+    """Write by the name's ending: `.pkl` official, `.safetensors` native with a `.json` card beside it.
+
+    >>> sg.save_network(sg.load_network("network.pkl"), "copy.safetensors")
+    >>> sg.load_network("copy.safetensors")["card"]["format"]
+    'native'
+    """
     path = Path(path)
     if path.suffix not in (".pkl", ".safetensors"):
         raise UserError(f"{path} ends in {path.suffix!r}; networks are written as .pkl or .safetensors")

@@ -240,7 +240,15 @@ class Dataset(torch.utils.data.Dataset):
 
 
 class ImageFolderDataset(Dataset):
-    """Images of a folder (searched recursively) or a zip, in the order of their names."""
+    """Images of a folder (searched recursively) or a zip, in the order of their names.
+
+    >>> dataset = sg.ImageFolderDataset("images.zip", use_labels=True)
+    >>> len(dataset), dataset.image_shape, dataset.label_dim
+    (16, [1, 8, 8], 2)
+    >>> image, label = dataset[0]
+    >>> image.dtype, label
+    (dtype('uint8'), array([1., 0.], dtype=float32))
+    """
 
     def __init__(
         self,

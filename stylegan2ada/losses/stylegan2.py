@@ -24,6 +24,13 @@ class StyleGAN2Loss(Loss):
     """Adds the gradients of a phase to the parameters that require them; knows nothing of optimisers.
 
     Nothing here reads a value back from the device, so a step can be queued, or captured, as a whole.
+
+    >>> G, D = (sg.load_network("network.pkl")[name].requires_grad_(True) for name in ("G", "D"))
+    >>> loss = sg.StyleGAN2Loss("cpu", G.mapping, G.synthesis, D, r1_gamma=1)
+    >>> real_img, z, c = torch.zeros(4, 1, 8, 8), torch.randn(4, G.z_dim), torch.eye(2).repeat(2, 1)
+    >>> loss.accumulate_gradients("Dmain", real_img, c, z, c, sync=True, gain=1)
+    >>> D.b4.out.weight.grad is not None
+    True
     """
 
     def __init__(

@@ -40,7 +40,14 @@ CHROMA = ("hue", "saturation")  # without effect on grey images
 
 @persistent_class
 class AugmentPipe(torch.nn.Module):
-    """Random augmentation with overall probability `p`; 0 switches an operation off, 1 is the usual rate."""
+    """Random augmentation with overall probability `p`; 0 switches an operation off, 1 is the usual rate.
+
+    >>> pipe = sg.AugmentPipe(xint=1, brightness=1)
+    >>> pipe.p.copy_(torch.tensor(0.5))  # the strength is a buffer; 1 unless a trainer or you write to it
+    tensor(0.5000)
+    >>> pipe(torch.zeros(4, 1, 16, 16)).shape
+    torch.Size([4, 1, 16, 16])
+    """
 
     # Reflected margins around the image: "exact" reads their size back from the device, "full" is as wide as
     # reflection allows, masked to the same visible result, and never reads (needed under vmap and in CUDA

@@ -577,7 +577,14 @@ class SynthesisNetwork(nn.Module):
 
 @persistent_class
 class Generator(nn.Module):
-    """z [N, z_dim], c [N, c_dim] -> image [N, C, R, R]."""
+    """z [N, z_dim], c [N, c_dim] -> image [N, C, R, R].
+
+    >>> size = {"channel_base": 256, "channel_max": 16}
+    >>> G = sg.Generator(64, 0, 64, img_resolution=16, img_channels=1, synthesis_kwargs=size)
+    >>> ws = G.mapping(torch.randn(2, 64), None)
+    >>> G.synthesis(ws).shape
+    torch.Size([2, 1, 16, 16])
+    """
 
     def __init__(
         self,
@@ -728,7 +735,12 @@ class DiscriminatorEpilogue(nn.Module):
 
 @persistent_class
 class Discriminator(nn.Module):
-    """Image [N, C, R, R], c [N, c_dim] -> logit [N, 1]; higher is more real."""
+    """Image [N, C, R, R], c [N, c_dim] -> logit [N, 1]; higher is more real.
+
+    >>> D = sg.Discriminator(c_dim=0, img_resolution=16, img_channels=1, channel_base=256, channel_max=16)
+    >>> D(torch.zeros(4, 1, 16, 16), None).shape
+    torch.Size([4, 1])
+    """
 
     def __init__(
         self,

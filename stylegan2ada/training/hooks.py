@@ -12,7 +12,18 @@ from stylegan2ada.training.run import Run
 
 
 class Hook:
-    """Derive from this and override what you need; a run takes any number of hooks, in a plain list."""
+    """Derive from this and override what you need; a run takes any number of hooks, in a plain list.
+
+    >>> class Count(sg.Hook):
+    ...     steps = 0
+    ...     def after_step(self, phase):
+    ...         self.steps += phase.name == "Gmain"
+    >>> count = Count()
+    >>> run = sg.train_network("images.zip", "counted", hooks=[count], aug="noaug", kimg=1, batch=512,
+    ...                        cbase=64, cmax=4, metrics=(), quiet=True)
+    >>> count.steps  # of 512 images each
+    2
+    """
 
     def on_start(self, run: Run) -> None:
         """Networks, optimisers and data are built (or continued); the first iteration comes next."""
