@@ -261,7 +261,7 @@ def test_portable_files_need_only_the_seam(name: str) -> None:
 def test_nothing_names_the_place_it_was_made_in() -> None:
     """No absolute path of a maker's machine, and no file outside the repository, may stand in a text file."""
     banned = ["/wor" + "k/", "../sha" + "red", "/opt/py" + "pi", "/ro" + "ot/"]
-    suffixes = {".py", ".md", ".toml", ".yml", ".txt", ".json", ".cff", ".cfg", ""}
+    suffixes = {".py", ".ipynb", ".md", ".toml", ".yml", ".txt", ".json", ".cff", ".cfg", ""}
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout: which files belong to the repository is unknown")
