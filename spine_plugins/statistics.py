@@ -18,7 +18,7 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 Array = NDArray[np.float64]
 Weights = Array | NDArray[np.int64]  # how often each image counts: [n], or [B, n] for B resamples
@@ -170,9 +170,11 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
     y, s = _checked(labels, scores)
     positive, negative = s[y], s[~y]
     # The rank among all less the rank among one's own kind counts those of the other kind below: O(n log n).
-    everywhere = stats.rankdata(s)  # midranks
-    of_positive = (everywhere[y] - stats.rankdata(positive)) / max(len(negative), 1)
-    of_negative = 1 - (everywhere[~y] - stats.rankdata(negative)) / max(len(positive), 1)
+    from scipy.stats import rankdata  # slow to import; readers of intervals need none of it
+
+    everywhere = rankdata(s)  # midranks
+    of_positive = (everywhere[y] - rankdata(positive)) / max(len(negative), 1)
+    of_negative = 1 - (everywhere[~y] - rankdata(negative)) / max(len(positive), 1)
     return of_positive, of_negative
 
 
@@ -205,7 +207,7 @@ def delong_difference(
     # Rounding can leave a tiny negative variance for scores that order alike.
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
     if error > 1e-12:
-        p_value = float(2 * stats.norm.sf(abs(difference) / error))
+        p_value = float(2 * special.ndtr(-abs(difference) / error))
     else:
         p_value = 1.0 if abs(difference) < 1e-12 else 0.0
     half = _normal_quantile(level) * error
@@ -286,7 +288,7 @@ def _finite(value: object) -> float | None:
 
 
 def _normal_quantile(level: float) -> float:
-    return float(stats.norm.ppf((1 + level) / 2))
+    return float(special.ndtri((1 + level) / 2))
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Array]:

@@ -34,6 +34,7 @@ def as_program(text: str) -> str:
     return "\n".join(program)
 
 
+@pytest.mark.slow
 def test_every_block_runs(tmp_path: Path) -> None:
     """In a process of its own, as a reader would: nothing is imported, nothing lies in the folder."""
     program = "from spine_plugins.__main__ import main" + as_program(PAGE.read_text())

@@ -19,7 +19,8 @@ __all__ = [
 ]  # fmt: skip
 
 _MODEL, _CARDS = "spine_plugins.classifier.model", "spine_plugins.classifier.cards"
-__getattr__, __dir__ = exports(
-    __name__,
-    {name: _CARDS if "card" in name else _MODEL for name in __all__},
-)
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ lets every misspelt name pass
+    __getattr__, __dir__ = exports(
+        __name__,
+        {name: _CARDS if "card" in name else _MODEL for name in __all__},
+    )

@@ -36,6 +36,7 @@ _HOMES = {
     "scene": ["Phantom"],
     "series": ["FACTOR_COLUMNS", "LABEL_NAMES", "pack_masks", "unpack_masks"],
 }
-__getattr__, __dir__ = exports(
-    __name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
-)
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ lets every misspelt name pass
+    __getattr__, __dir__ = exports(
+        __name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from spine_plugins.markup import Child, Safe, tag
-from spine_plugins.runs.documents import as_dict, cell, number
+from spine_plugins.runs.documents import as_dict, cell
 from spine_plugins.runs.reading import Run
+from spine_plugins.statistics import interval_text
 
 UNKNOWN = "\u2013"
 
@@ -74,12 +75,7 @@ def code(value: object) -> Safe | None:
 
 def interval(value: object) -> str | None:
     """An estimate with its bounds, as cards have it."""
-    entry = as_dict(value)
-    middle, low, high = (number(entry.get(key)) for key in ("value", "low", "high"))
-    if middle is None:
-        return None
-    bounds = f" ({low:.3f} \u2013 {high:.3f})" if low is not None and high is not None else ""
-    return f"{middle:.3f}{bounds}"
+    return interval_text(as_dict(value), of="", between=" \u2013 ")
 
 
 def _scrolling(table: Safe, label: str) -> Safe:

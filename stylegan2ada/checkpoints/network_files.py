@@ -19,7 +19,7 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import NETWORK_KEYS, Networks, Options
 
 if TYPE_CHECKING:
-    from stylegan2ada.networks.stylegan2 import Generator
+    pass
 
 _TAKEN_FOR_NETWORKS = {  # what such files begin with: what they are
     b"PK\x03\x04": "it is a zip file, like a data set or the state of a run; take a network-snapshot-*.pkl",
@@ -64,16 +64,6 @@ def load_network(
         inner=networks["card"] or {},
     )
     return fold_to_grey(networks, log=log) if grey_from_rgb else networks
-
-
-def generator_of(networks: Networks, path: str) -> Generator:
-    """The G_ema that images are made and measured with; a file without one is refused by name."""
-    G = networks["G_ema"]
-    if G is None:
-        raise UserError(
-            f"{path} holds no G_ema, the network that makes images; take a network-snapshot-*.pkl"
-        )
-    return G
 
 
 _ADVICE = "check that the download is complete and that it is a StyleGAN2-ADA network"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegan2ada.checkpoints import copy_matching, fold_to_grey, generator_of, load_network, save_network
+from stylegan2ada.checkpoints import copy_matching, fold_to_grey, load_network, save_network
 from stylegan2ada.checkpoints.surgery import check_channels, with_half_precision
 from stylegan2ada.errors import UserError
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
@@ -125,13 +125,3 @@ def test_networks_built_with_positional_arguments_can_be_changed():
     G = Generator(4, 0, 4, 8, 3, {"num_layers": 2}, narrow).eval().requires_grad_(False)
     assert with_half_precision({"G": G})["G"].synthesis.b8.use_fp16
     assert fold_to_grey({"G": G}, log=lambda _: None)["G"].img_channels == 1
-
-
-def test_a_file_without_a_generator_is_refused_by_name(tmp_path):
-    networks = make_networks()
-    save_network({**networks, "G_ema": None}, tmp_path / "x.pkl")
-    with pytest.raises(UserError, match=r"x\.pkl holds no G_ema"):
-        generator_of(load_network(tmp_path / "x.pkl"), "x.pkl")
-    save_network(networks, tmp_path / "y.pkl")
-    loaded = load_network(tmp_path / "y.pkl")
-    assert generator_of(loaded, "y.pkl") is loaded["G_ema"]

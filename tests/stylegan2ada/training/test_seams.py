@@ -188,15 +188,15 @@ class Sizes(Hook):
 def test_a_sampler_by_import_path_with_batches_of_any_size_continues_exactly(
     data: Path, tmp_path: Path
 ) -> None:
-    changes = {"sampler": NAME, "total_kimg": 0.16, "batch_gpu": 4}
+    changes = {"sampler": NAME, "total_kimg": 0.08, "batch_gpu": 4}
     whole = Sizes()
     one = trained(data, tmp_path / "whole", Seams(), (whole,), **changes)
-    assert len(whole.sizes) == 20 == one.iteration
+    assert len(whole.sizes) == 10 == one.iteration
     assert len(set(whole.sizes)) > 2 and 0 in whole.sizes
-    assert one.cur_nimg == 160  # counters advance by the public batch size, not by what chance gave
+    assert one.cur_nimg == 80  # counters advance by the public batch size, not by what chance gave
     config = toy_config(data, **changes)
     run_dir = toy_run_dir(tmp_path / "parts", config)
-    parts = [Sizes(stop_at=7), Sizes()]
+    parts = [Sizes(stop_at=4), Sizes()]
     with pytest.raises(StoppedOnRequest):
         train(config, run_dir, device=CPU, hooks=[parts[0]])
     other = train(config, run_dir, device=CPU, hooks=[parts[1]], is_continued=True)
