@@ -66,6 +66,7 @@ def floor(room: str) -> int:
     return next((level for level, rooms in enumerate(FLOORS) if room in rooms), len(FLOORS))
 
 
+@cache
 def imports(path: Path, *, for_types: bool = False) -> set[str]:
     """Dotted names that a file imports, wherever in the file; those for type checkers only if asked for."""
     names: set[str] = set()

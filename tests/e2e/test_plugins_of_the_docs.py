@@ -63,10 +63,6 @@ def test_they_train(flag: str, folder: Path) -> None:
         "--metrics=none",
     ]
     environment = os.environ | {"PYTHONPATH": str(folder), "DNNLIB_CACHE_DIR": str(folder / "cache")}
-    done = subprocess.run(
-        [*command, "--dry-run"], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
     run_a_little(command, environment, Path(f"{folder}/runs-{flag[2:6]}"))
 
 

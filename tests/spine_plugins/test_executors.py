@@ -153,6 +153,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_workers_too(tmp_path: Path) -> None:
     """As Ctrl-C does: to the whole group of processes at once."""
     done, script = tmp_path / "done", tmp_path / "script.py"

@@ -54,6 +54,7 @@ def test_the_header_is_the_same_and_comes_before_our_imports(name: str) -> None:
     assert text.index(HEADER) < text.index("from stylegan2ada")
 
 
+@pytest.mark.slow
 def test_all_commands_start_as_files_from_another_folder_and_as_modules(tmp_path: Path) -> None:
     warnings = ("-W", "error::RuntimeWarning")  # of runpy: a command that another one imports
     done = python(*warnings, "-c", AS_FILES_AND_MODULES, str(ROOT), *SCRIPTS, cwd=tmp_path)

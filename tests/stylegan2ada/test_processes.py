@@ -239,6 +239,7 @@ def train_rank(folder: str) -> None:
     processes.close()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     data = toy_dataset(tmp_path / "toy.zip", resolution=8)
     one = comparable_config(data, 1)

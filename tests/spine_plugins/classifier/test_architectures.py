@@ -85,7 +85,7 @@ def functional_features(x: Tensor, w: Weights) -> Tensor:
     return norm_relu(x, "features.norm5").mean(dim=(2, 3))
 
 
-@pytest.mark.parametrize("old_names", [False, True])
+@pytest.mark.parametrize("old_names", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_densenet_equals_torchvisions_layout(old_names: bool, tmp_path: Path) -> None:
     path = tmp_path / "densenet121.pth"
     # The file that torchvision offers is of the old kind in both respects.

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "ops.py"
 
 
+@pytest.mark.slow
 def test_tiny_run_writes_a_dated_record(tmp_path):
     arguments = ["--sizes", "tiny", "--repeats", "2", "--orders", "forward,2nd order", "--out", str(tmp_path)]
     done = subprocess.run(

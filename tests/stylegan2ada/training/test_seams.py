@@ -147,7 +147,7 @@ class PoissonSampler:
         self.seed, self.step = seed, 0
 
     def take(self, count: int) -> np.ndarray:
-        share = count * self.num_replicas / self.n / 4  # seldom: empty batches must come, too
+        share = count * self.num_replicas / self.n / 8  # seldom: empty batches must come, too
         is_in = np.random.default_rng([self.seed, self.step]).random(self.n) < share
         self.step += 1
         return np.flatnonzero(is_in)[self.rank :: self.num_replicas]
@@ -367,7 +367,7 @@ def test_a_data_set_of_ones_own(data: Path, tmp_path: Path) -> None:
 
 def test_private_statistics_and_reals_lie_in_the_private_folder_alone(data: Path, tmp_path: Path) -> None:
     seams = Seams(private_statistics=r"Loss/(scores|signs)/real|Timing/.*", shows_reals=False)
-    changes = {"image_snapshot_ticks": 1, "total_kimg": 0.08}
+    changes = {"image_snapshot_ticks": 1, "total_kimg": 0.024}
     run = trained(data, tmp_path / "run", seams, **changes)
     private = run.run_dir / run_files.PRIVATE
     assert (private.stat().st_mode & 0o777) == 0o700
@@ -384,7 +384,7 @@ def test_private_statistics_and_reals_lie_in_the_private_folder_alone(data: Path
     assert set(line) == set(public[0]) | set(hidden[0])
     assert not (usual.run_dir / "privacy").exists()
     # And they are cut back together.
-    longer = replace(usual.config, total_kimg=0.16)
+    longer = replace(usual.config, total_kimg=0.032)
     with open(private / "stats.jsonl", "a") as file:
         file.write('{"after": "the state"}\n')
     train(longer, run.run_dir, device=CPU, is_continued=True, seams=seams)
