@@ -44,7 +44,9 @@ def test_the_examples_are_as_short_as_promised() -> None:
     assert code_lines(examples()["my_term.py"]) <= 6
 
 
-@pytest.mark.parametrize("flag", ["--loss=my_loss.MyLoss", "--term=my_term.factory:0.1"])
+@pytest.mark.parametrize(
+    "flag", ["--loss=my_loss.MyLoss", pytest.param("--term=my_term.factory:0.1", marks=pytest.mark.slow)]
+)
 def test_they_train(flag: str, folder: Path) -> None:
     command = [
         sys.executable,

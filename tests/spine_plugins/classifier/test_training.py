@@ -185,6 +185,7 @@ def test_warm_start_names_its_parent(tmp_path: Path, trained: Path) -> None:
         recipes.run(replace(base, arch="densenet121", out=str(tmp_path / "x.safetensors")), quiet)
 
 
+@pytest.mark.slow
 def test_densenet_trains_with_odd_batches(tmp_path: Path) -> None:
     data = write_spots(tmp_path / "d.zip", 13, size=32)
     out = tmp_path / "d.safetensors"

@@ -55,6 +55,7 @@ def run_apart(*words: str, **kwargs) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, str(TOOL), *words], capture_output=True, text=True, **kwargs)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one(big_tree, serial, key_file, tmp_path):
     done = run_apart(*arguments(big_tree, tmp_path / "x.zip", key_file), "--workers", "2")
     assert done.returncode == 0, done.stderr

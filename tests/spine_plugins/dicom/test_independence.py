@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from spine_plugins.dicom import codecs
 from tests.spine_plugins.dicom import making
 
@@ -57,6 +59,7 @@ def test_help_and_the_first_look_need_no_pydicom():
         assert says in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_called_dl_does_not_break_the_command(tmp_path):
     """GDCM's package imports a module `dl` that no longer exists; a folder of that name once broke everything."""
     making.write(tmp_path / "in" / "x.dcm", making.radiograph(bits=12), making.JPEG_LOSSLESS, bits=12)

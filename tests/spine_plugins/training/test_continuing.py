@@ -60,7 +60,9 @@ def spine_record(run_dir: Path) -> dict:
     return json.loads((run_dir / run_files.OPTIONS).read_text())[run_files.OURS]["spine"]
 
 
-def test_doubts_and_judge_survive_two_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doubts_and_judge_survive_two_continues_and_the_judges_file_is_cut_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weak = classifier(tmp_path / "weak.safetensors", low=0.45)
     judge = classifier(tmp_path / "judge.safetensors", low=0.9)
     flags = [f"--data={data(tmp_path / 'd.zip')}", f"--outdir={tmp_path / 'runs'}", "--loss=spine",
@@ -73,25 +75,12 @@ def test_doubts_and_judge_survive_two_continues(tmp_path: Path, monkeypatch: pyt
     warnings = [(e.code, e.text) for e in run_files.read_events(run_dir) if e.event == "warning"]
     assert {code for code, _ in warnings} == {"classifier", "judge"}
     for iterations in (3, 4):
+        with open(run_dir / run_files.JUDGE, "a") as file:
+            file.write('{"kimg": 99, "after": "the state that was saved"}\n')
         went(monkeypatch, iterations, f"--continue={run_dir}")
         assert spine_record(run_dir) == first
     lines = [json.loads(line) for line in (run_dir / run_files.JUDGE).read_text().splitlines()]
     assert [line["kimg"] for line in lines] == [0.008 * n for n in (1, 2, 3, 4)]
-
-
-def test_the_judges_file_is_cut_back_to_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = classifier(tmp_path / "judge.safetensors")
-    flags = [f"--data={data(tmp_path / 'd.zip')}", f"--outdir={tmp_path / 'runs'}",
-             f"--judge={judge}", *TINY]  # fmt: skip
-    went(monkeypatch, 2, *flags)
-    (run_dir,) = (tmp_path / "runs").iterdir()
-    path = run_dir / run_files.JUDGE
-    at_state = path.read_text()
-    path.write_text(at_state + '{"kimg": 99, "after": "the state that was saved"}\n')
-    went(monkeypatch, 3, f"--continue={run_dir}")
-    lines = path.read_text().splitlines()
-    assert path.read_text().startswith(at_state)
-    assert [json.loads(line)["kimg"] for line in lines] == [0.008, 0.016, 0.024]
 
 
 def test_another_judge_may_take_over_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
