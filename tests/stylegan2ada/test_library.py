@@ -149,6 +149,7 @@ class Counts(Hook):
         stats.report("Before/steps", 1)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_process_as_it_was(
     data: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,7 +72,7 @@ def check(found, networks, inputs, folder, tolerance):
     assert theirs["card"]["foreign"] is False
 
 
-@pytest.mark.parametrize("our_package", ["absent", "present"])
+@pytest.mark.parametrize("our_package", [pytest.param("absent", marks=pytest.mark.slow), "present"])
 def test_exports_live_in_a_stand_in_of_the_original(our_package, tmp_path):
     foreign_world.write_stand_in(tmp_path)
     found, networks, inputs = run_program(tmp_path, tmp_path, our_package=our_package)
