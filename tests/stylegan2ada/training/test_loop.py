@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from stylegan2ada.checkpoints import load_network
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.networks.stylegan2 import set_precision
-from stylegan2ada.training import build, memory, watch
+from stylegan2ada.training import build, memory, run_files, watch
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.loop import train
 from stylegan2ada.training.run_dir import STATE_FILE
@@ -135,6 +135,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_good_state(data: Path, tmp
     with pytest.raises(UserError, match="diverged at 0.024 kimg.*last good state.*training-state") as caught:
         train(config, run_dir, device=CPU, hooks=Hooks([Break()]))
     assert caught.value.exit_code == 1
+    assert told(run_dir)[-1] == ("diverged", 0.024, "")
     run = train(replace(config, total_kimg=0.032), run_dir, device=CPU, is_continued=True)
     assert run.iteration == 4
     assert (run_dir / STATE_FILE).exists()
@@ -184,6 +185,35 @@ def test_warnings_reach_the_log(data: Path, tmp_path: Path) -> None:
     assert "kimg in 2 iterations" in log  # the cost, told before the first step
 
 
+def told(run_dir: Path) -> list[tuple[str, float, str]]:
+    """(event, kimg, code) of a run."""
+    return [(e.event, e.kimg, e.code) for e in run_files.read_events(run_dir)]
+
+
+def test_events_say_what_happened(data: Path, tmp_path: Path) -> None:
+    class Stop(Hook):
+        def on_start(self, run) -> None:
+            self.run = run
+
+        def after_step(self, phase) -> None:
+            if self.run.iteration + 1 == 2:
+                self.run.stop.request("test")
+
+    config = toy_config(data, total_kimg=0.032, ada_target=None, augment_p=0.85)
+    run_dir = toy_run_dir(tmp_path / "run", config)
+    with pytest.raises(StoppedOnRequest):
+        train(config, run_dir, device=CPU, hooks=[Stop()])
+    first = [("started", 0, ""), ("warning", 0.008, "leak"), ("saved", 0.008, ""), ("saved", 0.016, ""),
+             ("stopped", 0.016, "")]  # fmt: skip
+    assert told(run_dir) == first
+    assert run_files.state_of(run_files.read_events(run_dir)) == "stopped"
+    train(config, run_dir, device=CPU, is_continued=True)
+    assert told(run_dir) == [*first, ("continued", 0.016, ""), ("saved", 0.032, ""), ("finished", 0.032, "")]
+    train(config, run_dir, device=CPU, is_continued=True)  # nothing left to do
+    assert told(run_dir)[-2:] == [("continued", 0.032, ""), ("finished", 0.032, "")]
+    assert (run_dir / "log.txt").read_text().count("Warning: ") == 1
+
+
 # Starting from other networks.
 
 
@@ -227,8 +257,9 @@ def test_foreign_weights_stay_named_in_options_and_snapshots(data: Path, tmp_pat
     )
     run = train(config, toy_run_dir(tmp_path / "run", config), device=CPU)
     card = load_network(next(run.run_dir.glob("network-*.pkl")))["card"]
-    for record in (card, json.loads((run.run_dir / "training_options.json").read_text())["spinegan"]["card"]):
-        (root,) = record["starts_from"]
+    ours = json.loads((run.run_dir / "training_options.json").read_text())["spinegan"]
+    for roots in (card["starts_from"], ours["card"]["starts_from"], ours["weights_origin"]):
+        (root,) = roots
         assert root["origin"] == str(origin)
         assert len(root["sha256"]) == 64
         assert "non-commercial" in root["licence"]

@@ -9,11 +9,12 @@ import stat
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from stylegan2ada import processes
+from stylegan2ada import files, processes
 from stylegan2ada.checkpoints.training_state import load_state
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.training import resume
@@ -124,6 +125,22 @@ def test_a_finished_run_can_be_made_longer(whole, tmp_path: Path) -> None:
     assert (run.cur_nimg, run.iteration) == (96, 12)
 
 
+def test_two_hooks_of_one_class_keep_a_state_each(data: Path, tmp_path: Path) -> None:
+    """By class name alone the later one would overwrite the earlier."""
+    config = toy_config(data, total_kimg=0.032)
+    run_dir = toy_run_dir(tmp_path / "run", config)
+    first, second = StopAfter(2), StopAfter(None)
+    second.steps = 1000
+    with pytest.raises(StoppedOnRequest):
+        train(config, run_dir, device=CPU, hooks=[first, second])
+    again = [StopAfter(None), StopAfter(None)]
+    with pytest.raises(UserError, match="hook StopAfter 2"):
+        train(config, run_dir, device=CPU, hooks=again[:1], is_continued=True)
+    train(config, run_dir, device=CPU, hooks=again, is_continued=True)
+    assert again[1].steps - again[0].steps == 1000
+    assert again[0].steps > first.steps > 0
+
+
 # What can go wrong.
 
 
@@ -182,7 +199,7 @@ def test_a_full_disk_keeps_the_state_before(stopped, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        patch.setattr(files, "os", SimpleNamespace(**{**vars(os), "fsync": full}))  # whole files; not events
         longer = replace(config, total_kimg=0.2)
         with pytest.raises(UserError, match="No space left.*--continue"):
             train(longer, run_dir, device=CPU, hooks=Hooks([StopAfter(11)]), is_continued=True)
