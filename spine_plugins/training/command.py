@@ -148,6 +148,9 @@ def prepare(asked: TrainSpine) -> Prepared:
         checks.classes(asked.preset, dataset)
         facts["preset"] = asked.preset
     if asked.judge:
+        has_classes = options.cond if before is None else before.training_set_kwargs["use_labels"]
+        if not has_classes:
+            raise UserError("--judge asks fakes for their class, so the network needs labels; add --cond=1")
         classifier = classifier or (None if before is None else before.loss_kwargs.get("classifier"))
         facts["judge"] = str(Path(asked.judge).resolve())
         facts["judge_doubts"] = checks.judge(asked.judge, classifier, dataset)

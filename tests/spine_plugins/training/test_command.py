@@ -125,6 +125,9 @@ def test_wrong_combinations_are_one_clear_sentence(tmp_path: Path) -> None:
         assert result.exit_code == code, (flags, result.output)
         assert words in result.output.replace("\n", " "), (flags, result.output)
         assert "Traceback" not in result.output
+    blind = run(f"--outdir={tmp_path}", "-n", f"--data={two}", f"--judge={s}")
+    assert blind.exit_code == 2
+    assert "--judge asks fakes for their class" in blind.output
     stray = run(f"--outdir={tmp_path}", "-n", f"--data={two}", "--cls-weight=1")
     assert "belongs to the spine loss" in stray.output
     critic = run(f"--outdir={tmp_path}", "-n", f"--data={two}", "--cond=1", "--loss=wgan", "--aug=ada")
