@@ -95,6 +95,7 @@ def _over_pool(
     running: dict[futures.Future[list[R]], list[T]] = {}  # in the order of submitting
     try:
         while True:
+            # In this order: items are taken only when there is room for them.
             while len(running) < _IN_FLIGHT * pool.workers and (batch := next(batches, None)):
                 running[pool.submit(work, batch)] = batch
             if not running:
@@ -107,6 +108,7 @@ def _over_pool(
                 elif _is_worker_death(error):  # one death breaks a pool of processes: all in flight come here
                     yield batch, _one_by_one(work, batch, limits, when_lost)
                 else:
+                    # From here `finally` stops the rest before the caller hears of it.
                     raise error
     finally:
         pool.close(running)
@@ -126,6 +128,7 @@ def _one_by_one(
 ) -> list[R]:
     """Results of a lost batch: each item in a process that may die of it, so that the guilty one is known."""
     results: list[R] = []
+    # One process serves until it dies; submit replaces it then.
     pool = _Local(1, limits)
     try:
         for item in batch:
@@ -189,6 +192,7 @@ class _Local:
 def _start_worker(memory_bytes: int | None) -> None:
     # Not SIG_IGN, which programs started by the worker would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
+    # Threads of libraries in every worker would fight over the same cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if memory_bytes is None:
         return
@@ -197,7 +201,9 @@ def _start_worker(memory_bytes: int | None) -> None:
 
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
+        # On top of what the imports have mapped: libraries reserve far more than they use.
         resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
+        # Crashes are expected here, and their core dumps would fill the disk.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -211,6 +217,7 @@ def _guarded(work: Callable[[T], R], batch: list[T], item_sec: float) -> list[R]
     results = []
     with open(os.devnull, "w", encoding="ascii") as nowhere:
         for item in batch:
+            # Its exit is what is wanted; the traceback goes nowhere.
             faulthandler.dump_traceback_later(item_sec, exit=True, file=nowhere)
             try:
                 results.append(work(item))
@@ -230,6 +237,7 @@ class _Cluster:
         self._pool = pool
 
     def submit(self, work: Callable[[T], R], batch: list[T]) -> futures.Future[list[R]]:
+        # No watchdog: it ends the process, and these are not ours to end.
         return self._pool.submit(_guarded, work, batch, 0.0)
 
     def close(self, running: Iterable[futures.Future[list[R]]]) -> None:
@@ -256,4 +264,5 @@ def _cluster(address: str) -> Iterator[_Cluster]:
             raise UserError(
                 f"the Dask cluster at {address} has no workers; start some with `dask worker {address}`"
             )
+        # Pure calls with equal arguments are run once; work with a side effect must run each time.
         yield _Cluster(client.get_executor(pure=False), workers)

@@ -55,10 +55,12 @@ class Resumable:
             return None
         # Killed between the two renames of a save: the file before is complete.
         state = load_state(self.path if self.path.exists() else self._previous)
+        # Taken out, so that the caller gets back exactly what it saved.
         was = state.pop("identity", None)
         if state.pop("format", None) != _FORMAT or not isinstance(was, dict):
             raise UserError(f"{self.path} is not the state of such a {self.what}; move it away")
         now = self.identity
+        # Keys of both: a setting that only one version of the program knows is a difference, too.
         differing = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
         if differing:
             raise UserError(
@@ -77,6 +79,7 @@ class Resumable:
 
     def save_if_asked_to_stop(self, state: Callable[[], State], where: str) -> None:
         """Call it where a training can be left; StoppedOnRequest once the state is on disk."""
+        # Read once: a second signal must not change the sentence below.
         by = self.stop.signal
         if by is None:
             return
@@ -100,6 +103,7 @@ def step_seed(seed: int, *place: int) -> int:
 
     Within one training all places have the same length: numpy fills up with zeros, so (1,) is (1, 0).
     """
+    # Hashed: a plain sum of seed, epoch and step would come by the same value again and again.
     return int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
 
 
@@ -107,6 +111,7 @@ def step_seed(seed: int, *place: int) -> int:
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """torch's global generator (dropout draws from it) starts at `seed` inside, and is as before after."""
     device = torch.device(device)
+    # Left to itself, fork_rng would put aside the generators of every GPU that it sees.
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -85,6 +85,7 @@ class Difference:
 
 def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Share of (positive, negative) pairs in the right order, ties counting half; NaN without such pairs."""
+    # Both [..., m], one entry per distinct score: ties have fallen together.
     positive, negative = _tallies(labels, scores, weights)
     # Per distinct score the negatives below it, and half of those beside it: O(n log n) instead of all pairs.
     below = np.cumsum(negative, axis=-1) - negative / 2
@@ -94,10 +95,13 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Values:
     """Area under the precision-recall curve as a sum of steps, thresholds at the distinct scores."""
+    # From the highest score down, since a threshold chooses all that is at or above it.
     positive, negative = (part[..., ::-1] for part in _tallies(labels, scores, weights))
     hits = np.cumsum(positive, axis=-1)
     chosen = hits + np.cumsum(negative, axis=-1)
+    # A resample may have drawn nothing so far: 0, because NaN would survive its factor of 0 positives.
     precision = np.divide(hits, chosen, out=np.zeros_like(hits), where=chosen > 0)
+    # Steps, no trapezoids: lines between these points are too optimistic (Davis and Goadrich 2006).
     return _values(_ratio((positive * precision).sum(axis=-1), positive.sum(axis=-1)))
 
 
@@ -107,6 +111,7 @@ def roc_curve(
     """(1 - specificity, sensitivity, thresholds) from (0, 0) to (1, 1); positive means score >= threshold."""
     positive, negative = (part[..., ::-1] for part in _tallies(labels, scores, weights))
     start = np.zeros((*positive.shape[:-1], 1))
+    # No score reaches infinity: it is the threshold of (0, 0), where nothing is called positive.
     thresholds = np.append(np.inf, np.unique(np.asarray(scores, dtype=np.float64))[::-1])
 
     def curve(part: Array) -> Array:
@@ -123,6 +128,7 @@ def sensitivity_at_specificity(
     false_positive, sensitivity, _ = roc_curve(labels, scores, weights)
     # The slack is for rounding only: 1 of 10 false positives shall count as a specificity of 0.9.
     allowed = false_positive <= 1 - specificity + 1e-9
+    # Only a threshold that exists can be applied to new images, so nothing is read off between two.
     best = np.where(allowed, sensitivity, 0).max(axis=-1)
     best = best + 0 * (false_positive + sensitivity)[..., -1]  # NaN where a class is missing
     return _values(best)
@@ -134,6 +140,7 @@ def sensitivity_at_specificity(
 def brier(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Mean squared error of probabilities [n] to labels [n], or of rows [n, k] to one-hot rows, summed."""
     error = (np.asarray(probabilities, dtype=np.float64) - np.asarray(labels, dtype=np.float64)) ** 2
+    # Summed over classes as in Brier (1950): two one-hot columns give twice the value of one column.
     return float(error.mean() if error.ndim == 1 else error.sum(axis=1).mean())
 
 
@@ -149,6 +156,7 @@ class Reliability:
 def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> Reliability:
     """Bins of equal width over [0, 1]."""
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    # A probability of exactly 1 belongs into the last bin, not into one beyond it.
     place = np.minimum((p * bins).astype(np.int64), bins - 1)
     count = np.bincount(place, minlength=bins).astype(np.float64)
     said, true = (np.bincount(place, values, minlength=bins) for values in (p, y))
@@ -158,6 +166,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> float:
     """Mean distance between what was said and what was true over the bins, weighted by their counts."""
     found = reliability(labels, probabilities, bins)
+    # Empty bins are NaN, which a count of 0 would not remove from the sum.
     gap = np.nan_to_num(np.abs(found.predicted - found.observed))
     return float((found.count * gap).sum() / found.count.sum())
 
@@ -173,6 +182,7 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
     from scipy.stats import rankdata  # slow to import; readers of intervals need none of it
 
     everywhere = rankdata(s)  # midranks
+    # Without the other kind there is no share: the 1 avoids 0 / 0, and delong_covariance answers NaN.
     of_positive = (everywhere[y] - rankdata(positive)) / max(len(negative), 1)
     of_negative = 1 - (everywhere[~y] - rankdata(negative)) / max(len(positive), 1)
     return of_positive, of_negative
@@ -183,10 +193,12 @@ def delong_covariance(labels: ArrayLike, *scores: ArrayLike) -> tuple[Array, Arr
     found = [placements(labels, s) for s in scores]
     positives, negatives = np.stack([p for p, _ in found]), np.stack([n for _, n in found])
     m, n = positives.shape[1], negatives.shape[1]
+    # One image of a kind has no sample variance: the AUC stands without an interval.
     if m < 2 or n < 2:
         return positives.mean(axis=1) if m and n else np.full(len(found), np.nan), np.full(
             (len(found), len(found)), np.nan
         )
+    # S10 / m + S01 / n of the paper; np.cov of a single score is a number, hence atleast_2d.
     return positives.mean(axis=1), np.atleast_2d(np.cov(positives) / m + np.cov(negatives) / n)
 
 
@@ -195,6 +207,7 @@ def delong_interval(labels: ArrayLike, scores: ArrayLike, level: float = 0.95) -
     values, covariance = delong_covariance(labels, scores)
     half = _normal_quantile(level) * float(np.sqrt(covariance[0, 0]))
     value = float(values[0])
+    # The normal approximation knows no bounds: near an AUC of 1 its end would lie above perfection.
     return Interval(value, max(value - half, 0.0), min(value + half, 1.0), "DeLong")
 
 
@@ -204,8 +217,10 @@ def delong_difference(
     """AUC of the first minus AUC of the second score, paired on the same images."""
     values, covariance = delong_covariance(labels, first, second)
     difference = float(values[0] - values[1])
+    # Scores of the same images rise and fall together; without the covariance hardly any gap would count.
     # Rounding can leave a tiny negative variance for scores that order alike.
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
+    # Without any spread the quotient is 0 / 0 or infinite: then equal and different are both certain.
     if error > 1e-12:
         p_value = float(2 * special.ndtr(-abs(difference) / error))
     else:
@@ -225,11 +240,13 @@ def bootstrap_counts(
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """[resamples, n]: how often each image is drawn when whole groups are drawn with replacement."""
+    # Images of one patient are alike: drawn one by one, they would make the interval too narrow.
     member = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1].ravel()
     assert len(member) == n, (len(member), n)
     g = int(member.max()) + 1
     # Counts say all about a draw with replacement, and a weighted statistic needs no copies of the images.
     drawn = rng.multinomial(g, np.full(g, 1 / g), size=resamples)
+    # An image is drawn as often as its group, so the number of images differs between resamples.
     return drawn[:, member]
 
 
@@ -244,6 +261,7 @@ def bootstrap_interval(
     unit: str = "study",  # what a group is, for the name of the method
 ) -> Interval:
     """Percentile interval of a weighted statistic; resamples in which it is undefined (NaN) are left out."""
+    # One generator for all chunks: a new one for each would repeat the same draws.
     rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK_VALUES // n)  # all resamples at once would take gigabytes
     parts = [
@@ -254,7 +272,9 @@ def bootstrap_interval(
         for start in range(0, resamples, rows)
     ]
     values = np.concatenate(parts)
+    # A rare class may be missing from a resample; one NaN kept would make both percentiles NaN.
     values = values[~np.isnan(values)]
+    # The estimate is that of the data: the mean of the resamples would add the bootstrap's bias.
     value = float(statistic(np.ones(n)))
     tails = (50 * (1 - level), 50 * (1 + level))
     low, high = np.percentile(values, tails) if len(values) else (np.nan, np.nan)
@@ -266,6 +286,7 @@ def holm(p_values: ArrayLike) -> Array:
     """p-values adjusted for testing all of them (Holm 1979), in the order given."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
+    # The smallest of m counts m times, the next m - 1 times; a later one is never below an earlier one.
     stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1)
@@ -279,6 +300,7 @@ def sigmoid(logits: ArrayLike) -> Array:
 
 def _finite(value: object) -> float | None:
     """None for NaN, infinity and what is no number at all."""
+    # To Python, True and False are integers; as an estimate they are a damaged file.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -288,6 +310,7 @@ def _finite(value: object) -> float | None:
 
 
 def _normal_quantile(level: float) -> float:
+    # Two-sided: half of what the level leaves out lies beyond either end.
     return float(special.ndtri((1 + level) / 2))
 
 
@@ -297,6 +320,7 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], A
         raise ValueError(f"labels {y.shape} and scores {s.shape} must be lists of one length")
     if not np.isin(y, (0, 1)).all():
         raise ValueError("labels must be 0 or 1")
+    # NaN would sort last and pass as the highest score without a word.
     if not np.isfinite(s).all():
         raise ValueError("scores must be finite")
     return y.astype(bool), s
@@ -308,6 +332,7 @@ def _tallies(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) ->
     w = np.ones(len(s)) if weights is None else np.asarray(weights, dtype=np.float64)
     # Images of one score cannot be told apart by a threshold: they are one step of every curve.
     order = np.argsort(s, kind="stable")
+    # NaN differs from every score, so the first one starts a step like all others.
     starts = np.flatnonzero(np.diff(s[order], prepend=np.nan) != 0)
     w, y = w[..., order], y[order]
     return np.add.reduceat(w * y, starts, axis=-1), np.add.reduceat(w * ~y, starts, axis=-1)
@@ -317,6 +342,7 @@ def _ratio(above: ArrayLike, below: ArrayLike) -> Array:
     """Elementwise, NaN where the denominator is zero."""
     above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     shape = np.broadcast_shapes(above.shape, below.shape)
+    # `where` leaves the NaN of `out` standing, and NumPy has no division by zero to warn of.
     return np.divide(above, below, out=np.full(shape, np.nan), where=below != 0)
 
 

@@ -53,15 +53,19 @@ def atomic_write(path: str | Path, *, keep_previous: bool = False) -> Iterator[B
     With keep_previous the file that stood there before remains as `<name>.previous`.
     """
     path = Path(path)
+    # In the same folder: renames are atomic only within a file system. The number keeps processes apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file
             file.flush()
+            # Content before name: after a power cut the name could stand for an empty file.
             os.fsync(file.fileno())
         if keep_previous and path.exists():
+            # Until the next rename nothing bears the name; readers then look for the previous file.
             os.replace(path, path.with_name(path.name + ".previous"))
         os.replace(temporary, path)
+        # A rename changes the folder, and lasts only once that is on the disk.
         _fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -133,6 +137,7 @@ def _download(url: str, target: Path) -> None:
                         file.write(chunk)
             return
         except requests.RequestException as error:
+            # What is not there will not come; an overloaded server or a lost connection may.
             is_client_mistake = error.response is not None and error.response.status_code < 500
             if attempt == _DOWNLOAD_ATTEMPTS or is_client_mistake:
                 raise MissingError(

@@ -143,8 +143,10 @@ def on_rank0(work: Callable[[], T]) -> T:
             answer = [work()]
         except Exception as error:  # noqa: BLE001 - passed on below, to all ranks
             failure = error
+    # All must hear of it before one leaves: those who went on would wait for ever.
     if is_initialized() and world_size() > 1:
         message = from_rank0(None if failure is None else _portable(failure))
+        # Rank 0 keeps its own error, with its traceback.
         failure = failure or message
     if failure is not None:
         raise failure
@@ -190,6 +192,7 @@ def adopt_slurm(environment: Mapping[str, str]) -> dict[str, str]:
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
         "MASTER_ADDR": environment.get("MASTER_ADDR") or host,
+        # From the job's number: two jobs on one machine must not meet at one port.
         "MASTER_PORT": environment.get("MASTER_PORT")
         or str(20000 + int(environment["SLURM_JOB_ID"]) % 20000),
     }
@@ -220,6 +223,7 @@ def launch(function: Callable[..., object], args: tuple[object, ...], num_proces
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)  # what matters is said below
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SHUTDOWN_SEC))
+    # Otherwise each process would start as many threads as there are cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
     plan = LaunchConfig(
         min_nodes=1,
@@ -227,8 +231,10 @@ def launch(function: Callable[..., object], args: tuple[object, ...], num_proces
         nproc_per_node=num_processes,
         run_id=f"spinegan-{os.getpid()}",
         rdzv_backend="c10d",
+        # Port 0: the system picks a free one, so that several runs get along.
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
+        # An error would only come again.
         max_restarts=0,
     )
     try:
@@ -237,10 +243,13 @@ def launch(function: Callable[..., object], args: tuple[object, ...], num_proces
         raise StoppedOnRequest(f"stopped by {signalled.sigval.name}") from None
     except ChildFailedError as failed:
         codes = {failure.exitcode for failure in failed.failures.values()}
+        # One is enough: all stop together, but the launcher may end the rest before they exit.
         if StoppedOnRequest.exit_code in codes:
             raise StoppedOnRequest("stopped on request") from None
+        # The first to end is the cause; the others follow from it.
         first = min(failed.failures.values(), key=lambda failure: failure.timestamp)
         refused = UserError(f"process {first.local_rank} of {num_processes} ended ({_cause(first)})")
+        # Numbers from 126 on mean other things to shells.
         refused.exit_code = first.exitcode if 0 < first.exitcode < 126 else 1
         raise refused from None
 
@@ -273,6 +282,7 @@ class StopRequest:
 
     def _note(self, number: int, frame: object) -> None:
         name = signal.Signals(number).name
+        # Under a launcher one Ctrl-C may arrive twice: from the terminal and passed on.
         if self.signal == name and not is_launched():
             raise KeyboardInterrupt(f"second {name}")
         self.signal = name
@@ -287,6 +297,7 @@ def _first_host(nodelist: str) -> str:
 def _portable(error: Exception) -> Exception:
     """The error in a form that other processes can rebuild."""
     if isinstance(error, UserError):
+        # Ours are made of one text; others may hold what cannot be pickled.
         return type(error)(str(error))
     return RuntimeError(f"rank 0: {type(error).__name__}: {error}")
 

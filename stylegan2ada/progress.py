@@ -50,6 +50,7 @@ class Progress:
         """`count` more are done."""
         self.done += count
         now = time.monotonic()
+        # Nearly every call ends here: counting must cost nothing.
         if now < self._next:
             return
         self._lines += 1

@@ -61,8 +61,10 @@ def w_statistics(
     G: Generator, samples: int, c: torch.Tensor | None, device: torch.device | str
 ) -> tuple[torch.Tensor, float]:
     """Mean w [1, 1, w_dim] of random latents, and the root of their mean squared distance from it."""
+    # upstream: a seed of its own, so that a network has the same mean in every projection.
     latents = np.random.RandomState(_W_STATISTICS_SEED).randn(samples, G.z_dim)
     z = torch.from_numpy(latents).to(device, torch.float32)
+    # w is the same for every layer; one copy will do.
     w = G.mapping(z, None if c is None else c.to(device).expand(samples, -1))[:, :1]
     mean = w.mean(dim=0, keepdim=True)
     return mean, math.sqrt((w - mean).square().sum().item() / samples)
@@ -77,6 +79,7 @@ def noise_roughness(buffer: torch.Tensor) -> torch.Tensor:
             total = total + (scale * scale.roll(1, dims=axis)).mean().square()
         if scale.shape[2] <= _COARSEST_NOISE:
             return total
+        # Noise stays without correlation when it is averaged down; a picture hidden in it does not.
         scale = functional.avg_pool2d(scale, 2)
 
 
@@ -140,6 +143,7 @@ def project(
         optimizer.param_groups[0]["lr"] = rate
         spread = noise_scale(step, num_steps, w_std, initial_noise_factor, noise_ramp_length)
 
+        # One w for all layers: one per layer could draw what the network would never make.
         ws = (w + draws.w_noise(step, w.detach()) * spread).expand(-1, G.num_ws, -1)
         img = to_255(G.synthesis(ws, **options))
         distance = (target_features - features(detector_input(img))).square().sum()

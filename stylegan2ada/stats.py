@@ -60,6 +60,7 @@ def report(name: str, value: V) -> V:
     values = torch.as_tensor(value).detach().to(torch.float32).flatten()
     counters = _Process.fresh.setdefault(name, {})
     if values.device not in counters:
+        # MPS knows no float64.
         precision = torch.float32 if values.device.type == "mps" else torch.float64
         counters[values.device] = torch.zeros(3, dtype=precision, device=values.device)
     if values.numel() > 0:
@@ -100,6 +101,7 @@ class Collector:
         """Close the current interval, over all ranks, and begin the next one."""
         for name, total in _gather(self._wanted).items():
             new = total - self._seen.get(name, torch.zeros_like(total))
+            # With keep_previous an interval without news leaves the last one's numbers standing.
             if float(new[0]) > 0 or not self.keep_previous or name not in self._moments:
                 self._moments[name] = new
             self._seen[name] = total
@@ -121,6 +123,7 @@ class Collector:
         if count == 1:
             return 0.0  # exactly; the difference below would only show rounding
         variance = squares / count - (total / count) ** 2
+        # Rounding can leave a little less than nothing.
         return math.sqrt(max(variance, 0.0)) if not math.isnan(variance) else math.nan
 
     def __getitem__(self, name: str) -> float:
@@ -152,6 +155,7 @@ def load_state_dict(state: dict[str, torch.Tensor]) -> None:
     """Continue from saved totals; what this process reported before is forgotten."""
     for counters in _Process.fresh.values():
         for counter in counters.values():
+            # In place, not dropped: a captured CUDA graph keeps adding at this address.
             counter.zero_()
     _Process.totals.clear()
     _Process.totals.update(_copied(state))
@@ -201,6 +205,7 @@ def _gather(wanted: re.Pattern[str]) -> dict[str, torch.Tensor]:
     """Move fresh counts into the totals, over all ranks; returns the totals of the wanted names."""
     names = _agree([n for n in dict.fromkeys([*_Process.totals, *_Process.fresh]) if wanted.fullmatch(n)])
     counts = _read_and_clear(names)  # [names, 3]
+    # The names are agreed on, so ranks enter the collective together or not at all.
     if _Process.sync_device is not None and names:
         shared = counts.to(_Process.sync_device)
         torch.distributed.all_reduce(shared)

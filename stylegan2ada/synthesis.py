@@ -135,6 +135,7 @@ def generate_images(
     if noise not in NOISE_MODES:
         raise UserError(f"noise={noise!r} is not known; choose from {', '.join(NOISE_MODES)}")
     c = _one_hot(G, len(seeds), classes)
+    # Without seeds, too, the result has its shape; nothing at all cannot be concatenated.
     empty = np.zeros([0, G.img_resolution, G.img_resolution, G.img_channels], dtype=np.uint8)
     home = next(G.parameters()).device
     place = torch.device(home if device is None else device)
@@ -209,11 +210,13 @@ def mixed_styles(
     seeds = list(dict.fromkeys([*rows, *columns]))
     z = seed_latents(seeds, G.z_dim).to(device, torch.float32)
     all_ws = G.mapping(z, c.to(device).expand(len(seeds), -1))
+    # upstream: this formula, not the mapping network's own truncation, which may round otherwise.
     all_ws = G.mapping.w_avg + (all_ws - G.mapping.w_avg) * psi
     w_of = dict(zip(seeds, all_ws))
 
     pairs = [(seed, seed) for seed in seeds]
     pairs += [(row, column) for row in rows for column in columns if row != column]
+    # [num_ws, 1], spread over w_dim.
     is_taken_from_column = torch.zeros(G.num_ws, 1, dtype=torch.bool, device=device)
     is_taken_from_column[list(styles)] = True
     ws = torch.stack([torch.where(is_taken_from_column, w_of[column], w_of[row]) for row, column in pairs])

@@ -24,6 +24,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 def task_of(labels: np.ndarray, is_class_index: bool) -> Task:
     """The task that labels [N, k] of 0 and 1 state; is_class_index: they were stored as class numbers."""
+    # Several findings in an image, or none, cannot be a choice of one class.
     if not is_class_index and not (labels.sum(axis=1) == 1).all():
         return "multilabel"
     return "binary" if labels.shape[1] == 2 else "multiclass"
@@ -86,6 +87,7 @@ def scores_of(logits: np.ndarray, task: Task) -> np.ndarray:
 
 def class_probabilities(logits: np.ndarray, task: Task) -> np.ndarray:
     """float64 [N, classes]; they sum to one unless the findings are independent."""
+    # The sigmoid of log odds against the rest is the softmax, so one formula serves all tasks.
     p = special.expit(scores_of(logits, task))
     return np.concatenate([1 - p, p], axis=1) if task == "binary" else p
 
@@ -109,6 +111,7 @@ def class_loss(logits: Tensor, c: Tensor, task: Task) -> Tensor:
 
     if task == "binary":
         wanted = c[:, 1]
+        # -log of the wanted class's probability; softplus never takes the log of 0, so gradients live on.
         return functional.softplus((1 - 2 * wanted) * logits[:, 0])
     if task == "multiclass":
         return functional.cross_entropy(logits, c, reduction="none")

@@ -90,8 +90,10 @@ _DENSE_LAYER = re.compile(r"(features\.denseblock\d+\.denselayer\d+)\.")
 
 def monai_name(torchvision_name: str) -> str | None:
     """The key in MONAI's DenseNet for one in torchvision's; None for its 1000-class layer."""
+    # A thousand everyday classes say nothing of ours: the new last layer stays random.
     if torchvision_name.startswith("classifier."):
         return None
+    # MONAI wraps the norms and convolutions of a dense layer in a Sequential called `layers`.
     return _DENSE_LAYER.sub(r"\1.layers.", _OLD_NAME.sub(r"\1\2.", torchvision_name))
 
 
@@ -104,8 +106,10 @@ def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> Origin:
             f"({IMAGENET_URL}), or --weights=none to start from random weights"
         )
     sha256 = files.sha256_file(path)
+    # Only this address promises a hash; any other file is judged by its layout alone.
     if path_or_url == IMAGENET_URL and not sha256.startswith(_IMAGENET_SHA256):
         raise UserError(f"the download {path} is damaged (SHA-256 {sha256[:8]}...); delete it and try again")
+    # nn.DataParallel puts `module.` before the names of what it saves.
     found = {
         name: value
         for key, value in read_tensors(path).items()
@@ -114,6 +118,7 @@ def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> Origin:
     target = {k: v for k, v in network.network.state_dict().items() if not k.startswith("class_layers.")}
     # Batch counters are of no use with a fixed momentum, and torchvision's file has none.
     absent = [k for k in target if k not in found and not k.endswith("num_batches_tracked")]
+    # Shapes as well: a wider DenseNet, or one for grey images, has many of the same names.
     odd = [k for k in found if k not in target or found[k].shape != target[k].shape]
     if absent or odd:
         problem = f"lacks {absent[0]}" if absent else f"has {odd[0]} {list(found[odd[0]].shape)}"
@@ -121,6 +126,7 @@ def load_imagenet_weights(network: DenseNet121, path_or_url: str) -> Origin:
             f"--weights={path_or_url} is not torchvision's densenet121: it {problem} "
             f"({len(absent)} tensors missing, {len(odd)} not fitting); the right file is {IMAGENET_URL}"
         )
+    # Strict; `target` comes first to fill in the batch counters that a file may lack.
     network.network.load_state_dict(target | found | _last_layer(network))
     return {"origin": path_or_url, "sha256": sha256, "licence": IMAGENET_LICENCE}
 
@@ -135,11 +141,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         read = torch.load(path, map_location="cpu", weights_only=True)
+    # Every library complains of damage in its own way; to the user it is one mistake.
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as weights ({type(error).__name__}); "
             "it must be a state dict in a .pth or .safetensors file"
         ) from error
+    # Many trainers save the weights beside their epoch and optimizer.
     read = read.get("state_dict", read) if isinstance(read, dict) else None
     if not isinstance(read, dict) or not all(isinstance(value, Tensor) for value in read.values()):
         raise UserError(f"{path} holds no state dict; give a file with nothing but named tensors")

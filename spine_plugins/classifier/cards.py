@@ -139,6 +139,7 @@ def read_card(path: str | Path, *, check_weights: bool = True) -> Card:
     if weights is not None and not weights.is_file():
         raise MissingError(f"the classifier {path} does not exist; {TRAIN_FIRST}")
     card = _read(path)
+    # The hash ties the two files together: a card must not vouch for weights that were exchanged.
     if weights is not None and card.get("sha256") != files.sha256_file(weights):
         raise MissingError(
             f"the card {card_path(path)} is of another file than {path} (their SHA-256 differ); "
@@ -150,6 +151,7 @@ def read_card(path: str | Path, *, check_weights: bool = True) -> Card:
 def _read(path: str | Path) -> Card:
     text = str(path)
     is_url = files.is_url(text)
+    # An address is handled as text: a Path would fold its `//` into one.
     beside = files.local_copy(text.removesuffix(".safetensors") + ".json") if is_url else card_path(path)
     try:
         card = json.loads(beside.read_bytes())

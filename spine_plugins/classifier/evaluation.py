@@ -36,10 +36,12 @@ def evaluate(
 ) -> Metrics:
     """All measures as plain JSON values; intervals resample whole patients or studies where known."""
     assert data.targets is not None and data.task is not None
+    # Ranking needs log odds, which never tie at 1; calibration needs probabilities. [n, outputs] each
     y, scores = data.targets, scores_of(logits, data.task)
     p = special.expit(scores)
 
     def interval(statistic: Statistic) -> st.IntervalJson:
+        # One seed for every measure: all of them see the same resamples and differ for no other reason.
         found = st.bootstrap_interval(
             statistic, len(data), data.groups, resamples=resamples, seed=seed, unit=data.unit
         )
@@ -69,6 +71,7 @@ def evaluate(
             result["auc"] = only["auc_delong"]
     if data.task == "multiclass":
         k = y.shape[1]
+        # A number for each (true, said), so that one count fills the table of k x k.
         pairs = y.argmax(axis=1) * k + scores.argmax(axis=1)
         result["confusion"] = np.bincount(pairs, minlength=k * k).reshape(k, k).tolist()
     return result
@@ -132,6 +135,7 @@ def _mean_defined(
     y: np.ndarray, scores: np.ndarray, weights: st.Weights | None, measure: Measure
 ) -> st.Values:
     """Mean over the classes that occur and are not everywhere; NaN if one of them is lost in a resample."""
+    # Chosen on all images, not per resample: a mean over changing classes would measure their mixture.
     columns = [k for k in range(y.shape[1]) if 0 < y[:, k].sum() < len(y)]
     if not columns:
         return np.nan if weights is None else np.full(weights.shape[:-1], np.nan)

@@ -45,13 +45,16 @@ def run(recipe: Recipe, log: Callable[[str], None] = print, *, dry_run: bool = F
         "weights": origin,
         "versions": of_numbers(),
     }
+    # Only after the start: a dry run shall find weights that do not fit, too.
     if dry_run:
         return card
+    # Built on the CPU and moved now, so that a random start is the same on every device.
     classifier.to(processes.pick_device(recipe.device))
     keeper = Resumable(state_path(recipe), _identity(recipe, card))
     selection = {"val": parts.val, "test": parts.test}.get(recipe.select_on)
     chosen = training.train(classifier, parts.train, schedule, selection=selection, keeper=keeper, log=log)
     card["chosen_epoch"], card["history"] = chosen.epoch, chosen.history
+    # A score on the images it learned from would only mislead whoever reads the card.
     card["metrics"] = {
         role: evaluate(part, training.predict(classifier, part)) if part is not None else None
         for role, part in parts.roles().items()
@@ -59,6 +62,7 @@ def run(recipe: Recipe, log: Callable[[str], None] = print, *, dry_run: bool = F
     }
     classifier.card = card
     save_classifier(classifier.cpu(), recipe.out)
+    # Not before the result is on disk: a kill while saving must leave something to continue.
     keeper.remove()
     return card
 

@@ -22,6 +22,7 @@ def check_fit(card: Card, info: DatasetInfo, path: str) -> None:
             f"--classifier={path} knows {known} classes ({', '.join(names)}), but --data has "
             f"{info.label_dim}; train a classifier on this data set with `spinegan classify train`"
         )
+    # Data sets without names can only be compared by their number of classes.
     if info.label_names and list(info.label_names) != names:
         raise UserError(
             f"--classifier={path} was trained for the classes {', '.join(names)}, but --data means "
@@ -38,6 +39,7 @@ def doubts(card: Card, test_fingerprint: str | None = None) -> list[str]:
         found.append("its card has no validation AUC")
     elif auc.get("value") is None or auc.get("high") is None or (low := auc.get("low")) is None:
         found.append("its validation set was too small for an AUC with an interval")
+    # `not >` instead of `<=`: a bound that is NaN is a doubt as well.
     elif not low > 0.5:
         found.append(f"its validation AUC of {interval_text(auc, of='')} may be chance")
     data = card.get("data") or {}
@@ -69,6 +71,7 @@ def require_trust(card: Card, path: str, *, accept: bool, test_fingerprint: str 
 
 def overlap(card: Card, facts: DataFacts) -> str | None:
     """A sentence if the classifier was made with images of this file."""
+    # By source, for a part of a file has another fingerprint than the file as a whole.
     for role, known in (card.get("data") or {}).items():
         if known and role != "test" and known.get("source_fingerprint") == facts["source_fingerprint"]:
             return f"these include the classifier's own {role} images; the result says little about new ones"

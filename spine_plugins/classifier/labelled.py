@@ -81,6 +81,7 @@ class Pixels:
     def __call__(self, positions: Sequence[int] | np.ndarray) -> torch.Tensor:  # uint8 [B, C, H, W]
         raw = self._dataset.raw_indices[np.asarray(positions)]
         if self._cached is not None:
+            # A copy: the cache is mapped read-only, and torch warns of memory that it may not write.
             return torch.from_numpy(np.array(self._cached[raw]))
         return torch.from_numpy(np.stack([self._dataset.raw_image(int(i)) for i in raw]))
 
@@ -95,8 +96,10 @@ def open_labelled(
     raw = dataset.raw_labels()
     if not dataset.has_labels:
         raise UserError(f"{path} has no labels, so a classifier has nothing to learn from; {_LABEL_THEM}")
+    # The names may know classes that no image here has; the columns must be there all the same.
     labels = _one_hot(raw, max(len(dataset.label_names or ()), len(class_names or ())))
     names = list(dataset.label_names or [])
+    # A single column has become two classes, which the file's one name no longer fits.
     if len(names) != labels.shape[1]:
         names = list(class_names or map(str, range(labels.shape[1])))
     if not np.isin(labels, (0, 1)).all():
@@ -123,6 +126,7 @@ def check_both_classes(data: LabelledImages, role: str) -> None:
     """A UserError if a class that the task needs has no image; findings may be absent."""
     counts = data.class_counts()
     empty = [name for name, count in counts.items() if not count]
+    # One finding that varies is enough: the mean AUC leaves out those that never or always occur.
     if data.task == "multilabel":
         empty = [] if any(0 < count < len(data) for count in counts.values()) else list(counts)
     elif role != "training" and data.task == "multiclass" and len(counts) - len(empty) > 1:
@@ -143,14 +147,17 @@ def shared_groups(first: LabelledImages, second: LabelledImages) -> set[str]:
 def split(data: LabelledImages, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions (rest, held out): whole groups, every class in about the same share."""
     assert data.targets is not None
+    # A dict keeps the order of the images, so that a seed draws the same groups every time.
     members: dict[str, list[int]] = {}
     for i, group in enumerate(data.groups or map(str, range(len(data)))):
         members.setdefault(group, []).append(i)
+    # Decides among groups of one size: the sort below is stable.
     order = np.random.default_rng(seed).permutation(len(members))
     groups = list(members.values())
     # A class for "none of these", so that normal images are spread as well.
     columns = np.column_stack([data.targets, data.targets.sum(axis=1) == 0]).astype(np.float64)
     wanted = columns.sum(axis=0) * share
+    # Deviations in shares of what is wanted, or common classes would outvote rare ones; 1 guards 1 / 0.
     scale = 1 / np.maximum(wanted, 1)
     # A group goes over if that brings the counts of all classes nearer to what is wanted.
     held: list[int] = []
@@ -169,6 +176,7 @@ def _one_hot(raw: np.ndarray, at_least: int) -> np.ndarray:  # float32 [N, k]
     if raw.dtype != np.int64:
         # One column of 0 and 1 is a binary label; its first class is "not that".
         return np.column_stack([1 - raw[:, 0], raw[:, 0]]) if raw.shape[1] == 1 else raw
+    # Two columns at least, also where all images happen to be of class 0.
     return np.eye(max(int(raw.max()) + 1, at_least, 2), dtype=np.float32)[raw]
 
 
@@ -192,6 +200,7 @@ def _groups_of(dataset: ImageFolderDataset) -> tuple[list[str] | None, str]:
     entries = [table.get(name) or {} for name in names]
     # An image that lacks its patient may share a study with one that has it.
     patient_of = {e["study"]: e["patient"] for e in entries if e.get("study") and e.get("patient")}
+    # An image that nobody knows is a group of its own: one empty name would tie strangers together.
     found = [
         e.get("patient") or patient_of.get(e.get("study")) or e.get("study") or f"alone: {name}"
         for e, name in zip(entries, names, strict=True)

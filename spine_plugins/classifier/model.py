@@ -72,6 +72,7 @@ class SpineClassifier(nn.Module):
         side = (self.size, self.size)
         if tuple(x.shape[2:]) == side:
             return x
+        # As in augmentation: images in use must be sampled as those in training were.
         return functional.interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
 
     def normalise(self, x: Tensor) -> Tensor:
@@ -79,6 +80,7 @@ class SpineClassifier(nn.Module):
         if x.ndim != 4 or x.shape[1] not in (1, 3):
             raise ValueError(f"images must be [N, 1 or 3, H, W], not {list(x.shape)}")
         if x.shape[1] < self.channels:
+            # Grey in all three channels, which is how filters from ImageNet know it.
             x = x.repeat(1, self.channels, 1, 1)
         elif x.shape[1] > self.channels:
             x = (x * x.new_tensor(LUMA).reshape(1, 3, 1, 1)).sum(dim=1, keepdim=True)
@@ -102,6 +104,7 @@ def new_classifier(
     kind = ARCHITECTURES[arch]
     assert task in answers.TASKS, task
     channels = channels or kind.channels
+    # Mean and deviation are per channel: with another number of channels they do not fit.
     is_own = channels == kind.channels
     return SpineClassifier(
         {
@@ -126,9 +129,11 @@ def new_classifier(
 def save_classifier(classifier: SpineClassifier, path: str | Path) -> None:
     """Write the weights and the card; the card names the hash of the weights it belongs to."""
     path = Path(path)
+    # safetensors takes no tensor that is a view with gaps.
     tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
     with files.atomic_write(path) as file:
         file.write(safetensors.torch.save(tensors, metadata={"format": FORMAT}))
+    # Weights first: after a kill in between, the old card's hash does not fit, and reading says so.
     classifier.card["sha256"] = files.sha256_file(path)
     write_card(classifier.card, path)
 
@@ -146,6 +151,7 @@ def load_classifier(path: str | Path) -> SpineClassifier:
         classifier = SpineClassifier(card)
         classifier.load_state_dict(safetensors.torch.load_file(files.local_copy(str(path))))
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        # torch lists every key that does not fit; the first line is enough for a sentence.
         reason = str(error).splitlines()[0][:120]
         raise MissingError(
             f"{path} and its card do not describe a classifier of this program ({reason}); {TRAIN_FIRST}"
@@ -157,6 +163,7 @@ def _centre(x: Tensor, size: int) -> Tensor:
     """The central square of [N, C, H, W]; zeros around what is smaller."""
     rows, columns = (max(size - side, 0) for side in x.shape[2:])
     if rows or columns:
+        # An odd pixel goes to the right and to the bottom.
         left, top = columns // 2, rows // 2
         x = functional.pad(x, (left, columns - left, top, rows - top))
     top, left = ((side - size) // 2 for side in x.shape[2:])

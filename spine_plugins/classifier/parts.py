@@ -41,6 +41,7 @@ def open_parts(recipe: Recipe) -> Parts:
         train, val = _hold_out(data, recipe)
     named = {"training": train, "validation": val, "test": test}
     present = {role: part for role, part in named.items() if part is not None}
+    # Again after the cut: all groups of a rare class may have gone to one side.
     for role, part in present.items():
         check_both_classes(part, role)
     unit, note = _separation(present)
@@ -50,6 +51,7 @@ def open_parts(recipe: Recipe) -> Parts:
 def _open_like(data: LabelledImages, path: str) -> LabelledImages:
     """Other images, labelled for the same task and classes."""
     assert data.task is not None
+    # Told, not guessed: a small set of findings may happen to look like exclusive classes.
     return open_labelled(path, data.task, data.class_names)
 
 
@@ -67,6 +69,7 @@ def _separation(parts: dict[str, LabelledImages]) -> tuple[str, str | None]:
     """What no two parts share, and the warning if that is only images; a UserError if they do share."""
     prints: dict[str, str] = {}
     for role, part in parts.items():
+        # Needs no groups: this alone notices one file given twice where no patients are known.
         found = part.facts()["fingerprint"]
         if found in prints:
             raise UserError(
@@ -84,6 +87,7 @@ def _separation(parts: dict[str, LabelledImages]) -> tuple[str, str | None]:
                     f"data; split by {unit} (dataset_tool_dicom.py --split does)"
                 )
     if all(part.groups is not None for part in parts.values()):
+        # The weaker promise holds for all: where only studies are known, a patient may have two of them.
         units = {part.unit for part in parts.values()}
         return ("study" if "study" in units else "patient"), None
     lacking = ", ".join(role for role, part in parts.items() if part.groups is None)

@@ -34,6 +34,7 @@ def draw_roc(data: LabelledImages, logits: np.ndarray, metrics: Metrics, path: P
     """One curve per class, with its AUC and interval in the legend."""
     assert data.task is not None
     figure, axes = _canvas("1 - specificity", "sensitivity")
+    # The diagonal is a classifier that guesses.
     axes.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
     for y, score, row in _classes(data, scores_of(logits, data.task), metrics):
         false_positive, sensitivity, _ = st.roc_curve(y, score)
@@ -46,12 +47,15 @@ def draw_calibration(data: LabelledImages, logits: np.ndarray, metrics: Metrics,
     """Observed share against predicted probability; the area of a dot is its number of images."""
     assert data.task is not None
     figure, axes = _canvas("predicted probability", "observed share")
+    # The diagonal is a classifier whose word can be taken.
     axes.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls="--")
     for y, p, row in _classes(data, special.expit(scores_of(logits, data.task)), metrics):
+        # Fewer bins than the ECE has: a dot of two or three images would be noise.
         found = st.reliability(y, p, bins=10)
         there = found.count > 0
         label = f"{row['class']}: ECE {row['ece']:.3f}"
         (line,) = axes.plot(found.predicted[there], found.observed[there], lw=1.0, label=label)
+        # Areas in points squared; the 4 keeps a nearly empty bin visible.
         sizes = 4 + 120 * found.count[there] / len(y)
         axes.scatter(found.predicted[there], found.observed[there], s=sizes, color=line.get_color())
     _write(figure, axes, path, "upper left")
@@ -79,11 +83,13 @@ def _canvas(x_title: str, y_title: str) -> tuple[Figure, Axes]:
         ) from error
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")  # no pyplot: nothing global, no window
     axes = figure.subplots()
+    # A little beyond 0 and 1, so that curves along the edges are not cut in half.
     axes.set(xlabel=x_title, ylabel=y_title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     return figure, axes
 
 
 def _write(figure: Figure, axes: Axes, path: Path, place: Place) -> None:
     axes.legend(loc=place, fontsize=7, frameon=False)
+    # matplotlib would write its version into the file: after an update the same plot would differ.
     with files.atomic_write(path) as file:
         figure.savefig(file, format="png", metadata={"Software": None})

@@ -57,5 +57,6 @@ def check(recipe: Recipe) -> None:
         raise UserError("--init and --weights both say where to start; give one of them")
     if recipe.arch == "cnn13k" and recipe.size not in (None, 64):
         raise UserError(f"--size={recipe.size} does not fit cnn13k, which is made for 64; leave it out")
+    # DenseNet halves the image five times: of a smaller one not even a pixel would be left.
     if recipe.size is not None and recipe.size < 32:
         raise UserError(f"--size={recipe.size} is too small for densenet121; use 32 or more, 224 is usual")

@@ -20,6 +20,7 @@ def start(recipe: Recipe, data: LabelledImages) -> tuple[SpineClassifier, Origin
     if recipe.init is not None:
         return _continued(recipe, data)
     assert data.task is not None
+    # Seeded on a fork, so that the caller's random numbers go on as if nothing was drawn here.
     with torch.random.fork_rng([]):
         torch.manual_seed(recipe.seed)
         classifier = new_classifier(
@@ -54,6 +55,7 @@ def _continued(recipe: Recipe, data: LabelledImages) -> tuple[SpineClassifier, O
             f"--init={recipe.init} is {parent.card['arch']} at {parent.size} pixels; give --arch="
             f"{parent.card['arch']} and leave --size out"
         )
+    # A new classifier: the parent's card has scores and a history that are not the child's.
     child = SpineClassifier(_beginning(parent.card, recipe.dropout))
     child.load_state_dict(parent.state_dict())
     return child, {
@@ -81,6 +83,7 @@ def _ancestry(parent: Card) -> Card:
 def provenance(recipe: Recipe, origin: Origin) -> Provenance:
     """For the card: whether weights that were not trained here are in it, also by way of a parent."""
     is_foreign = origin["origin"] != "none" and "classifier" not in origin
+    # On the safe side: a parent that had any start of its own counts as foreign, whatever that was.
     inherited = (origin.get("classifier") or {}).get("weights")
     return {
         "made_by": "spinegan classify train",

@@ -73,7 +73,9 @@ def class_weights(targets: np.ndarray, task: Task) -> Tensor:
     n, k = targets.shape
     positive = targets.sum(axis=0).astype(np.float64)
     if task == "multiclass":
+        # The mean weight over the images is 1, so that the learning rate keeps its meaning.
         return torch.from_numpy(n / (k * np.maximum(positive, 1))).float()
+    # As pos_weight it lets all positives together weigh as much as all negatives.
     is_mixed = (positive > 0) & (positive < n)
     return torch.from_numpy(np.where(is_mixed, (n - positive) / np.maximum(positive, 1), 1.0)).float()
 
@@ -82,7 +84,9 @@ def loss_per_image(logits: Tensor, targets: Tensor, task: Task, weights: Tensor 
     """Weighted cross-entropy, [N]; over independent labels the mean."""
     if task == "multiclass":
         loss = functional.cross_entropy(logits, targets, reduction="none")
+        # One-hot rows pick the weight of each image's class, [N].
         return loss if weights is None else loss * (targets @ weights)
+    # The mean over findings, not their sum: then one learning rate fits any number of them.
     return functional.binary_cross_entropy_with_logits(
         logits, targets, pos_weight=weights, reduction="none"
     ).mean(dim=1)
@@ -100,6 +104,7 @@ def predict(
     """float32 logits [n, k] of all images, in eval mode; the mode is put back afterwards."""
     pixels, device = Pixels(data), classifier.mean.device
     was_training = classifier.training
+    # In training mode batch norm would make an image's answer depend on its neighbours.
     classifier.eval()
     starts = range(0, len(data), batch)
     if label is not None:
@@ -167,14 +172,17 @@ class _Run:
             self.at.loss_sum += self.one_step(batches[self.at.step])
             self.at.step += 1
             counter.step()
+            # A function: the state is only collected when a signal has come.
             self.keeper.save_if_asked_to_stop(self.state, f"in epoch {self.at.epoch + 1}")
         counter.close()
         self.measure(time.monotonic() - start)
+        # Moved on before the save: a state never shows a measured epoch as still open.
         self.at.epoch, self.at.step, self.at.loss_sum = self.at.epoch + 1, 0, 0.0
         self.keeper.save(self.state())
 
     def batches(self) -> list[np.ndarray]:
         """This epoch's order, cut up; a last single image joins the batch before (batch norm needs two)."""
+        # From seed and epoch alone: a continued epoch finds the order in which it began.
         order = np.random.default_rng([self.schedule.seed, self.at.epoch]).permutation(len(self.data))
         cuts = [*range(self.schedule.batch, len(order), self.schedule.batch)]
         if cuts and len(order) - cuts[-1] == 1:
@@ -184,15 +192,18 @@ class _Run:
     def one_step(self, positions: np.ndarray) -> float:
         """One update; the sum of the images' losses before it."""
         seed = step_seed(self.schedule.seed, self.at.epoch, self.at.step)
+        # Dropout draws from torch's generator, augmentation from its own, so neither shifts the other.
         with seeded(seed, self.device), self.autocast():
             x = self.inputs(self.pixels(positions), torch.Generator().manual_seed(seed))
             logits = self.classifier.logits(x)
         targets = self.targets[torch.from_numpy(positions).to(self.device)]
+        # float32 again: bfloat16 keeps 8 bits of a number, too few to add up losses.
         loss = loss_per_image(logits.float(), targets, self.classifier.task, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.mean().backward()
         self.optimizer.step()
         total = float(loss.detach().sum())
+        # Raised before the next save: NaN must not take the place of a state that is sound.
         if not np.isfinite(total):
             raise UserError(
                 f"the training diverged in epoch {self.at.epoch + 1} (the loss is {total}); "
@@ -206,11 +217,13 @@ class _Run:
         if self.schedule.augment == "none":
             return self.classifier.prepare(img)
         places = augment.draw(len(img), generator)
+        # In [0, 1], where the zeros beside a rotated image are black and not grey.
         return self.classifier.normalise(augment.apply((img + 1) / 2, places, self.classifier.size))
 
     def measure(self, seconds: float) -> None:
         """Append to the history; keep the weights if they are the best so far."""
         epoch = self.at.epoch + 1
+        # Taken while the weights move and dropout is on: not to be compared with the loss below.
         row: dict[str, float] = {"epoch": epoch, "train_loss": self.at.loss_sum / len(self.data)}
         text = f"epoch {epoch}/{self.schedule.epochs}  loss {row['train_loss']:.4f}"
         if self.selection is not None:
@@ -223,6 +236,7 @@ class _Run:
             is_best = self.at.best_score is None or (score, -loss) > (self.at.best_score, -self.at.best_loss)
             if is_best:
                 self.at.best_score, self.at.best_loss, self.at.best_epoch = score, loss, epoch
+                # A copy, for state_dict hands out the very tensors that the next step changes.
                 self.at.best = copy.deepcopy(self.classifier.state_dict())
             text += f"  {self.schedule.select_on} AUC {score:.4f}{' (best)' if is_best else ''}"
         self.at.history.append(row)
@@ -243,11 +257,13 @@ class _Run:
         return Chosen(self.at.best_epoch or self.at.epoch, self.at.history)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
+        # No loss scaling is needed: bfloat16 has the range of float32.
         is_bf16 = self.schedule.precision == "bf16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_bf16)
 
     def state(self) -> State:
         """All that the next step depends on; its random numbers follow from where it is."""
+        # Plain values: the file is read with weights_only, which knows no class of ours.
         return {
             "at": {**self.at.__dict__},
             "network": self.classifier.state_dict(),

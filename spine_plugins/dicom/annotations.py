@@ -79,6 +79,7 @@ def index_annotations(files: list[Path], database: Path, value_column: str = "")
             for path in files:
                 digest.update(path.read_bytes())
                 n_rows += _index_file(path, connection, value_column)
+            # After the rows: keeping it up to date at each insert is much slower.
             connection.execute("create index by_image on rows (image)")
     finally:
         connection.close()
@@ -95,6 +96,7 @@ def _index_file(path: Path, connection: sqlite3.Connection, value_column: str) -
     if image_column is None:
         return 0
     kind_column = next((name for name in _KIND_COLUMNS if name in columns), None)
+    # VinDr's *_meta.csv: no labels, but the studies and patients of them.
     if kind_column is None and value_column.lower() not in columns:
         if {"study_id", "patient_id"} & set(columns):
             found = (
@@ -151,6 +153,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
             reader = csv.reader(file)
             next(reader, None)
             for cells in reader:
+                # Spreadsheets leave out empty cells at the end of a line.
                 cells += [""] * (len(columns) - len(cells))
                 yield {name: cell.strip() for name, cell in zip(columns, cells)}
     except (csv.Error, UnicodeDecodeError) as error:
@@ -170,6 +173,7 @@ class AnnotationTable:
     """Read-only view of the indexed annotations."""
 
     def __init__(self, database: str) -> None:
+        # Immutable: no locks, so any number of workers can read, on network drives as well.
         self._uri = f"file:{Path(database).absolute().as_posix()}?mode=ro&immutable=1"
 
     def find(self, *image_ids: str) -> tuple[str, Annotation] | None:
@@ -197,6 +201,7 @@ class AnnotationTable:
         finally:
             connection.close()
         try:
+            # As text 10 would come before 2, and class numbers follow this order.
             return tuple(sorted(found, key=float))
         except ValueError:
             return tuple(sorted(found))

@@ -21,16 +21,19 @@ def true_values(raw: np.ndarray, header: Header, has_overlay_bits: bool = False)
     """
     cells = _unsigned_cells(raw)
     shift = header.high_bit + 1 - header.bits_stored
+    # Only native cells keep the header's layout; a decoder hands out values in the low bits.
     if header.plugin == "native" and shift > 0:  # values sit in the upper bits of the cell
         cells = cells >> np.array(shift, cells.dtype)
         header.warn("high_bit_shifted")
     width = 8 * cells.dtype.itemsize
     stored_bits = min(header.bits_stored, width)
     limit = 1 << stored_bits
+    # Sign bits fill the cell above Bits Stored, so "nothing beyond" means something else there.
     if header.signed:
         return _signed(cells, stored_bits, header)
     if stored_bits == width or int(cells.max()) < limit:
         return cells
+    # An overlay or garbage above the value jumps from pixel to pixel: removed, the picture is smooth.
     masked = cells & np.array(limit - 1, cells.dtype)
     if has_overlay_bits or roughness(masked) <= _CLEARLY_SMOOTHER * roughness(cells):
         header.warn("overlay_in_pixels" if has_overlay_bits else "unused_bits_cleared")
@@ -46,6 +49,7 @@ def _signed(cells: np.ndarray, stored_bits: int, header: Header) -> np.ndarray:
     if stored_bits < width:
         if int(cells.max()) < 2 * half:  # not sign-extended by the writer: PS3.5 8.1.1 leaves that open
             whole = _sign_extended(cells, stored_bits)
+        # A rightly extended sign keeps within the range; beyond it the upper bits are no copy of the sign.
         elif int(whole.min()) < -half or int(whole.max()) >= half:
             extended = _sign_extended(cells, stored_bits)
             if roughness(extended) <= _CLEARLY_SMOOTHER * roughness(whole):
@@ -65,16 +69,19 @@ def _signed(cells: np.ndarray, stored_bits: int, header: Header) -> np.ndarray:
 
 def roughness(pixels: np.ndarray) -> float:
     """Mean step between neighbours along rows, on at most some 250 of them."""
+    # Signed and wide first: steps between unsigned neighbours would wrap around. Whole rows are read fastest.
     rows = pixels[:: max(1, len(pixels) // 250)].astype(np.int64)
     return float(np.abs(np.diff(rows, axis=1)).mean()) if rows.shape[1] > 1 else 0.0
 
 
 def _unsigned_cells(raw: np.ndarray) -> np.ndarray:
+    # A native view of swapped cells would exchange the bytes of every value.
     native = raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
     return native.view(f"u{native.dtype.itemsize}")
 
 
 def _sign_extended(cells: np.ndarray, stored_bits: int) -> np.ndarray:
     spare = 8 * cells.dtype.itemsize - stored_bits
+    # The stored sign bit goes to the top; shifting a signed number back repeats it in all the spare bits.
     lifted = (cells << np.array(spare, cells.dtype)).view(f"i{cells.dtype.itemsize}")
     return lifted >> np.array(spare, lifted.dtype)

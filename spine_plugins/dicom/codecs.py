@@ -74,6 +74,7 @@ def available_plugins(uid: str) -> tuple[str, ...]:
     register_imagecodecs()
     from pydicom.pixels import get_decoder
 
+    # Its order is pydicom's; only ours says which decoder is exact and fast.
     present = set(get_decoder(uid).available_plugins)
     return tuple(name for name in CODECS[uid].plugins if name in present)
 
@@ -94,6 +95,7 @@ def register_imagecodecs() -> bool:
     return True
 
 
+# pydicom finds this function and DECODER_DEPENDENCIES in the plugin's module by their names.
 def is_available(uid: str) -> bool:
     """pydicom's plugin protocol."""
     return uid in CODECS and "imagecodecs" in CODECS[uid].plugins
@@ -110,6 +112,7 @@ def decode_with_imagecodecs(src: bytes, runner: DecodeRunner) -> bytes:
 
     is_lossless = str(runner.transfer_syntax) in (uids.JPEG_LOSSLESS, uids.JPEG_LOSSLESS_SV1)
     frame = (imagecodecs.ljpeg_decode if is_lossless else imagecodecs.jpeg_decode)(src)
+    # The runner cuts the bytes into cells of this width, and the decoder's may differ from the header's.
     runner.set_option("bits_allocated", 8 * frame.dtype.itemsize)
     return frame.tobytes()
 
@@ -130,6 +133,7 @@ def quiet() -> Iterator[None]:
     """pydicom and the decoders speak through warnings and logs; our report says it in one word per file."""
     logger = logging.getLogger("pydicom")
     level = logger.level
+    # Above every level there is, whatever handlers a notebook has attached.
     logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings(), _no_native_output():
@@ -145,6 +149,7 @@ def _no_native_output() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # the descriptor belongs to all threads
         yield
         return
+    # What Python holds back was said before, and would be lost with the rest.
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -165,6 +170,7 @@ def load_pydicom() -> None:
     """
     had_dl = "dl" in sys.modules
     before = sys.modules.get("dl")
+    # None in this place makes `import dl` fail at once, without a search of the working directory.
     sys.modules["dl"] = None  # type: ignore[assignment]
     try:
         import pydicom.pixels  # noqa: F401

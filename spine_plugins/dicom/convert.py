@@ -50,6 +50,7 @@ def convert_file(settings: IngestSettings, key: bytes, item: Item) -> Record:
         raise
     except BaseException as error:  # native code panics outside Exception; that may not end the run
         record.reason, record.detail = "decode_error", f"unexpected {type(error).__name__}"
+    # A late failure may leave half of the picture behind, which nobody must take for a result.
     if record.reason:
         record.png = record.thumb = record.histogram = b""
     return record
@@ -64,6 +65,7 @@ def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record) -
     dataset = open_dataset(data, settings, record.header)
     sop = str(value(dataset, "SOPInstanceUID") or "")
     annotation = _annotation(settings, item, sop, record)
+    # Before the gates, so that the report can group what they turn away.
     _identify(key, dataset, sop, annotation, item, record)
     check_header(dataset, settings, record.header)
     label = _label(settings, annotation, record)
@@ -121,6 +123,7 @@ def _draw(
     if stored.min() == stored.max():
         raise Rejected("constant_image", f"every pixel is {stored.flat[0]}")
     if settings.hash_pixels:
+        # Of the whole picture: the same duplicates are found whatever the crop.
         record.pixels = read.pixel_hash(radiograph)
     boxes = annotation.boxes if annotation else ()
     crop = frame.crop_box(stored, settings.crop, [box for _, box in boxes])
@@ -162,6 +165,7 @@ def _shown(
     if sample.min() == sample.max():
         raise Rejected("constant_image", "nothing but one value inside the crop")
     small = frame.resized(radiograph.stored, crop, settings.resolution, settings.resize)
+    # Affine, so it commutes with the mean, and costs nothing on the small image.
     values = radiograph.slope * small + radiograph.intercept
     shown = window.show(values, sample, radiograph, settings.window, settings.percentiles, settings.polarity)
     if settings.window == "voi" and shown.window != "voi":
@@ -174,6 +178,7 @@ def _shown(
 def _keep(image: np.ndarray, channels: int, record: Record) -> None:
     """The finished picture, and what lets others judge it without opening it."""
     record.dhash = difference_hash(image)
+    # A fixed byte order: another machine may resume from this journal.
     record.histogram = np.bincount(image.ravel(), minlength=256).astype("<u4").tobytes()
     record.thumb = thumbnail(image)
     record.png = encode_png(image if channels == 1 else np.repeat(image[:, :, None], 3, axis=2))
@@ -182,6 +187,7 @@ def _keep(image: np.ndarray, channels: int, record: Record) -> None:
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """OutOfTime after so many seconds, as soon as Python code runs; native code is left to the watchdog."""
+    # Only the main thread gets signals, and Windows has no such timer.
     has_alarm = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if not has_alarm or seconds <= 0:
         yield
@@ -195,5 +201,6 @@ def _time_limit(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
+        # The timer goes first: an alarm under the old handler would end the process.
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

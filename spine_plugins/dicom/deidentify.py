@@ -40,6 +40,7 @@ def keyed_hash(key: bytes, kind: str, identifier: object) -> str | None:
     text = str(identifier if identifier is not None else "").strip().strip("\0")
     if not text:
         return None
+    # A plain hash of a short patient number is undone by trying them all; the key prevents that.
     return hmac.new(key, f"{kind}:{text}".encode(), hashlib.sha256).hexdigest()[:_HASH_CHARACTERS]
 
 
@@ -48,6 +49,7 @@ def split_score(kind: str, identifier: object) -> int | None:
     text = str(identifier if identifier is not None else "").strip().strip("\0")
     if not text:
         return None
+    # 15 hexadecimal digits: in a signed 64-bit number a bit is left to rank kinds by.
     return int(hashlib.sha256(f"split:{kind}:{text}".encode()).hexdigest()[:15], 16)
 
 
@@ -76,6 +78,7 @@ def load_or_create_key(path: Path) -> bytes:
 def _create_key(path: Path) -> bytes:
     key = secrets.token_bytes(32)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Nobody else may read it, not even for a moment, and of two runs only one creates it.
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(key.hex() + "\n")

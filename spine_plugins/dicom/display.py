@@ -44,9 +44,11 @@ def modality(dataset: Dataset, stored: np.ndarray, header: Header) -> tuple[np.n
     if sequence is not None:
         lut = _lookup_table(sequence, header, "modality_lut_invalid")
         if lut is not None:
+            # PS3.3 C.11.1.1.1: below the first input the first entry holds, above the last one the last.
             index = np.clip(stored.astype(np.int64) - lut.first, 0, len(lut.table) - 1)
             return lut.table[index], 1.0, 0.0
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
+    # A slope of 0 flattens the picture, an absurd one drowns it; half of a broken pair is no better.
     if slope is not None and not 1e-9 <= abs(slope) <= 1e9 or abs(intercept or 0) > 1e12:
         header.warn("rescale_invalid")
         slope = intercept = None
@@ -55,6 +57,7 @@ def modality(dataset: Dataset, stored: np.ndarray, header: Header) -> tuple[np.n
 
 def voi(dataset: Dataset, header: Header) -> VoiLut | VoiWindow | None:
     """The first VOI LUT or window of the header (PS3.3 C.11.2); None if there is none that can work."""
+    # A table and a window in one header are alternatives, never both at once (PS3.3 C.11.2).
     sequence = _sequence_item(dataset, "VOILUTSequence")
     if sequence is not None:
         lut = _lookup_table(sequence, header, "voi_lut_invalid")
@@ -67,6 +70,7 @@ def voi(dataset: Dataset, header: Header) -> VoiLut | VoiWindow | None:
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         header.warn("voi_function_unknown")
         function = "LINEAR"
+    # LINEAR divides by width - 1 and makes a step of width 1; the others divide by the width itself.
     if width < 1 if function == "LINEAR" else width <= 0:
         header.warn("voi_window_invalid")
         return None
@@ -78,13 +82,16 @@ def _lookup_table(item: Dataset, header: Header, warning: str) -> VoiLut | None:
     try:
         entries, first, out_bits = (int(value) for value in item.LUTDescriptor)
         data = item["LUTData"].value
+        # 16 bits cannot say 65536, so 0 stands for it.
         entries = entries or 65536
         if header.signed and first >= 32768:  # the descriptor was read as unsigned
             first -= 65536
         if isinstance(data, bytes):
+            # Entries of 8 bits may lie one to a byte, with one more byte where their number is odd.
             is_bytes = len(data) in (entries, entries + entries % 2) and out_bits <= 8
             table = np.frombuffer(data, "u1" if is_bytes else "<u2")
         else:
+            # Entries read as signed arrive negative in their upper half; the cast turns them back.
             table = np.asarray(data, dtype=np.int64).astype(np.uint16)
         if not 8 <= out_bits <= 16 or len(table) < entries or entries < 2:
             raise ValueError("unusable table")
@@ -104,10 +111,12 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
     found = value(dataset, keyword)
     try:
         if found is not None and not isinstance(found, str) and hasattr(found, "__len__"):
+            # Several values are alternative windows, of which the first is taken.
             found = found[0]
         number = float(found)
     except (TypeError, ValueError, IndexError):
         return None
+    # The value is text in the file, and float() understands `nan` and `inf`.
     return number if math.isfinite(number) else None
 
 

@@ -33,6 +33,7 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Datas
         meta = sniff.file_meta(data)
         header.transfer_syntax = plain_uid(meta.transfer_syntax)
         if meta.transfer_syntax == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+            # Inflating is part of decoding; CPU time, because busy neighbours are not the file's cost.
             start = time.process_time()
             data = sniff.inflated(data, meta, settings.max_inflate_bytes)
             header.ms_decode = 1000 * (time.process_time() - start)
@@ -40,6 +41,7 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Datas
         dataset = pydicom.dcmread(
             BytesIO(data), force=is_headerless, stop_before_pixels=settings.headers_only
         )
+        # A reader that stopped before the pixels cannot say if there are any; the bytes can.
         has_pixels = "PixelData" in dataset or settings.headers_only and _mentions_pixels(data)
         if not has_pixels and _COMPRESSED.search(data):
             # pydicom gives back nothing at all of a file that ends inside a compressed element.
@@ -49,6 +51,7 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Datas
         raise
     except Exception as error:  # a parser of untrusted bytes raises whatever it likes
         raise Rejected("header_invalid", f"the header cannot be parsed ({type(error).__name__})") from None
+    # The storage class says it first, unless the directory has no file meta or a wrong one.
     if "DirectoryRecordSequence" in dataset:
         raise Rejected("dicomdir")
     if is_headerless:
@@ -65,6 +68,7 @@ def _mentions_pixels(data: bytes) -> bool:
 
 
 def _accept_headerless(dataset: Dataset, has_pixels: bool, header: Header) -> None:
+    # Almost any bytes make an element or two; three in a row are hardly chance.
     if len(dataset) < 3:
         raise Rejected("not_dicom", "no preamble and no readable elements")
     if has_pixels and not ("Rows" in dataset and "Columns" in dataset):
@@ -106,11 +110,13 @@ def check_header(dataset: Dataset, settings: IngestSettings, header: Header) -> 
         raise Rejected("multi_frame", f"{header.frames} frames")
     if header.bits_allocated not in (8, 16, 32):
         raise Rejected("bits_unsupported", f"{header.bits_allocated} bits allocated")
+    # Before any decoder may allocate: the header of a hostile file asks for whatever it likes.
     if header.rows * header.cols * max(header.frames, 1) * header.samples > settings.max_pixels:
         raise Rejected("too_large", f"{header.cols}x{header.rows}, {header.frames} frames")
     if min(header.rows, header.cols) < settings.min_size:
         raise Rejected("too_small", f"{header.cols}x{header.rows}")
     _check_syntax(header, settings)
+    # Last, for a fault that the file had before it was cut says more.
     if header.is_cut:
         raise Rejected("pixel_data_short", "the file ends inside its compressed pixel data")
 
@@ -120,6 +126,7 @@ def _fill_image_description(dataset: Dataset, header: Header) -> None:
     header.pi = plain_code(value(dataset, "PhotometricInterpretation"))
     header.rows, header.cols = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     header.bits_allocated = _integer(dataset, "BitsAllocated")
+    # Absent in some old files; the whole cell is then the safest reading, as is its top bit below.
     header.bits_stored = _integer(dataset, "BitsStored", header.bits_allocated)
     header.high_bit = _integer(dataset, "HighBit", header.bits_stored - 1)
     header.samples = _integer(dataset, "SamplesPerPixel")

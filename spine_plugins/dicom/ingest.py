@@ -55,6 +55,7 @@ def run(job: Job) -> dict[str, Any]:
         is_done = True
         raise
     finally:
+        # An interrupted run keeps what it has for --resume; an empty journal would only be in the way.
         journal.close(remove=is_done or job.dry_run or journal.is_empty())
 
 
@@ -161,6 +162,7 @@ def _convert(conversion: Conversion) -> None:
             journal.store(batch, records, conversion.config)
             progress.step(len(batch))
             missing = next((record for record in records if record.reason == "decoder_missing"), None)
+            # At once, not after hours: without the decoder every file of its kind will fail.
             if missing is not None and not settings.skip_missing_decoder:
                 raise MissingError(
                     f"{missing.path} cannot be read: {missing.detail}. Then run again with --resume, "

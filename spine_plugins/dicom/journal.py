@@ -49,6 +49,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self.db = sqlite3.connect(folder / "journal.sqlite")
+            # Together these lose at most the last commits in a power cut, and never damage the file.
             self.db.execute("pragma journal_mode = wal")
             self.db.execute("pragma synchronous = normal")
             self.db.execute("pragma cache_size = -16000")  # 16 MB
@@ -74,6 +75,7 @@ class Journal:
                 "insert or ignore into files values (?, ?, ?, ?, ?, ?, ?)",
                 (
                     (
+                        # Bytes: a file name need not be UTF-8, and bytes sort alike everywhere.
                         os.fsencode(item.name), os.fsencode(item.place), os.fsencode(item.member),
                         item.size, item.mtime_ns, item.reason, item.expected_sha256,
                     )
@@ -94,6 +96,7 @@ class Journal:
         with self.db:
             if self.db.execute("select count(*) from subset").fetchone()[0]:
                 self._mark_outside_subset()
+            # A negative limit is none to sqlite.
             limit = -1 if max_files is None else max_files
             self.db.execute(
                 "update files set reason = 'over_max_images' where reason = '' and name not in"
@@ -106,6 +109,7 @@ class Journal:
         while names := self.db.execute(
             "select name from files where name > ? order by name limit 1000", (last,)
         ).fetchall():
+            # The loop leaves `last` at the end of the page, where the next one starts.
             for (last,) in names:
                 if not self._in_subset(os.fsdecode(last)):
                     self.db.execute(
@@ -114,6 +118,7 @@ class Journal:
 
     def _in_subset(self, name: str) -> bool:
         base = name.rsplit("/", 1)[-1]
+        # A list may name files by path, by file name, or by image id as VinDr does.
         ids = (name, base, base.rsplit(".", 1)[0])
         return any(self.db.execute("select 1 from subset where id = ?", (value,)).fetchone() for value in ids)
 
@@ -128,11 +133,15 @@ class Journal:
         """(number, items) without a valid result: new, changed, of other settings, or worth a retry."""
         retried = ", ".join(f"'{reason}'" for reason in sorted(RETRIED))
         with self.db:
+            # Fixed before the work begins: results that come in meanwhile cannot move the pages.
             self.db.execute("delete from wanted")
             self.db.execute(
                 "insert into wanted (name) select f.name from files f left join results r on r.name = f.name"
+                # A changed file or other settings match no row, so r.name is null below.
                 " and r.size = f.size and r.mtime = f.mtime and r.config = ?"
+                # Python writes a tuple of strings as SQL does.
                 f" where f.reason not in {_LEFT_OUT}"
+                # f.reason is what this run's walk saw; it costs nothing to record anew.
                 f" and (r.name is null or r.reason in ({retried}) or f.reason != '') order by f.name",
                 (config,),
             )
@@ -157,6 +166,7 @@ class Journal:
             for item, record in zip(items, records, strict=True):
                 assert record.path == item.name
                 self.db.execute(
+                    # A result under other settings, or of an older file, gives way.
                     "insert or replace into results values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         os.fsencode(item.name), item.size, item.mtime_ns, config, record.to_json(),
@@ -168,11 +178,13 @@ class Journal:
 
     def records(self, *, with_png: bool = False) -> Iterator[Record]:
         """Of every file in the final order; for files left out just name and reason."""
+        # Not asked for, the pictures stay on disk: they are nearly all of the journal.
         png = "r.png" if with_png else "null"
         last = b""
         while rows := self.db.execute(
             f"select f.name, f.reason, r.record, {png}, r.thumb, r.histogram"
             " from files f left join results r on r.name = f.name"
+            # Small pages, for each row may bring a PNG.
             " where f.name > ? order by f.name limit 64",
             (last,),
         ).fetchall():

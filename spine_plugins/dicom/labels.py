@@ -50,6 +50,7 @@ def label_of(annotation: Annotation | None, settings: IngestSettings) -> Label:
     if settings.labels.startswith("csv:"):
         return _csv_label(annotation, settings)
     names = [canonical(name, settings.class_map) for name in annotation.kinds if name.strip()]
+    # One name that we do not know spoils the image: it may be the one that decides.
     if None in names:
         return Label(None, reason="unknown_label")
     kinds = {name for name in names if name is not None}
@@ -63,6 +64,7 @@ def label_of(annotation: Annotation | None, settings: IngestSettings) -> Label:
         return Label(vector, _ordered(kinds), is_abnormal=bool(lesions))
     if kinds != {NO_FINDING} and not lesions:
         return Label(None, _ordered(kinds), reason="no_label")  # --rare=drop took all there was
+    # Eight classes exclude each other; choosing one of two would invent an order among lesions.
     if len(lesions) > 1:
         return Label(None, _ordered(kinds), reason="multi_label")
     name = next(iter(lesions), NO_FINDING)
@@ -103,6 +105,7 @@ def _csv_label(annotation: Annotation, settings: IngestSettings) -> Label:
     if settings.class_map:
         mapped = {plain_name(source): target for source, target in settings.class_map}
         value = mapped.get(plain_name(value), "")
+    # Position in this list is the class number, so it must not depend on which files are there.
     names = label_names(settings) or []
     if value not in names:
         return Label(None, reason="unknown_label")

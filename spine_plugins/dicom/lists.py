@@ -19,6 +19,7 @@ def checksums(path: str) -> Iterator[tuple[bytes, str]]:
     """(name, digest) of the lines of sha256sum: digest, two characters, name."""
     for line in _lines(path, "--checksums"):
         digest, _, name = line.strip().partition(" ")
+        # The star is how sha256sum marks a file read as binary.
         name = name.strip().lstrip("*").removeprefix("./")
         if len(digest) == 64 and name:
             yield name.encode("utf-8", "surrogateescape"), digest.lower()

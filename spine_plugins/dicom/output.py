@@ -99,6 +99,7 @@ def _write_data_sets(
     job, targets = run.job, run.job.targets()
     boxes: dict[str, dict[str, list[dict[str, Any]]]] = {split: {} for split in splits}
     with contextlib.ExitStack() as stack:
+        # All of them open until the end: an error half-way leaves none of the splits in place.
         writers: dict[str, DatasetWriter] = {}
         for split in splits:
             writer = DatasetWriter(targets[split], overwrite=job.overwrite or job.resume)

@@ -55,7 +55,9 @@ def decode(dataset: Dataset, settings: IngestSettings, header: Header) -> Radiog
 def pixel_hash(radiograph: Radiograph) -> str:
     """SHA-256 of shape and values; the same picture in another syntax or container has the same hash."""
     stored = radiograph.stored
+    # The shape goes in first: the same values in other rows are another picture.
     digest = hashlib.sha256(f"{stored.shape[0]}x{stored.shape[1]}:".encode())
+    # One width for all narrow cells, so that 8 bits in 16 equal the same values in 8.
     is_narrow = stored.dtype.itemsize <= 2 and stored.dtype.kind == "u"
     digest.update(np.ascontiguousarray(stored, dtype="<u2" if is_narrow else "<i8").data)
     return digest.hexdigest()
@@ -64,6 +66,7 @@ def pixel_hash(radiograph: Radiograph) -> str:
 def _decode_frame(dataset: Dataset, settings: IngestSettings, header: Header) -> np.ndarray:
     from pydicom.pixels import get_decoder  # once codecs.load_pydicom has made it quiet
 
+    # Only this one frame is ever decoded, however many the file has.
     index = header.frames // 2 if settings.frames == "middle" else 0
     uid = header.transfer_syntax
     is_native = uid in codecs.NATIVE
@@ -95,10 +98,12 @@ def _decode_frame(dataset: Dataset, settings: IngestSettings, header: Header) ->
 def _check_length(dataset: Dataset, header: Header) -> None:
     bits_needed = header.rows * header.cols * header.samples * header.bits_allocated * header.frames
     if header.pi == "YBR_FULL_422":
+        # Two neighbours share their chroma: two samples per pixel in place of three.
         bits_needed = bits_needed * 2 // 3
     needed, present = math.ceil(bits_needed / 8), len(dataset["PixelData"].value)
     if present < needed:
         raise Rejected("pixel_data_short", f"{present} of {needed} bytes")
+    # One byte to even length is the rule; only more is worth a word.
     if present > needed + needed % 2:
         header.warn("excess_padding")
 
@@ -121,12 +126,14 @@ def _luma(rgb: np.ndarray, header: Header) -> np.ndarray:
     """Y of the YBR colours of PS3.3 C.7.6.3.1.2; images that have them carry it as the first sample."""
     header.warn("colour_to_luma")
     if header.pi.startswith("YBR"):
+        # A copy, or every later pass would step over the two samples in between.
         return np.ascontiguousarray(rgb[..., 0])
     return np.rint(rgb @ np.array(LUMA)).astype(rgb.dtype)
 
 
 def _overlay_bits(dataset: Dataset) -> bool:
     """True if the header says that overlays live in unused bits of the pixels (PS3.5 8.1.2, retired)."""
+    # Overlay Bit Position without Overlay Data of its own: then the plane lies inside the pixels.
     for group in range(0x6000, 0x601F, 2):
         position = dataset.get((group, 0x0102))
         if position is not None and (group, 0x3000) not in dataset and int(position.value or 0) > 0:

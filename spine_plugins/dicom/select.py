@@ -56,12 +56,15 @@ def parse_split(text: str) -> tuple[float, ...]:
 
 def split_of(score: int, seed: int, shares: tuple[float, ...]) -> str:
     """The split of a group: depends on the group's own score and the seed, not on which others there are."""
+    # Hashed again with the seed, or every seed would deal the same groups.
     digest = hashlib.sha256(f"{seed}:{score}".encode()).digest()
+    # A uniform point in [0, 1), which each split's share cuts off from below.
     point, edge = int.from_bytes(digest[:8], "big") / 2**64, 0.0
     for name, share in zip(SPLITS, shares):
         edge += share
         if point < edge:
             return name
+    # Shares of 0.1 and their like sum to a hair below 1, and a point may lie beyond.
     return SPLITS[len(shares) - 1]
 
 
@@ -84,9 +87,11 @@ class Groups:
 
     def add(self, record: Record) -> None:
         study = self._node(f"s{record.study}", record.study_score, 1)
+        # A study without a patient is still a node, and a group of its own.
         if record.patient and record.patient != self.ignored_patient:
             patient = self._node(f"p{record.patient}", record.patient_score, 0)
             self._edges.extend((study, patient))
+        # One more edge may join two groups, so what was found before is void.
         self._heads = None
 
     def find(self, record: Record) -> tuple[str, int]:
@@ -96,6 +101,7 @@ class Groups:
         return self._heads[self._nodes[f"s{record.study}"]]
 
     def _node(self, key: str, score: int | None, kind: int) -> int:
+        # Answers the next free number exactly if the key is new.
         number = self._nodes.setdefault(key, len(self._ranks))
         if number == len(self._ranks):
             assert score is not None, "what has a hash has a score"
@@ -104,15 +110,18 @@ class Groups:
 
     def _found_heads(self) -> list[tuple[str, int]]:
         n = len(self._ranks)
+        # [n_edges] each, from the flat list.
         studies, patients = np.array(self._edges, np.int64).reshape(-1, 2).T
         graph = scipy.sparse.coo_array((np.ones(len(studies), np.bool_), (studies, patients)), shape=(n, n))
         n_groups, group = scipy.sparse.csgraph.connected_components(graph, directed=False)
         names = list(self._nodes)
         ranks = np.array(self._ranks, np.int64)
         # By rank; should two scores be equal, which takes some billion patients, by hash.
+        # The last key of lexsort is the first to sort by.
         order = np.lexsort((np.array(names, "S"), ranks))
         heads = np.empty(n_groups, np.int64)
         heads[group[order[::-1]]] = order[::-1]  # of several values for one place the last one stays
+        # The mask takes the bit off that put studies after patients.
         of_group = [(names[head][1:], int(ranks[head]) & (1 << _SCORE_BITS) - 1) for head in heads]
         return [of_group[number] for number in group]
 
@@ -128,6 +137,7 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
             "create table near (band text, hash text, position integer);"
             "create index by_band on near (band);"
         )
+        # Which of two labels is wrong cannot be known, so every copy goes, the first as well.
         for key in dedupe if has_labels else ():
             db.execute(
                 "insert or ignore into outcomes select name, 'conflicting_label', '' from results"
@@ -135,6 +145,7 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
                 f" where r.reason = '' and f.reason = '' and r.{key} is not null"
                 f" group by r.{key} having count(distinct r.label) > 1)"
             )
+        # In the order of names: of several copies the first is kept, whoever read it when.
         for position, (name, sop, pixels, study, patient, dhash) in enumerate(_readable(journal)):
             reason = _duplicate_or_forbidden(journal, dedupe, sop, pixels, study, patient)
             near = "" if reason else _near_duplicate(journal, dhash, position)
@@ -147,6 +158,7 @@ _Keys = tuple[bytes, str | None, str | None, str | None, str | None, str]
 def _readable(journal: Journal) -> Iterator[_Keys]:
     """(name, sop, pixels, study, patient, dhash) of what may still be kept, in order."""
     last = b""
+    # Pages instead of one long cursor: the caller writes into `outcomes`, which this query reads.
     while rows := journal.db.execute(
         "select f.name, r.sop, r.pixels, r.study, r.patient, r.record"
         " from files f join results r on r.name = f.name left join outcomes o on o.name = f.name"
@@ -188,9 +200,11 @@ def _near_duplicate(journal: Journal, text: str, position: int) -> str:
     """
     if not text:  # headers only
         return ""
+    # The digit in front keeps equal bits of different bands apart.
     bands = [f"{i}{band}" for i, band in enumerate((text[:5], text[5:10], text[10:]))]
     value, found = int(text, 16), ""
     for band in bands:
+        # The limit bounds the work where thousands of pictures share a band, such as black ones.
         for other, other_position in journal.db.execute(
             "select hash, position from near where band = ? limit ?", (band, _MOST_LOOKED_AT)
         ):
@@ -231,9 +245,11 @@ def grouped(journal: Journal) -> Groups:
         "select r.patient, count(*), count(distinct r.study) from outcomes o join results r using (name)"
         " where o.reason = '' and r.patient is not null group by r.patient order by 2 desc limit 1"
     ).fetchone()
+    # Left in, a placeholder joins all its studies into one group, and that group into one split.
     if largest and largest[1] > _DUMMY_SHARE * total and largest[2] >= _DUMMY_STUDIES:
         groups.ignored_patient = largest[0]
     for outcome in outcomes(journal, shares=(), seed=0, groups=None):
+        # Kept images only: a rejected file must not tie two patients together.
         if not outcome.reason:
             groups.add(outcome.record)
     return groups

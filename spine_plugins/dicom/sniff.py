@@ -32,6 +32,7 @@ def file_meta(data: bytes) -> FileMeta:
         raise Rejected("not_dicom", "no DICM mark after the preamble")
     syntax, storage, offset, end = "", "", 0, 132
     for element, start, stop in _group_two(data):
+        # NUL fills a UID to even length; some writers take a blank.
         value = data[start:stop].rstrip(b"\0 ").decode("ascii", "replace")
         if element == 0x0010:
             syntax, offset = value, start
@@ -48,13 +49,16 @@ def inflated(data: bytes, meta: FileMeta, limit: int) -> bytes:
 
     A reader that inflates by itself can be made to fill the memory by less than a megabyte.
     """
+    # Raw deflate (RFC 1951): no zlib header comes before it.
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         body = engine.decompress(data[meta.end :], limit)
     except zlib.error as error:
         raise Rejected("header_invalid", "the deflated data set cannot be inflated") from error
+    # Input is left over only if the limit stopped the output.
     if engine.unconsumed_tail:
         raise Rejected("inflate_limit", f"more than {limit >> 20} MB when inflated")
+    # Renamed in place and filled with NUL: no length in the group has to change.
     head = bytearray(data[: meta.end])
     room = len(uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
     plain = uids.EXPLICIT_VR_LITTLE_ENDIAN.encode().ljust(room, b"\0")
@@ -73,6 +77,7 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
     if frame[:2] != b"\xff\xd8":
         return None
     position = 2
+    # Segments are stepped over by their lengths: a marker inside a thumbnail must not be taken for ours.
     while position + 9 <= len(frame):
         if frame[position] != 0xFF:
             return None
@@ -80,10 +85,13 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
         if marker == 0xFF:  # fill byte
             position += 1
             continue
+        # DHT, JPG and DAC (C4, C8, CC) lie in the range of the frame headers without being any.
         is_frame_header = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) or marker == 0xF7
         if is_frame_header:  # SOFn: ISO 10918-1 B.2.2; SOF55: ISO 14495-1 C.2.2
+            # Behind marker and length, two bytes each, and one byte of precision.
             rows, columns = struct.unpack(">HH", frame[position + 5 : position + 9])
             return (rows, columns) if rows else None  # rows = 0: defined later by DNL
+        # The length counts its own two bytes, not the marker; a length of 0 still moves on.
         position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
     return None
 
@@ -102,10 +110,12 @@ def _group_two(data: bytes) -> Iterator[tuple[int, int, int]]:
         group, element = struct.unpack("<HH", data[position : position + 4])
         if group != 2:
             return
+        # PS3.5 7.1.2: these have two reserved bytes and a length of four bytes, all others one of two.
         if data[position + 4 : position + 6] in _LONG_FORM:
             length, start = int.from_bytes(data[position + 8 : position + 12], "little"), position + 12
         else:
             length, start = int.from_bytes(data[position + 6 : position + 8], "little"), position + 8
+        # A length that points behind the end is damage or malice; what came before still holds.
         if start + length > len(data):
             return
         yield element, start, start + length

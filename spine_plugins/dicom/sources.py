@@ -40,6 +40,7 @@ class Item:
         try:
             if not self.member:
                 return _read_file(self.place, limit)
+            # The size that a zip claims for a member may be a lie, so reading is bounded as well.
             with zipfile.ZipFile(self.place) as archive, archive.open(self.member) as file:
                 data = file.read(limit + 1)
         except (Rejected, MemoryError):
@@ -57,6 +58,7 @@ def _read_file(place: str, limit: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise Rejected("not_regular_file")
+        # One byte more than allowed unmasks a file that grew.
         data = file.read(limit + 1)
     if len(data) > limit:
         raise Rejected("too_large", f"more than {limit >> 20} MB")
@@ -105,11 +107,13 @@ def _renamed(item: Item, prefix: str) -> Item:
 def _walk_folder(root: Path) -> Iterator[Item]:
     inside = os.path.realpath(root)
     for folder, folders, files in os.walk(root, followlinks=False):
+        # Links to folders are reported, not followed: one that leads upwards would never end.
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in sorted(files + links):
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
             real = os.path.realpath(path)
+            # The separator matters: /data-private begins with /data, too.
             if real != inside and not real.startswith(inside + os.sep):
                 yield Item(relative, str(path), reason="path_escape")
             elif name in links:
@@ -137,8 +141,10 @@ def _walk_zip(path: Path) -> Iterator[Item]:
                     continue
                 parts = PurePosixPath(info.filename.replace("\\", "/")).parts
                 reason = ""
+                # The colon is that of a Windows drive.
                 if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in (parts or ("",))[0]:
                     reason = "path_escape"
+                # Below a megabyte any ratio is harmless, and blank images reach high ones.
                 elif info.file_size > (1 << 20) and info.file_size > _MOST_RATIO * max(info.compress_size, 1):
                     reason = "inflate_limit"
                 yield Item(info.filename, str(path), info.filename, info.file_size, mtime, reason)
@@ -157,6 +163,7 @@ def _walk_list(path: Path) -> Iterator[Item]:
     entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not entries:
         raise UserError(f"--source={path} is an empty list; write one path per line")
+    # Any text would pass for a list, and be reported as thousands of missing files.
     if not any((path.parent / entry).exists() for entry in entries[:100]):
         raise UserError(
             f"--source={path} was read as a list, but none of its first lines is a file; "

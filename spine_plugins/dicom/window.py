@@ -37,11 +37,13 @@ def show(values: np.ndarray, sample: np.ndarray, radiograph: Radiograph, rule: s
     is_inverted = polarity == "invert" or polarity == "auto" and radiograph.is_inverted
     if rule == "paper":
         levels = paper_divide(values)
+        # The ends of what paper_divide can tell apart; -(-a // b) is a division rounded up.
         low, high = 0.0, 256.0 * max(1, -(-int(values.max()) // 256))
     else:
         rule, low, high, levels = _levels(values, sample, radiograph, rule, percentiles)
     if is_inverted:
         levels = _WHITE - levels  # after the window: PS3.3 C.11.6, presentation comes last
+    # Of the reduced image: part of what a network gets to see.
     clipped = float(np.mean((values < low) | (values > high)))
     return Shown(quantise(levels), rule, low, high, is_inverted, clipped)
 
@@ -49,14 +51,17 @@ def show(values: np.ndarray, sample: np.ndarray, radiograph: Radiograph, rule: s
 def _levels(values: np.ndarray, sample: np.ndarray, radiograph: Radiograph, rule: str,
             percentiles: tuple[float, float]) -> tuple[str, float, float, np.ndarray]:  # fmt: skip
     voi = radiograph.voi
+    # `voi` obeys the header even where it shows nothing; only `auto` judges it.
     if rule == "voi" and voi is not None or rule == "auto" and is_plausible(voi, values):
         assert voi is not None
         return "voi", *voi_range(voi), apply_voi(values, voi)
     share = (0.0, 100.0) if rule == "minmax" else percentiles
+    # Ranks are taken before the rescale, on integers, where they are exact.
     stored_low, stored_high = ranked_values(sample, share)
     if stored_low >= stored_high:  # nearly all pixels alike: show what there is
         share, rule = (0.0, 100.0), "minmax"
         stored_low, stored_high = ranked_values(sample, share)
+    # A negative slope exchanges the ends.
     ends = sorted(radiograph.slope * end + radiograph.intercept for end in (stored_low, stored_high))
     name = "minmax" if rule == "minmax" else "percentile"
     return name, ends[0], ends[1], linear_between(values, ends[0], ends[1])
@@ -66,11 +71,14 @@ def ranked_values(sample: np.ndarray, percentiles: tuple[float, float]) -> tuple
     """The stored values at two ranks, counted from either end alike, so that a negative gives negatives."""
     flat = sample.reshape(-1)
     shares = percentiles[0], 100 - percentiles[1]
+    # The product may fall a hair short of the whole number that it is, hence the 1e-9.
     from_low, from_high = (min(int(len(flat) * share / 100 + 1e-9), len(flat) - 1) for share in shares)
     if flat.dtype.kind == "u" and flat.dtype.itemsize <= 2:
         below = np.cumsum(np.bincount(flat))  # much faster than sorting, and as exact
+        # The value at rank r is the first at or below which more than r values lie.
         low = int(np.searchsorted(below, from_low, side="right"))
         return low, int(np.searchsorted(below, len(flat) - 1 - from_high, side="right"))
+    # Puts just these two ranks in place; sorting everything takes several times longer.
     ranks = np.partition(flat, (from_low, len(flat) - 1 - from_high))
     return float(ranks[from_low]), float(ranks[len(flat) - 1 - from_high])
 
@@ -84,6 +92,7 @@ def linear_between(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def voi_linear(values: np.ndarray, center: float, width: float) -> np.ndarray:
     """VOI LUT function LINEAR, PS3.3 C.11.2.1.2.1: the width counts values, hence the halves and ones."""
+    # The formula below would divide by 0; what the clause leaves of it is a step.
     if width == 1:
         return np.where(values > center - 0.5, _WHITE, 0.0)
     return np.clip(((values - (center - 0.5)) / (width - 1) + 0.5) * _WHITE, 0, _WHITE)
@@ -103,6 +112,7 @@ def voi_sigmoid(values: np.ndarray, center: float, width: float) -> np.ndarray:
 def voi_lookup(values: np.ndarray, lut: VoiLut) -> np.ndarray:
     """VOI LUT sequence, PS3.3 C.11.2.1.1: ends hold beyond the table, lines connect its entries."""
     inputs = lut.first + np.arange(len(lut.table), dtype=np.float64)
+    # White is what its bits can say, not its largest entry: a table may be dark on purpose.
     outputs = lut.table.astype(np.float64) * (_WHITE / ((1 << lut.out_bits) - 1))
     return np.clip(np.interp(values, inputs, outputs), 0, _WHITE)
 
@@ -121,6 +131,7 @@ def voi_range(voi: VoiLut | VoiWindow) -> tuple[float, float]:
     """The modality values between which the rule has contrast."""
     if isinstance(voi, VoiLut):
         return float(voi.first), float(voi.first + len(voi.table) - 1)
+    # LINEAR ends one value earlier and SIGMOID never: near enough to report and to judge by.
     return voi.center - voi.width / 2, voi.center + voi.width / 2
 
 
@@ -138,6 +149,7 @@ def paper_divide(values: np.ndarray) -> np.ndarray:
     A maximum of exactly k * 256 gives 256, whose low byte is 0; kept, because it is what the paper had.
     """
     whole = values.astype(np.int64)
+    # An image of negative values only would have factor 0 or less.
     factor = max(1, -(-int(whole.max()) // 256))
     return ((whole // factor) & 0xFF).astype(np.float64)
 

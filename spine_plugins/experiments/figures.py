@@ -43,11 +43,13 @@ def real_rows(dataset: Dataset, per_class: int, seed: int) -> np.ndarray:
 def fake_rows(G: Generator, dataset: Dataset, per_class: int, seed: int, psi: float) -> np.ndarray:
     """uint8 [classes * per_class, C, H, W] of a network, seeds in order."""
     classes = max(dataset.label_dim, 1)
+    # An unconditional network may stand beside labelled data: its rows are then further seeds.
     if G.c_dim not in (0, dataset.label_dim):
         raise UserError(f"the network knows {G.c_dim} classes, but --data has {dataset.label_dim}")
     device = next(G.parameters()).device
     rows = []
     for k in range(classes):
+        # Other seeds for each class: one z in all rows would show the same spine over and over.
         first = seed + k * per_class
         z = synthesis.seed_latents(range(first, first + per_class), G.z_dim)
         c = synthesis.labels(G, per_class, class_idx=k) if G.c_dim else torch.zeros([per_class, 0])
@@ -59,6 +61,7 @@ def fake_rows(G: Generator, dataset: Dataset, per_class: int, seed: int, psi: fl
 def draw_sheet(panels: list[tuple[str, np.ndarray]], names: list[str], per_class: int) -> PIL.Image.Image:
     """Panels below each other, lettered as in the paper, class names at the left."""
     font = PIL.ImageFont.load_default(size=16)
+    # One factor for all panels: enlarged differently, they could not be compared.
     scale = max(-(-_SMALLEST_TILE // panels[0][1].shape[2]), 1)
     grids = [(title, _enlarged(tile(images, per_class), scale)) for title, images in panels]
     gutter = max(int(font.getlength(name)) for name in names) + 2 * _MARGIN
@@ -80,5 +83,6 @@ def draw_sheet(panels: list[tuple[str, np.ndarray]], names: list[str], per_class
 
 def _enlarged(grid: np.ndarray, scale: int) -> np.ndarray:
     """[H, W, C] -> [H * scale, W * scale, 3], every pixel a square."""
+    # Repeated, not resampled: smoothing would hide just the faults that one looks for.
     grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
     return grid.repeat(3, axis=2) if grid.shape[2] == 1 else grid

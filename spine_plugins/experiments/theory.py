@@ -17,9 +17,11 @@ def tilted_density(p: np.ndarray, s: np.ndarray, gamma: float) -> np.ndarray:
     """
     power = s**gamma
 
+    # Mass less 1: -1 for a tiny K, then never falling, so that there is one root to bracket.
     def excess(log_k: float) -> float:
         return float((p * np.maximum(0, math.exp(log_k) * power - 1)).sum() - 1)
 
+    # Far enough for S down to exp(-50), whatever gamma.
     log_k = scipy.optimize.brentq(excess, -50.0, 50.0 + gamma * 50)
     return p * np.maximum(0, math.exp(log_k) * power - 1)
 
@@ -29,7 +31,9 @@ def binormal_positives(auc: float, points: int = 4001) -> tuple[np.ndarray, np.n
 
     Score x is N(0, 1) for negatives and N(d, 1) for positives; Bayes' rule gives logit S = d x - d^2 / 2.
     """
+    # AUC = Phi(d / sqrt(2)) for two normal distributions of equal variance, solved for d.
     d = math.sqrt(2) * scipy.special.ndtri(auc)
+    # Six standard deviations beyond either mean leave out about 1e-9 of the mass.
     x = np.linspace(-6.0, 6.0 + d, points)
     p = np.exp(-0.5 * (x - d) ** 2)
     return p / p.sum(), scipy.special.expit(d * x - d * d / 2)

@@ -70,10 +70,12 @@ class SpineTerm:
 
             classifier = load_classifier(classifier)
         self.classifier = classifier.to(device)
+        # Frozen, yet not under no_grad: gradients must pass through it to the fakes.
         self.classifier.eval().requires_grad_(False)
         self.reduction, self.mapping = reduction, mapping
         self.full_weight, self.warmup_kimg = float(weight), float(warmup_kimg)
         self.augment_pipe = augment_pipe
+        # Outside of a run no image has been shown: a warm-up stands at its beginning.
         self._progress_nimg: Callable[[], int] = lambda: 0 if warmup_kimg else 1
 
     def start(self, run: HasProgress) -> None:
@@ -87,6 +89,7 @@ class SpineTerm:
     def load_state_dict(self, state: dict[str, str | None]) -> None:
         """A run goes on with the classifier it began with, or not at all."""
         before, now = state["classifier_sha256"], self.classifier.card.get("sha256")
+        # Another classifier is another loss: the curves would bend without a visible reason.
         if before != now:
             raise UserError(
                 f"the classifier has changed since this run was stopped (SHA-256 {str(before)[:12]} then, "
@@ -150,6 +153,7 @@ class SpineGANLoss(StyleGAN2Loss):
     ) -> None:
         if spine_compat not in (None, "authors"):
             raise UserError(f"--spine-compat={spine_compat} is not known; the only choice is authors")
+        # All three of theirs or none: half a recipe would replicate nothing.
         by_flags: TermOptions = {"weight": cls_weight, "reduction": cls_reduction}
         term = SpineTerm(
             device=device,

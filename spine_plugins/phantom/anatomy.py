@@ -99,8 +99,10 @@ def place_spine(patient: Patient, view: str, rng: np.random.Generator) -> Spine:
     lean = rng.normal(0, 0.03)
     sacrum_angle = lean + front * math.radians(38 * patient.lordosis) if lateral else lean
     spine = Spine(view, front, scale, [], (x, y, sacrum_angle))
+    # [levels, 5]; for all of them, those above the picture, too.
     jitter = rng.normal(0, 1, (len(_NAMES), 5))
     for number, name in enumerate(_NAMES):
+        # The topmost may stick out of the picture; beyond that nothing of it would show.
         if y < -0.12:
             break
         a, b, c, d, e = jitter[number]
@@ -112,6 +114,7 @@ def place_spine(patient: Patient, view: str, rng: np.random.Generator) -> Spine:
         gap = scale * patient.disc * (0.028 if number < 5 else 0.018) * (1 + 0.07 * c)
         bend = math.radians(_LEAN[name] * patient.lordosis) * front if lateral else 0.0
         angle = lean + bend + 0.012 * d + 8 * patient.curve * math.cos(patient.curve_phase + number)
+        # Up to the centre along the lean of the vertebra, then on to its upper endplate below.
         step = gap + height / 2
         x, y = x + step * math.sin(angle), y - step * math.cos(angle)
         concave = 0.010 * scale * patient.concave * max(0.2, 1 + 0.3 * e)
@@ -130,14 +133,18 @@ def body_patch(
     reach_v = max(level.top, level.bottom) + 0.02
     window, u, v = canvas.local(level.cx, level.cy, level.angle, level.half_width + 0.02, reach_v)
     n = u / np.float32(level.half_width)
+    # 1 in the middle and 0 at the corners: how far the plates bow there.
     bow = np.clip(1 - n * n, 0, None)
+    # From the side the front edge sinks most, and the body becomes a wedge.
     at_front = (1 + front * n) / 2 if front else 0.7 + 0.3 * bow
     sunk = level.crush * ((1 - level.wedge) * (0.6 + 0.4 * bow) + level.wedge * np.clip(at_front, 0, 1))
     upper = -level.top + level.concave * bow + sunk
     lower = level.bottom - level.concave * bow
+    # Plates that cross would make a body of negative height.
     half = np.maximum((lower - upper) / 2, 0.004)
     b = np.abs(v - (upper + lower) / 2) / half
     waist = 1 - level.waist * np.clip(1 - b * b, 0, 1)
+    # Exact on the outline only, in image heights along the shorter axis; see Canvas.block.
     distance = (_norm8(np.abs(n) / waist, b) - 1) * np.float32(min(level.half_width, level.top)) - grow
     return Patch(window, distance.astype(np.float32)), upper - v, v - lower
 
@@ -146,6 +153,7 @@ def disc_patch(
     canvas: Canvas, upper: Level, lower_centre: tuple[float, float, float], margin: float = 0.0
 ) -> Patch:
     """The gap between a vertebra and the one below, given that one's upper endplate (x, y, angle)."""
+    # Middle of the endplate above; the block spans the two middles at their mean angle.
     ax, ay = upper.at(0, upper.bottom)
     bx, by, angle = lower_centre
     return canvas.block(

@@ -12,16 +12,19 @@ from spine_plugins.phantom.shapes import Canvas, Patch, texture
 
 def draw_soft_tissue(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Generator) -> None:
     """Trunk, psoas or back muscles, liver, diaphragm, bowel gas and a low-frequency mottle."""
+    # The dice below fall in a fixed order: a changed one changes every picture of every seed.
     x, y = canvas.x[None, :], canvas.y[:, None]
     middle = 0.02 * -spine.front + rng.normal(0, 0.01)
     reach = patient.girth * (0.37 if spine.front else 0.47) * rng.uniform(0.94, 1.06)
     if spine.front:  # the belly reaches further from the spine than the back
         ahead = (x - middle) * spine.front
         reach = np.where(ahead > 0, reach * 1.3, reach * 0.9) * (1 + 0.06 * np.sin(5 * y + rng.uniform(0, 6)))
+    # Flat in the middle and steep at the skin: a trunk is thick nearly to its edge.
     depth = np.clip(1 - ((x - middle) / reach) ** 4, 0, None) ** 0.6
     canvas.sum += (1.15 + 0.55 * patient.girth) * depth
     pelvis = np.clip((y - 0.45) / 0.5, -0.4, 1)  # is dense
     canvas.sum += depth * (0.5 if spine.front else 0.25) * pelvis
+    # Mottle of three grain sizes, fainter as it gets finer; a single one looks like wallpaper.
     canvas.sum += 0.13 * depth * texture(canvas, rng.standard_normal((9, 11)))
     canvas.sum += 0.07 * depth * texture(canvas, rng.standard_normal((24, 30)))
     canvas.sum += 0.03 * depth * texture(canvas, rng.standard_normal((60, 72)))
@@ -33,8 +36,10 @@ def _draw_organs(canvas: Canvas, spine: Spine, rng: np.random.Generator) -> None
     dome_y, dome_x = rng.uniform(-0.05, 0.06), rng.normal(0, 0.02)
     if spine.front:
         lung = canvas.ellipse(dome_x - spine.front * 0.02, dome_y - 0.15, 0.34, 0.2, margin=0.1)
+        # Air takes the place of tissue, so it takes attenuation away.
         canvas.fill(lung, -0.5, 0.05)
         return
+    # The liver is at the patient's right, our left; a few films lie the wrong way round.
     side = -1 if rng.random() < 0.97 else 1
     canvas.fill(canvas.ellipse(side * 0.3 + dome_x, 0.18, 0.22, 0.24, margin=0.1), 0.16, 0.05)  # liver
     for lung_side in (-1, 1):
@@ -52,11 +57,13 @@ def _draw_gas(canvas: Canvas, spine: Spine, rng: np.random.Generator) -> None:
         cx = rng.uniform(-0.40, 0.40) if not spine.front else spine.front * rng.uniform(0.08, 0.38)
         cy = rng.uniform(0.12, 0.9)
         heading, depth = rng.uniform(0, 2 * math.pi), rng.uniform(0.08, 0.32)
+        # One layer per loop: subtracting lobe by lobe would draw the seams between them.
         loop = np.zeros(canvas.sum.shape, np.float32)
         for _ in range(rng.integers(2, 9)):
             radius = rng.uniform(0.016, 0.036)
             lobe = canvas.ellipse(cx, cy, radius * rng.uniform(0.9, 1.5), radius, heading, margin=0.04)
             np.maximum(loop[lobe.window], canvas.cover(lobe, 0.022), out=loop[lobe.window])
+            # A random walk of the heading bends the loop without kinks.
             heading += rng.normal(0, 0.6)
             cx, cy = cx + 1.2 * radius * math.cos(heading), cy + 1.2 * radius * math.sin(heading)
         canvas.sum -= depth * loop
@@ -72,14 +79,19 @@ def draw_bones(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Ge
     mask = np.zeros(canvas.sum.shape, bool)
     for index, level in enumerate(spine.levels):
         patch, above_upper, below_lower = body_patch(canvas, level, spine.front)
+        # The same bone in less height is denser.
         compaction = 1 + 2.4 * level.crush / level.half_height
         cover = canvas.cover(patch)
+        # The grain multiplies: it is the bone's, and ends where the bone does.
         canvas.sum[patch.window] += cover * (0.6 * level.density * compaction) * (1 + grain[patch.window])
         canvas.rim(patch, 0.28 * level.density, 0.0045, inset=0.003)
         for edge, name in ((above_upper, "upper"), (below_lower, "lower")):
+            # A plate thinner than a pixel gets wider and fainter, as in Canvas.rim.
             thick = math.hypot(0.005 + 0.018 * level.sclerosis.get(name, 0), 0.6 * canvas.px)
+            # The cap keeps broad sclerosis bright: that is more bone, not the same bone spread out.
             amount = (0.2 + 0.8 * level.sclerosis.get(name, 0)) * level.density * 0.005 / min(thick, 0.01)
             canvas.sum[patch.window] += amount * cover * np.exp(-((edge / thick) ** 2))
+        # The outline without its soft edge, so that the mask is the same at any softness.
         mask[patch.window] |= patch.distance <= 0
         (_draw_arch_lateral if spine.front else _draw_arch_front)(canvas, spine, index)
     return mask
@@ -154,7 +166,9 @@ def _draw_ribs(canvas: Canvas, spine: Spine, patient: Patient, rng: np.random.Ge
     for level in spine.levels:
         if not level.name.startswith("T"):
             continue
+        # The twelfth rib floats, and is short.
         length = 0.26 if level.name == "T12" else 0.5
+        # From the side ribs sweep forward; what runs backward is foreshortened.
         for side in (-1, 1) if not spine.front else (spine.front, -spine.front * 0.4):
             x0, y0 = level.at(side * level.half_width, -0.4 * level.half_height)
             points = np.stack([x0 + side * length * t, y0 + sag * t + 0.16 * t**2 * length], 1)
@@ -180,6 +194,7 @@ def _draw_pelvis_front(canvas: Canvas, spine: Spine, patient: Patient, rng: np.r
         wing = canvas.ellipse(x0 + side * spread * spine.scale, y0 + 0.22 + crest, 0.185, 0.29, side * 0.42)
         canvas.fill(wing, 0.26 * bone, 0.03)
         canvas.rim(wing, 0.22 * bone, 0.010, inset=0.006)
+        # The sacroiliac joint: a dark gap with a bright line of bone beside it.
         joint = np.array([[0.105, 0.0], [0.095, 0.08], [0.082, 0.16], [0.06, 0.24]]) * (side, 1) + (
             x0,
             y0 + 0.02,
@@ -207,6 +222,7 @@ def _draw_pelvis_lateral(canvas: Canvas, spine: Spine, patient: Patient, rng: np
         )
         canvas.fill(spike, 0.28 * bone, 0.012)
         x, y = cx - 1.05 * h * math.sin(angle), cy + 1.05 * h * math.cos(angle)
+        # One way at first, then back for good: the hollow of the sacrum.
         angle -= front * math.radians(-5 if row < 1 else 9)
     x0, y0, _ = spine.sacrum
     for _ in range(2):  # both wings overlap, never quite in line

@@ -92,6 +92,7 @@ class _Maker:
         pixels_of: str = "",  # another file that shall show the same picture
     ) -> Dataset:
         """A dataset that would be accepted, with its line in train.csv."""
+        # By name, so that a new file leaves the others as they are; hash() differs between processes.
         seed = np.random.SeedSequence((self.seed, zlib.crc32((pixels_of or name).encode())))
         image = render(make_study(seed, kinds={}), 0, _SIZE).image
         stem = name.rsplit(".", 1)[0]
@@ -151,6 +152,7 @@ def _with_frame(syntax: str, frame: Callable[[], bytes]) -> Make:
         ds = maker.sound(name, _EIGHT_BIT)
         ds.file_meta.TransferSyntaxUID = UID(syntax)
         ds.PixelData = encapsulate([frame()])
+        # Encapsulated pixels are OB whatever their depth (PS3.5 A.4).
         ds["PixelData"].VR = "OB"
         return _saved(ds)
 
@@ -228,6 +230,7 @@ def _one_bit(maker: _Maker, name: str) -> bytes:
 
 def _same_sop(maker: _Maker, name: str) -> bytes:
     ds = maker.sound(name)
+    # No annotation here: the original's own file has written its row.
     ds.SOPInstanceUID = maker.sound("a_original.dicom", lesion="").SOPInstanceUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     return _saved(ds)
@@ -238,6 +241,7 @@ def _conflict(lesion: str) -> Make:
 
 
 def _dicomdir(maker: _Maker, name: str) -> bytes:
+    # A directory has a file meta of its own, without what the image's said.
     ds = _bare(maker.sound(name, lesion=""))
     pydicom = import_pydicom()
     ds.file_meta = pydicom.dataset.FileMetaDataset()
@@ -255,12 +259,14 @@ def _bomb(maker: _Maker, name: str) -> bytes:
     ds = maker.sound(name)
     ds.Rows = ds.Columns = 20000
     ds.file_meta.TransferSyntaxUID = import_pydicom().uid.UID(uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
+    # Room for the header, so that the whole stays below the size that is told.
     ds.PixelData = b"\0" * (_BOMB_BYTES - 4096)
     return _saved(ds)
 
 
 def _rle_beyond_the_end() -> bytes:
     """An RLE frame whose header points behind its own end: some decoders panic on it."""
+    # PS3.5 G: the number of segments, then 15 offsets; the first of them lies a gigabyte on.
     return np.array([1, 1 << 30, *[0] * 14], "<u4").tobytes() + bytes(range(64))
 
 

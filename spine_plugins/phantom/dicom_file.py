@@ -56,6 +56,7 @@ def traits_of(index: int, syntaxes: tuple[str, ...]) -> Traits:
 def stored_pixels(image: np.ndarray, traits: Traits) -> np.ndarray:
     """float 0..1 -> uint8 or uint16 as they lie in the file, MONOCHROME1 turned round."""
     top = 2**traits.bits_stored - 1
+    # Both ends of the range stay free, so that windowing has something to do.
     values = np.rint((0.03 + 0.92 * image) * top)
     dtype = np.uint8 if traits.bits_stored <= 8 else np.uint16
     return (top - values if traits.inverted else values).astype(dtype)

@@ -72,15 +72,20 @@ def expose(canvas: Canvas, factors: Factors, rng: np.random.Generator) -> np.nda
     tilted = (
         canvas.sum + factors.tilt[0] * canvas.x[None, :] * 2 + factors.tilt[1] * (canvas.y[:, None] * 2 - 1)
     )
+    # Beer-Lambert; past this sum the detector sees nothing more (lesions.METAL).
     light = np.exp(-np.clip(tilted, 0, 4.8))
     # Scatter veils the dense parts; a dark current keeps the logarithm finite.
     light += 0.10 * _wide_blur(light) + 0.004
     # Fewer photons reach a smaller pixel: the grain grows with the resolution, area averaging undoes it.
     grain = vendor.noise * (height / 256) * rng.standard_normal(light.shape, dtype=np.float32)
+    # Relative grain grows as light fails; the clip keeps light above 0 for the logarithm.
     light *= np.clip(1 + grain * np.sqrt(0.12 / (light + 0.012)), 0.2, 3)
+    # Less than a quarter of a pixel blurs nothing.
     if vendor.blur * height > 0.25:
         light = gaussian_filter(light, vendor.blur * height, truncate=3)
+    # Back to attenuation, where a step of bone is as high in thick parts as in thin ones.
     signal = -np.log(light) - factors.exposure
+    # In image heights, like every shape: the sharpening looks alike at any size.
     radius = 0.012 * height
     signal += vendor.sharpen * 0.5 * (signal - gaussian_filter(signal, max(radius, 0.7), truncate=2.5))
     grey = np.clip((signal - vendor.low) / (vendor.high - vendor.low), 0, 1) ** vendor.gamma
@@ -92,9 +97,11 @@ def finish(canvas: Canvas, grey: np.ndarray, factors: Factors) -> np.ndarray:
     left, top, right, bottom = factors.shutters if factors.collimation else (0.0, 0.0, 0.0, 0.0)
     half = canvas.half_width
     x0, x1, y0, y1 = -half + 2 * half * left, half - 2 * half * right, top, 1 - bottom
+    # Before the border: the shutters cover what sticks out of the field.
     if factors.marker != "none":
         _stamp(canvas, grey, factors, (x0, y0, x1, y1))
     if factors.collimation:
+        # [W] coverage: an edge inside a pixel covers it in part.
         inside_x = np.clip(0.5 + np.minimum(canvas.x - x0, x1 - canvas.x) / canvas.px, 0, 1)
         inside_y = np.clip(0.5 + np.minimum(canvas.y - y0, y1 - canvas.y) / canvas.px, 0, 1)
         field = inside_y[:, None] * inside_x[None, :]
@@ -133,6 +140,8 @@ def _wide_blur(light: np.ndarray) -> np.ndarray:
     if step == 1:
         return gaussian_filter(light, light.shape[0] / 6, truncate=2)
     h, w = light.shape[0] // step, light.shape[1] // step
+    # Means of whole cells; rows left over are less than one cell.
     small = light[: h * step, : w * step].reshape(h, step, w, step).mean((1, 3))
     blurred = gaussian_filter(small, h / 6, truncate=2)
+    # grid_mode takes pixels as areas; as points they would shift the veil by part of a coarse cell.
     return zoom(blurred, (light.shape[0] / h, light.shape[1] / w), order=1, grid_mode=True, mode="nearest")

@@ -47,12 +47,14 @@ def plan_lesions(rng: np.random.Generator, abnormal: bool, *, allow_several: boo
     plan: list[Lesion] = []
     for _ in range(rng.choice(3, p=(0.45, 0.35, 0.2))):  # wear and tear, in anyone
         kind = _SILENT_KINDS[rng.integers(len(_SILENT_KINDS))]
+        # A share of the threshold, so it can never be reported.
         plan.append(_draw_lesion(rng, kind, THRESHOLDS[kind] * rng.beta(1.3, 2.2)))
     if not abnormal:
         return plan
     several = allow_several and rng.random() < 0.3
     count = 1 if not several else 2 + int(rng.random() < 0.25)
     for kind in rng.choice(KINDS, count, replace=False, p=list(_SHARE.values())):
+        # The reported lesions of a kind are all of it: wear beside them would only blur the severity.
         plan = [lesion for lesion in plan if lesion.kind != kind]
         plan.extend(draw_reported(rng, str(kind)))
     return plan
@@ -63,6 +65,7 @@ def draw_reported(rng: np.random.Generator, kind: str, severity: float | None = 
     worst = (
         severity if severity is not None else THRESHOLDS[kind] + (1 - THRESHOLDS[kind]) * rng.beta(2.4, 1.0)
     )
+    # Without repetition, or two lesions of a kind would lie on each other.
     names = rng.permutation(LUMBAR)[: rng.integers(1, _MOST[kind] + 1)]
     shares = [1.0] + [rng.uniform(0.5, 1.0) for _ in names[1:]]
     return [_draw_lesion(rng, kind, float(worst * share), str(name)) for name, share in zip(names, shares)]
@@ -70,6 +73,7 @@ def draw_reported(rng: np.random.Generator, kind: str, severity: float | None = 
 
 def _draw_lesion(rng: np.random.Generator, kind: str, severity: float, level: str | None = None) -> Lesion:
     level = level or LUMBAR[rng.integers(len(LUMBAR))]
+    # Every kind throws the same dice, used or not: the lesions after it stay where they are.
     shape = tuple(float(number) for number in rng.random(4))
     return Lesion(kind, float(severity), level, 1 if rng.random() < 0.5 else -1, int(rng.integers(3)), shape)
 
@@ -81,6 +85,7 @@ def seen_from(lesions: list[Lesion], view: str) -> list[Lesion]:
     swapped = []
     for lesion in lesions:
         if lesion.kind == "Foraminal stenosis":
+            # Threshold meets threshold: what is reported in one view is so in the other.
             ratio = THRESHOLDS["Disc space narrowing"] / THRESHOLDS["Foraminal stenosis"]
             lesion = replace(lesion, kind="Disc space narrowing", severity=min(lesion.severity * ratio, 1.0))
         swapped.append(lesion)
@@ -106,17 +111,21 @@ def deform(spine: Spine, lesion: Lesion, strength: float) -> None:
     index = spine.index(lesion.level)
     level = spine.levels[index]
     if lesion.kind == "Disc space narrowing":
+        # A rest of the disc always stays, or there would be nothing to put a mask on.
         loss = level.gap * min(0.95 * strength, 0.92)
         level.bottom += loss / 2 if index else loss  # the sacrum stays, so L5 takes all of it
         _add_sclerosis(level.sclerosis, "lower", strength)
         if index:
             below = spine.levels[index - 1]
+            # The plates close in and the centres stay: arch and ribs hang on those.
             below.top += loss / 2
             _add_sclerosis(below.sclerosis, "upper", strength)
     elif lesion.kind == "Vertebral collapse":
+        # Two on one level do not add up, or the plates would cross.
         level.crush = max(level.crush, 0.68 * strength * (level.top + level.bottom))
         level.wedge = 0.75 if spine.front else 0.0
     elif lesion.kind == "Spondylolysthesis":
+        # From the side it slips forward; from the front only a slip to one side can be seen.
         shift = 0.9 * strength * level.half_width * (spine.front or lesion.side)
         level.cx, level.cy = level.at(shift, 0.0)
         above = spine.levels[index + 1] if index + 1 < len(spine.levels) else level
@@ -125,6 +134,7 @@ def deform(spine: Spine, lesion: Lesion, strength: float) -> None:
         ):  # it follows; a thoracic one would take its ribs along
             above.cx, above.cy = above.at(0.4 * shift, 0.0)
     elif lesion.kind == "Foraminal stenosis" and spine.front:
+        # Never quite closed: an ellipse of no height would divide by 0.
         left = 1 - min(0.8 * strength, 0.85)
         spine.foramen_size[level.name] = min(spine.foramen_size.get(level.name, 1.0), left)
 
@@ -163,6 +173,7 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
     level, bony = spine.levels[index], spine.levels[index].density
     side = spine.front or lesion.side
     corners = [(level, side, level.bottom - level.concave * 0.1, 1)]
+    # Mostly a pair that grows towards each other across the disc; a slight one may be alone.
     if index and (lesion.shape[0] < 0.7 or strength > 0.6):
         below = spine.levels[index - 1]
         corners.append((below, side, -below.top, -1))
@@ -172,9 +183,11 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
     patches = []
     for bone, at_side, v, towards in corners:
         u = at_side * bone.half_width * 0.93
+        # The root lies inside the bone, so that no gap opens at the corner.
         root, thick = bone.at(u, v - towards * 0.010), 0.007 + 0.012 * strength
         knee = bone.at(u + at_side * reach * (0.75 + 0.3 * lesion.shape[2]), v + towards * 0.002)
         tip = bone.at(u + at_side * reach * (0.95 + 0.3 * lesion.shape[2]), v + towards * 0.45 * reach)
+        # Out first, then over the disc: one straight stroke looks like a thorn.
         for start, end, r0, r1 in (
             (root, knee, thick, thick * 0.75),
             (knee, tip, thick * 0.75, thick * 0.35),
@@ -189,6 +202,7 @@ def _draw_spurs(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
 def _draw_implant(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -> list[Patch]:
     """Rods with pedicle screws over up to four levels; when slight, a single screw or clip."""
     levels = max(1, min(4, round(0.8 + 3.6 * strength)))
+    # Slid down until all of its levels are lumbar and there.
     start = min(spine.index(lesion.level), len(spine.levels) - levels, 5 - levels)
     bones = spine.levels[max(start, 0) : max(start, 0) + levels]
     thick = (0.005 + 0.007 * strength) * spine.scale
@@ -212,6 +226,7 @@ def _draw_implant(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float)
 
 def _add_metal(canvas: Canvas, patch: Patch, radius: float) -> Patch:
     cover = canvas.cover(patch, 0.002) * canvas.stroke_gain(radius)
+    # Metal stops what light is left: added on top, bones would shine through it.
     under = canvas.sum[patch.window]
     canvas.sum[patch.window] = under + np.clip(METAL - under, 0, None) * cover
     return patch
@@ -235,11 +250,13 @@ def _draw_crack(canvas: Canvas, spine: Spine, lesion: Lesion, strength: float) -
     slope = (lesion.shape[1] - 0.5) * 0.9 * h
     reach = 0.5 + 0.5 * strength
     u = np.linspace(-0.95, -0.95 + 1.9 * reach, 6) * lesion.side
+    # [6] steps off the line, without which a crack looks like a wire.
     zigzag = np.array([0, 0.12, -0.1, 0.14, -0.08, 0.1]) * h
     line = np.array(
         [level.at(a * w, slope * a + z + (lesion.shape[0] - 0.5) * 0.6 * h) for a, z in zip(u, zigzag)]
     )
     patch = canvas.path(line, 0.0035 + 0.006 * strength)
+    # A gap holds no bone.
     canvas.fill(patch, -(0.2 + 0.7 * strength) * level.density, 0.003)
     canvas.rim(patch, (0.1 + 0.3 * strength) * level.density, 0.004, inset=-0.005)
     return [patch]

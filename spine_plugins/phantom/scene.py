@@ -65,8 +65,10 @@ def make_study(
     allow_several: bool = True,
 ) -> Study:
     """Draw patient, findings, vendor and the views of one to four images."""
+    # A stream each: a twin with other lesions is the same patient in the same pictures.
     for_patient, for_lesions, for_style, for_images = seed.spawn(4)
     lesions = _choose_lesions(np.random.default_rng(for_lesions), kinds, allow_several)
+    # By what is reported, not by the plan: asked for by name, a mild lesion may stay below.
     abnormal = bool(lesion_room.reported_kinds(lesion_room.severities(lesions)))
     rng = np.random.default_rng(for_images)
     views = tuple(
@@ -99,14 +101,17 @@ def _choose_lesions(
 def render(study: Study, number: int, size: tuple[int, int], view: str | None = None) -> Phantom:
     """Image `number` of the study at size (H, W)."""
     view = view or study.views[number]
+    # A stream per act: a lesion in one cannot shift the noise of another.
     streams = [np.random.default_rng(child) for child in study.image_seeds[number].spawn(5)]
     lesions = lesion_room.seen_from(list(study.lesions), view)
     worst = lesion_room.severities(lesions)
     reported = lesion_room.reported_kinds(worst)
     canvas = Canvas(size)
     spine = place_spine(study.patient, view, streams[0])
+    # Drawn stronger than this the shapes come apart; only a difficulty below 1 gets there.
     strengths = [min(lesion.severity / study.difficulty, 1.4) for lesion in lesions]
     for lesion, strength in zip(lesions, strengths):
+        # All bones change before any is drawn, for neighbours share a disc.
         lesion_room.deform(spine, lesion, strength)
     draw_soft_tissue(canvas, spine, study.patient, streams[1])
     masks = {"vertebrae": draw_bones(canvas, spine, study.patient, streams[2])}
@@ -118,6 +123,7 @@ def render(study: Study, number: int, size: tuple[int, int], view: str | None = 
         is_reported = lesion.severity >= THRESHOLDS[lesion.kind]
         name = lesion.kind if is_reported else "wear"
         masks[name] = masks[name] | mask if name in masks else mask
+        # A lesion outside the picture has no pixels, and so no box.
         if is_reported and mask.any():
             boxes.append((lesion.kind, *_bounds(mask)))
     factors = draw_factors(streams[3], study.style, bool(reported), study.confound)

@@ -81,6 +81,7 @@ class Sheet:
         """The class number among `binary` or `spine8`."""
         if classes == "binary":
             return self.label
+        # Eight classes are drawn with one kind per image, so the first is the only one.
         return 1 + KINDS.index(self.kinds_read[0]) if self.kinds_read else 0
 
     def row(self, name: str, classes: str = "binary") -> Row:
@@ -129,7 +130,9 @@ def sheets_of_study(options: SeriesOptions, number: int, first: int, count: int)
     """The first `count` images of a study; `first` is the running number of the first of them."""
     study = _study(options, number)
     patient = hashed(f"phantom patient {options.seed} {_patient_number(options.seed, number)}")
+    # By the patient's hash: all visits of one patient fall on the same side, wherever they are drawn.
     split = "test" if int(patient[:8], 16) % 5 == 0 else "train"
+    # A stream of its own: a careless reader does not change the pictures.
     reader = np.random.default_rng(study_seed(options.seed, number, branch=1))
     for image in range(count):
         phantom = render(study, image, options.size)
@@ -206,6 +209,7 @@ class _Task(NamedTuple):
 def _tasks(options: SeriesOptions, n: int) -> Iterator[_Task]:
     done, number = 0, 0
     while done < n:
+        # A plan costs no pixels, so all of them can be made just to count the images.
         count = min(len(_study(options, number).views), n - done)
         yield _Task(number, done, count)
         done, number = done + count, number + 1
@@ -213,6 +217,7 @@ def _tasks(options: SeriesOptions, n: int) -> Iterator[_Task]:
 
 def _patient_number(seed: int, number: int) -> int:
     """About one study in ten is a second visit of the patient before."""
+    # From the study's own number: no process needs to know what others drew.
     while number > 0 and study_seed(seed, number, branch=2).generate_state(1)[0] % 10 == 0:
         number -= 1
     return number
@@ -222,12 +227,14 @@ def _read(
     phantom: Phantom, rng: np.random.Generator, noise: float
 ) -> tuple[tuple[str, ...], tuple[Box, ...]]:
     """What a reader writes down: the truth, or with probability `noise` the opposite."""
+    # All dice fall, mistaken or not, so that noise in one image leaves the next as it was.
     mistaken, place, size = rng.random() < noise, rng.uniform(0.3, 0.7, 2), rng.uniform(0.06, 0.12)
     kinds = tuple(kind for kind in KINDS if kind in {box[0] for box in phantom.boxes})
     if not mistaken:
         return kinds, tuple(phantom.boxes)
     if phantom.label:
         return (), ()
+    # Overcalled is what shows most below its threshold.
     kind = max(phantom.kinds, key=lambda name: phantom.kinds[name], default="Osteophytes")
     height, width = phantom.image.shape
     x, y = (place - size / 2) * (width, height)

@@ -52,6 +52,7 @@ def can_write(uid: str) -> bool:
         import imagecodecs
     except ImportError:
         return False
+    # The name is always there; whether its library was built in is another matter.
     return bool(getattr(imagecodecs, _IMAGECODECS[uid]).available)
 
 
@@ -69,11 +70,14 @@ def put_pixels(ds: Dataset, pixels: np.ndarray) -> None:
     uid = str(ds.file_meta.TransferSyntaxUID)
     if uid in PLAIN_SYNTAXES:
         is_swapped = uid == uids.EXPLICIT_VR_BIG_ENDIAN and pixels.itemsize == 2
+        # pydicom writes pixel bytes as it gets them, in any byte order.
         data = (pixels.astype(">u2") if is_swapped else pixels).tobytes()
+        # Values have even length (PS3.5 7.1.1).
         ds.PixelData = data + b"\0" * (len(data) % 2)
         ds["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
         return
     if uid in _ENCODERS:
+        # A new UID would be a random one, and two trees of one seed would differ.
         ds.compress(
             uid, np.ascontiguousarray(pixels), encoding_plugin=_ENCODERS[uid], generate_instance_uid=False
         )
@@ -83,6 +87,7 @@ def put_pixels(ds: Dataset, pixels: np.ndarray) -> None:
     ds.PixelData = encapsulate([_encode(uid, pixels)])
     ds["PixelData"].VR = "OB"
     if uid == uids.JPEG_EXTENDED_12BIT:
+        # What has lost something must say so (PS3.3 C.7.6.1.1.5).
         ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
 
 
@@ -92,5 +97,6 @@ def _encode(uid: str, pixels: np.ndarray) -> bytes:
     if uid == uids.JPEG_LOSSLESS_SV1:
         return bytes(imagecodecs.ljpeg_encode(pixels))
     if uid == uids.HTJ2K_LOSSLESS:
+        # Said outright, for the syntax allows nothing lossy.
         return bytes(imagecodecs.htj2k_encode(pixels, reversible=True))
     return bytes(imagecodecs.jpeg8_encode(pixels, level=95, bitspersample=12))

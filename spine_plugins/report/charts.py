@@ -52,6 +52,7 @@ def statistics(runs: list[Run]) -> list[Safe]:
     losses = (name for run in runs for name in run.statistics() if name.startswith("Loss/"))
     others = [Plan(n, {n: n.rsplit("/", 1)[-1]}) for n in dict.fromkeys(losses) if n not in known]
     drawn = []
+    # Losses of plug-ins come before the last plan: timing closes the section.
     for i, plan in enumerate([*PLANS[:-1], *others, PLANS[-1]]):
         made = chart(
             plan.title,
@@ -71,10 +72,12 @@ def metrics(runs: list[Run]) -> list[Safe]:
     drawn = []
     for i, name in enumerate(dict.fromkeys(name for run in runs for name in run.metrics)):
         keys = dict.fromkeys(k for run in runs for m in run.metrics.get(name, []) for k in m.results)
+        # Precision and recall are one metric on one pair of axes; what their names share is its title.
         curves = [
             (key.removeprefix(name).strip("_") or name, [_measured(run, name, key) for run in runs])
             for key in keys
         ]
+        # From 0: otherwise a small wobble of an FID fills the chart like a leap.
         made = chart(name, _lines(runs, curves), zero=True, key=f"m{i}", help_=better(name))
         drawn += [made] if made is not None else []
     return drawn
@@ -92,6 +95,7 @@ def judge(runs: list[Run]) -> list[Safe]:
         return [(name, [_judged(run, key, name) for run in runs]) for name in classes]
 
     distance = "Between its logits on fakes and on real images; 0 is best."
+    # Shares and distances differ in unit: each has axes of its own.
     plans = (
         (
             "Judge: fakes of the asked class",
@@ -130,6 +134,7 @@ def _lines(runs: list[Run], curves: _Curves) -> list[Line]:
 
 def _marks(plan: Plan, runs: list[Run]) -> Iterator[Mark]:
     if "Loss/signs/real" in plan.names:
+        # Runs that are compared may have had different targets: a mark for each.
         targets = {target for run in runs if (target := finite(run.options.get("ada_target"))) is not None}
         yield from (Mark(target, f"target {target:g}") for target in sorted(targets))
     strengths = [y for run in runs for _, y in run.series(_STRENGTH)]

@@ -56,6 +56,7 @@ def report(asked: Report) -> None:
 
     voice = options.Voice(asked.json_file)
     folders = dict.fromkeys(asked.runs)
+    # Data sets named by hand belong to no run in particular: the first one tells of them.
     runs = [read_run(folder, asked.synthetic if i == 0 else ()) for i, folder in enumerate(folders)]
     target = Path(asked.out) if asked.out else runs[0].folder / run_files.REPORT
     if target.is_dir() or not target.absolute().parent.is_dir():

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from spine_plugins.markup import Safe, join, tag
 from spine_plugins.report import tables
 
+# Units of the viewBox; the browser scales them to the width of a column.
 _WIDTH, _HEIGHT = 560, 236
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 38
+# About one point per unit of width: more cannot be seen, but makes the page heavier.
 _MOST_POINTS = 400
 _COLOURS = 6  # classes c0..c5 of the style sheet; dashes tell further lines apart
 _DASHES = (None, "7 4", "2 3", "9 3 2 3")
@@ -46,11 +48,13 @@ def chart(
     key: str,  # of its elements' ids; our own text
 ) -> Safe | None:
     """A figure with legend, axes, readout and a table of values; None without a single finite point."""
+    # A point without a place in time cannot be drawn; one without a value becomes a gap.
     lines = [replace(line, points=[p for p in line.points if math.isfinite(p[0])]) for line in lines]
     finite = [p for line in lines for p in line.points if math.isfinite(p[1])]
     if not finite:
         return None
     is_log = _wants_log([y for _, y in finite], marks)
+    # Always from 0 kimg: a resumed run must not look as if it had begun at the left edge.
     x_axis = _Axis.around([x for x, _ in finite] + [0.0], _LEFT, _WIDTH - _RIGHT)
     # No logarithmic axis reaches 0.
     ys = [y for _, y in finite] + [m.y for m in marks] + ([0.0] if zero and not is_log else [])
@@ -90,6 +94,7 @@ def _plot(
         role="img",
         aria_label=described,
     )
+    # Handed over in attributes, which are escaped: in a script element a name could end it.
     data = [{"n": line.name, "c": line.colour % _COLOURS, "p": _shown(line.points)} for line in lines]
     return tag(
         "div",
@@ -113,6 +118,7 @@ def show(value: float | None) -> str:
     size = abs(value)
     if size >= 10_000 or (size and size < 0.001):
         return f"{value:.3g}" if size < 1e-3 or size >= 1e7 else f"{value:,.0f}"
+    # A true minus is as wide as the digits beside it, so that columns line up.
     return f"{value:.4g}".replace("-", "\u2212")
 
 
@@ -140,6 +146,7 @@ def thinned(points: list[Point], most: int = _MOST_POINTS) -> list[Point]:
             by_value = sorted(good, key=lambda i: points[i][1])
             chosen |= {by_value[0], by_value[-1]}
         kept += [points[i] for i in sorted(chosen)]
+    # The end of a curve is what readers look for first, even if it is no extreme.
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
@@ -157,13 +164,16 @@ class _Axis:
         low, high = min(values), max(values)
         if is_log:
             first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+            # One decade at least, or the axis would have no length to divide by.
             last = max(last, first + 1)
+            # Seven labels at most; more would run into each other over many decades.
             every = math.ceil((last - first) / 6)
             ticks = tuple(10.0**e for e in range(first, last + 1, every))
             return cls(10.0**first, 10.0**last, start, end, ticks, is_log=True)
         # Equal values, or so near that a step between them drowns in rounding: make room around them.
         if high - low < 1e-12 * max(abs(low), abs(high), 1e-30):
             room = abs(high) / 2 or 0.5
+            # What is never negative gets no negative half: a loss of -0.5 would puzzle the reader.
             low, high = (0.0, 2 * high) if high > 0 and low >= 0 else (low - room, high + room)
         step = _nice_step((high - low) / 5)
         # Ends on whole steps; without the 1e-9 rounding would add an empty step beyond a value on a tick.
@@ -173,6 +183,7 @@ class _Axis:
     def place(self, value: float) -> float:
         f = math.log10 if self.is_log else float
         share = (f(value) - f(self.low)) / (f(self.high) - f(self.low))
+        # A tenth of a unit is less than a pixel, and short numbers keep the paths small.
         return round(self.start + share * (self.end - self.start), 1)
 
     def frame(self) -> list[float]:
@@ -182,6 +193,7 @@ class _Axis:
 def _nice_step(rough: float) -> float:
     """The next of 1, 2, 2.5, 5, 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
+    # The 0.999 forgives rounding: a step of just 2 must not become 2.5.
     return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
 
 
@@ -194,6 +206,7 @@ def _tick_text(value: float, axis: _Axis) -> str:
     if axis.is_log:
         return show(value)
     step = axis.ticks[1] - axis.ticks[0] if len(axis.ticks) > 1 else 1.0
+    # Neighbouring ticks differ by 0.0999..., not 0.1: without the 1e-9 labels get a digit too many.
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     digits += not math.isclose(round(step, digits), step, rel_tol=1e-6)  # 2.5 needs one more
     text = f"{value:,.{digits}f}" if digits <= 5 and abs(value) < 1e7 else f"{value:.2g}"
@@ -235,6 +248,7 @@ def _curve(line: Line, x_axis: _Axis, y_axis: _Axis) -> Safe:
     made = [tag("path", class_=f"line {colour}", d=path, stroke_dasharray=_dash(line))] if path else []
     # A piece of one point has no line that would show it.
     few = sum(map(len, pieces)) <= 30
+    # Where there are few, each is shown: a line alone hides how seldom was measured.
     dots = [p for piece in pieces if len(piece) == 1 or few for p in piece]
     made += [tag("circle", class_=f"dot {colour}", cx=x, cy=y, r=2.6) for x, y in dots]
     return tag("g", made)
@@ -258,11 +272,13 @@ def _swatch(kind: str, dash: str | None) -> Safe:
 
 
 def _shown(points: list[Point]) -> list[list[float | None]]:
+    # Thinned as the drawing is, so that the cursor reads what is seen; JSON has no NaN, hence None.
     return [[float(f"{x:.6g}"), float(f"{y:.5g}") if math.isfinite(y) else None] for x, y in thinned(points)]
 
 
 def _table(title: str, lines: list[Line]) -> Safe:
     heads = ("Curve", "First", "Lowest (at kimg)", "Highest (at kimg)", "Last", "Points")
+    # Of all points: the table is also where one looks up what thinning left out.
     rows = [_row(line) for line in lines]
     table = tables.numbers(f"{title}: values", heads, rows, label=f"{title}: table")
     return tag("details", tag("summary", "Values"), table)

@@ -145,6 +145,7 @@ footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media print { nav.parts, button, .skip, .readout { display: none; } .card, .chart { break-inside: avoid; }
   body { background: #fff; } }
 """
+    # As many as `curves._COLOURS` counts.
     + "".join(
         f".c{i} {{ stroke: var(--c{i}); }} .dot.c{i} {{ fill: var(--c{i}); stroke: none; }}\n"
         for i in range(6)

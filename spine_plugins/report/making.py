@@ -68,6 +68,7 @@ def _part(title: str, part: Document, *, with_paths: bool) -> Safe:
 def _moment(seconds: float) -> str | None:
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    # A damaged file may hold any number as a time.
     except (OverflowError, ValueError, OSError):
         return None
 
@@ -78,6 +79,7 @@ def _flattened(value: object, prefix: str = "", *, with_paths: bool) -> list[tup
         return [
             pair
             for key, inner in value.items()
+            # Commands and versions are told above, in words.
             if not (prefix == run_files.OURS and key in ("provenance", "earlier"))
             for pair in _flattened(inner, f"{prefix}.{key}" if prefix else str(key), with_paths=with_paths)
         ]

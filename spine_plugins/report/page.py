@@ -60,6 +60,7 @@ PARTS: list[Part] = [
 
 def write_page(runs: list[Run], target: Path, *, with_paths: bool = False) -> int:
     """Write the page and return its size in bytes."""
+    # Absolute, because links lead from the page's folder to files that may lie in another.
     written = page(runs, target.absolute(), with_paths=with_paths).encode("utf-8", "replace")
     try:
         with atomic_write(target) as file:

@@ -52,9 +52,11 @@ def thumbnail(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own grids can be that large
             with Image.open(path) as opened:
                 whole = opened.convert("L" if opened.mode in ("L", "1", "I;16", "I") else "RGB")
+    # Pillow meets damage with many kinds of error, in a PNG also with SyntaxError.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     part, columns, rows, of = _first_cells(whole, cell)
+    # From good to small; the last is taken however large it is, for a page lives by its pictures.
     for side, quality in _SIZES:
         found = _encoded(part, side, quality)
         if len(found) * _GROWN_BY_BASE64 <= bytes_each or (side, quality) == _SIZES[-1]:
@@ -70,6 +72,7 @@ def link(path: Path, page: Path) -> str | None:
         relative = os.path.relpath(path, page.parent)
     except ValueError:  # another drive
         return None
+    # `./` keeps a name like `javascript:x` a name; surrogateescape restores bytes that are no UTF-8.
     return "./" + urllib.parse.quote(Path(relative).as_posix().encode("utf-8", "surrogateescape"))
 
 
@@ -83,16 +86,19 @@ def _first_cells(
     columns, rows = min(of[0], _COLUMNS), min(of[1], _ROWS)
     if (columns, rows) == of:
         return image, None, None, None
+    # Cut between images only: half of one would look like a fault of the generator.
     return image.crop((0, 0, columns * cell, rows * cell)), columns, rows, of
 
 
 def _encoded(image: Image.Image, side: int, quality: int) -> bytes:
     """JPEG, or PNG where the picture is small as it is: no artefacts on radiographs of few pixels."""
     out = io.BytesIO()
+    # Not at lower qualities: the caller asks for those when PNG was too large.
     if max(image.size) <= side and image.width * image.height <= 1 << 16 and quality >= 80:
         image.save(out, "PNG", optimize=True)
         return out.getvalue()
     if max(image.size) > side:
+        # thumbnail works in place, and the caller tries smaller sizes of the same picture.
         image = image.copy()
         image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     image.save(out, "JPEG", quality=quality, optimize=True)

@@ -52,6 +52,7 @@ def key_figures(runs: list[Run]) -> Safe:
 
 def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
     """What to know before believing the numbers."""
+    # A concern with all runs that share it, so that a sentence stands on the page once.
     who: dict[Concern, list[str]] = {c: [] for c in (differences(runs) if len(runs) > 1 else [])}
     for i, run in enumerate(runs):
         for concern in concerns(run):
@@ -104,6 +105,7 @@ def _figures(run: Run) -> dict[str, tuple[str, str]]:
     if done is not None:
         of = f"of {total:,g}, {min(done / total, 1):.0%}" if total else ""
         found["Progress"] = (f"{show(done)} kimg", of)
+    # What papers quote comes first; all metrics would bury it.
     names = sorted(run.metrics, key=lambda n: (n not in _FIRST_RESULTS, n))
     for name in names[:3]:
         line = run.metrics[name][-1]

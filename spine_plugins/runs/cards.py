@@ -16,6 +16,7 @@ def classifier_card(recorded: object, folder: Path) -> Document | None:
     """The card beside the classifier's weights; None if it is not where the run recorded it, nor near."""
     if not isinstance(recorded, str):
         return None
+    # A damaged record may have no name, which with_suffix refuses.
     paths = (path.with_suffix(".json") for path in places(recorded, folder) if path.name)
     return next(filter(None, map(read_json, paths)), None)
 
@@ -32,5 +33,6 @@ def synthetic_cards(
         if not read_json(path):
             raise UserError(f"--synthetic={text}: {path} is not a card; give a data set made by generate")
         paths.append(path)
+    # What was given may lie in the folder, too.
     cards = ((path.name, read_json(path)) for path in dict.fromkeys(paths))
     return [(name, card) for name, card in cards if card.get("is_synthetic")]

@@ -68,6 +68,7 @@ def _numbers(run: Run) -> Iterator[Concern]:
             f"Their strength p rises above {LEAK_P} at {leaking[0][0]:.4g} kimg (highest "
             f"{max(y for _, y in leaking):.2f}): look for turned, cut or recoloured fakes.",
         )
+    # r_t of adaptive augmentation (Karras et al. 2020): 0 without overfitting, 1 if all is memorised.
     signs = run.series("Loss/signs/real")
     if len(signs) > 3 and signs[-1][1] > _MEMORISED:  # the first few ticks say nothing yet
         yield _caution(
@@ -86,6 +87,7 @@ def _metrics(run: Run) -> Iterator[Concern]:
     for name, lines in run.metrics.items():
         yield from _curve(name, lines)
         last = lines[-1]
+        # Resizing that aliases shifts an FID although no network changed (Parmar et al. 2022).
         if last.record.get("resize_filter") == "unknown":
             yield _note(
                 "Unknown resize filter",
@@ -163,6 +165,7 @@ def _classifier(run: Run) -> Iterator[Concern]:
             yield _note("Card not here", "The classifier's card is not where the run recorded it.")
         return
     wanted = spine.get("classifier_sha256")
+    # Older runs recorded no hash: what is not known is not another classifier.
     if wanted and card.get("sha256") and wanted != card["sha256"]:
         yield _serious("Another classifier", "The classifier there now is not the one that trained.")
     if card.get("split_note"):

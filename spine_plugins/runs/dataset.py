@@ -30,6 +30,7 @@ class Dataset:
 def places(recorded: str, folder: Path) -> list[Path]:
     """Where a recorded path may be today: there, or moved together with the run."""
     path = Path(recorded)
+    # A study is often copied as a whole: its data then lies in the run's folder or one of two above.
     return [path, *(place / path.name for place in (folder, *list(folder.parents)[:2]))]
 
 
@@ -66,6 +67,7 @@ def _description(place: Path) -> Document:
         return read_json(place / _DESCRIPTION)
     try:
         with zipfile.ZipFile(place) as archive:
+            # The size is asked before reading: a small zip can unfold to more than memory holds.
             info = archive.getinfo(_DESCRIPTION)
             return as_dict(parsed(archive.read(info))) if info.file_size <= MOST_BYTES else {}
     # A zip may be cut off, encrypted, or packed by a method that is not built in.

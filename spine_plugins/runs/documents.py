@@ -28,6 +28,7 @@ def as_list(value: object) -> list[object]:
 
 def number(value: object) -> float | None:
     """The value as a number (NaN and infinity, too), or None if it is none that can be computed with."""
+    # To Python, true and false are integers; a curve of them would mean nothing.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, int) and abs(value) > 1e300:  # JSON allows integers that no float holds
@@ -80,6 +81,7 @@ def read_lines(
     damaged: dict[str, int],  # file name: lines that could not be read; this file's are added
 ) -> Iterator[Document]:
     """Every complete object; the last line of a run in progress may be half written."""
+    # Not splitlines: it also breaks at U+2028 and its like, which JSON allows inside a string.
     lines = read_text(path).split("\n")
     for i, line in enumerate(lines):
         if not line.strip():

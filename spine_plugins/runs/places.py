@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 _URL = re.compile(r"(https?|s3|gs)://")
 _WIDTH = 84  # columns of a command, roughly
+# A drive, `~` or `/` with a folder behind it, but not from the middle of an address or longer path.
 _IN_TEXT = re.compile(r"(?<![\w/.:\\])(?:[A-Za-z]:[\\/]|~?/)[^\s'\",;()]*[\\/][^\s'\",;()]+")
 
 
@@ -20,6 +21,7 @@ def file_name(path: object) -> str:
 def short_value(text: str) -> str:
     """`/a/b/c.zip` -> `\u2026/c.zip`; also behind `NAME=`, and in lists; other texts as they are."""
     head, equals, rest = text.partition("=")
+    # With a folder before it, the `=` belongs to a path and not to NAME=VALUE.
     if equals and not _has_folder(head):
         return f"{head}={short_value(rest)}"
     if "," in text and not _URL.match(text):
@@ -43,6 +45,7 @@ def command_text(argv: Sequence[object], *, is_full: bool = False) -> str:
         words = ["python", *words]
     lines = [""]
     for word in map(_quoted, words):
+        # A flag with a blank in its value comes back in quotes, and is still a flag.
         if word.startswith(("-", "'-")) and len(lines[-1]) + len(word) > _WIDTH:
             lines.append(f"  {word}")
         else:
@@ -51,6 +54,7 @@ def command_text(argv: Sequence[object], *, is_full: bool = False) -> str:
 
 
 def _quoted(word: str) -> str:
+    # shlex would quote `…` and `~` as well, and a shortened command would be all quotes.
     return word if re.fullmatch(r"[\w@%+=:,./\u2026~-]+", word) else shlex.quote(word)
 
 

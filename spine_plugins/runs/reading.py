@@ -127,6 +127,7 @@ def read_run(
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of a run, like runs/00000-NAME")
+    # `.` has no name to show, and the data is also looked for in the folders above.
     folder = folder.resolve()
     damaged: dict[str, int] = {}
     options = _options(folder, damaged)
@@ -165,6 +166,7 @@ def _refuse(folder: Path) -> None:
 def _options(folder: Path, damaged: dict[str, int]) -> Document:
     text = read_text(folder / run_files.OPTIONS)
     found = parsed(text)
+    # A file that is missing reads as empty text, and is no damage.
     if text and not isinstance(found, dict):
         damaged[run_files.OPTIONS] = 1
     return as_dict(found)
@@ -187,6 +189,7 @@ def _metrics(folder: Path, damaged: dict[str, int]) -> dict[str, list[Measured]]
             usable = {key: value for key, value in results.items() if value is not None}
             by_kimg[kimg] = Measured(kimg, usable, record)
         if by_kimg:
+            # A name without a number is of networks before training: to the front.
             found[name] = sorted(by_kimg.values(), key=lambda m: -1 if m.kimg is None else m.kimg)
     return found
 

@@ -71,12 +71,14 @@ class Judge(Hook):
         self._real_logits: dict[int, np.ndarray] = {}
 
     def on_snapshot(self, run: Judged, path: Path) -> None:
+        # Every rank has the same G_ema, so one verdict is enough.
         if processes.rank() != 0:
             return
         if self._judge is None:
             self._judge = load_classifier(self.path).to(run.device)
         verdict = judge_generator(self._judge, run.G_ema, run.dataset, self.per_class, self._real_logits)
         record = {"kimg": run.cur_nimg / 1000, "snapshot": path.name, **verdict}
+        # Appended line by line: a run that is killed keeps what was judged before.
         with open(run.run_dir / run_files.JUDGE, "a") as file:
             file.write(json.dumps(record) + "\n")
         print(f"Judge: {100 * verdict['accuracy']:.1f} % of the fakes are what was asked for")
@@ -97,6 +99,7 @@ def judge_generator(
     kept = {} if real_logits is None else real_logits
     classes: dict[str, ClassVerdict] = {}
     correct = []
+    # As many fakes of each class, not in the data's proportions: rare classes would be judged by a handful.
     for k in range(G.c_dim):
         if k not in kept:
             kept[k] = _logits_of_reals(judge, dataset, k, per_class)
@@ -122,6 +125,7 @@ def same_judge(judge_card: Card, classifier_card: Card) -> list[str]:
     found = []
     if judge_card.get("sha256") == classifier_card.get("sha256"):
         found.append("the judge is the very classifier of the loss")
+    # Networks of one architecture share weak spots: what fools one often fools the other.
     if judge_card.get("arch") == classifier_card.get("arch"):
         found.append(f"the judge has the same architecture, {judge_card.get('arch')}")
     trained_on = [(card.get("data") or {}).get("train") for card in (judge_card, classifier_card)]
@@ -144,8 +148,10 @@ def _logits_of_fakes(judge: SpineClassifier, G: Generator, k: int, n: int) -> tu
 def _logits_of_reals(judge: SpineClassifier, dataset: Dataset, k: int, most: int) -> np.ndarray:
     """float64 [n] of up to `most` real images of class k; the same ones at every call."""
     members = np.flatnonzero(dataset.get_labels().argmax(axis=1) == k)
+    # Always the same reals: the curve over snapshots shall move with the generator alone.
     chosen = np.random.default_rng(_REALS_SEED).permutation(members)[:most]
     found = []
+    # Rounded up; array_split refuses the 0 parts that a class without reals would ask for.
     for part in np.array_split(chosen, max(-(-len(chosen) // _BATCH), 1)):
         if len(part):
             images = torch.from_numpy(np.stack([dataset[int(i)][0] for i in part]))

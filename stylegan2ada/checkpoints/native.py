@@ -38,6 +38,7 @@ def write_native(networks: Mapping[str, Any], path: Path) -> None:
     """Write `path` and its card `path` with the ending .json; equal networks give equal bytes."""
     tensors: dict[str, torch.Tensor] = {}
     described: dict[str, Json] = {}
+    # In the table's order, not the caller's: equal networks give equal bytes.
     for entry in official_names.ENTRY_CLASSES:
         module = networks.get(entry)
         if module is None:
@@ -71,8 +72,10 @@ def read_native(data: bytes) -> Networks:
     """The networks of a file's bytes; the card beside the file is not needed."""
     try:
         tensors = safetensors.torch.load(data)
+        # torch's reader drops the header's text, so it is read by hand.
         header_end = 8 + struct.unpack("<Q", data[:8])[0]
         facts = json.loads(json.loads(data[8:header_end])["__metadata__"][_HEADER_KEY])
+    # JSON nested too deeply ends in RecursionError.
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Unreadable(
             f"it is no complete safetensors file of this program ({shown(str(error))})"
@@ -121,6 +124,7 @@ def _to_json(path: str, value: object) -> Json:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
+        # JSON has no NaN and no infinity that every reader accepts.
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, tuple):
         return {_TUPLE: [_to_json(path, item) for item in value]}

@@ -47,6 +47,7 @@ def load_network(
     origin = str(path_or_url)
     try:
         with files.open_path_or_url(origin) as file:
+            # Whole: the card's hash must be of the very bytes that were read.
             data = file.read()
     except OSError as error:
         raise UserError(
@@ -82,6 +83,7 @@ def save_network(
     path = Path(path)
     if path.suffix not in (".pkl", ".safetensors"):
         raise UserError(f"{path} ends in {path.suffix!r}; networks are written as .pkl or .safetensors")
+    # Before a file is begun: what cannot be loaded again is not written.
     for key, class_name in official_names.ENTRY_CLASSES.items():
         entry = networks.get(key)
         if entry is not None and (not isinstance(entry, nn.Module) or type(entry).__name__ != class_name):
@@ -109,6 +111,7 @@ def _read(data: bytes, log: Callable[[str], None]) -> tuple[Networks, str, bool]
         raise Unreadable("it is empty")
     if native.is_native(data):
         return native.read_native(data), "native", False
+    # Common mistakes; without these hints all that would be said is that the pickle is broken.
     for beginning, what_it_is in _TAKEN_FOR_NETWORKS.items():
         if data.startswith(beginning):
             raise Unreadable(what_it_is)
@@ -121,6 +124,7 @@ def _read(data: bytes, log: Callable[[str], None]) -> tuple[Networks, str, bool]
     networks = assemble(_descriptions(content, len(data)))
     networks["training_set_kwargs"] = _dictionary(content, "training_set_kwargs")
     networks["card"] = _dictionary(content, "card")
+    # Foreign unless every module carries the text of our own files: a licence hangs on it.
     records = (content[key] for key in NETWORK_KEYS)
     texts = [record.module_src for record in records if isinstance(record, official_read.Record)]
     return networks, "official", not texts or not all(_SEAM in text for text in texts)

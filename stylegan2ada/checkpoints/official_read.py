@@ -53,6 +53,7 @@ class Record:
 
     def tensors(self) -> Iterator[tuple[str, object]]:
         """(name, tensor) of its own parameters and buffers that belong to the state dict."""
+        # Buffers outside the state dict are the constructor's, so files need not agree about them.
         hidden = self.state.get("_non_persistent_buffers_set", set())
         for part in ("_parameters", "_buffers"):
             for name, value in self._part(part).items():
@@ -63,6 +64,7 @@ class Record:
 
     def _field(self, name: str, kind: type[T]) -> T:
         value = self.fields.get(name)
+        # Nor a subclass; isinstance is there for the type checker.
         if not isinstance(value, kind) or type(value) is not kind:
             raise Unreadable(f"a network in it has {shown(value)} as its {name}")
         return value
@@ -72,6 +74,7 @@ class Record:
         if type(part) is not dict:
             raise Unreadable(f"a {self.class_name} in it has {shown(part)} as its {name}")
         for key in part:
+            # A dot could pose as another module's tensor once paths are joined.
             if type(key) is not str or not key or "." in key:
                 raise Unreadable(f"a {self.class_name} in it has an entry named {shown(key)}")
         return part
@@ -84,6 +87,7 @@ class TFNetwork:
     fields: dict[str, object] = field(default_factory=dict)
 
     def set_state(self, state: object) -> None:
+        # A second BUILD would mix two states.
         if type(state) is not dict or self.fields:
             raise Unreadable("a TensorFlow network in it has no plain state")
         self.fields = state
@@ -96,6 +100,7 @@ def _record(*arguments: object) -> Record:
 
 
 def _empty_dict(*arguments: object) -> dict[object, object]:
+    # Items follow by opcodes of their own, which check the keys.
     if arguments:
         raise Unreadable("it creates a dictionary from something else than its items")
     return {}
@@ -132,6 +137,7 @@ def read_records(data: bytes) -> dict[str, object] | tuple[object, ...]:
     """The file's dict, modules being Records; or, for TensorFlow-era files, a tuple of TFNetworks."""
     stream = io.BytesIO(data)
     content = read_pickle(stream, VOCABULARY)
+    # Whatever hides behind the end would travel on unseen.
     if stream.tell() != len(data):
         raise Unreadable("it goes on after its end")
     if type(content) is dict or type(content) is tuple:
@@ -153,6 +159,7 @@ def describe(record: object, *, max_bytes: int) -> Description:
             continue  # an optional sub-module that is switched off
         if not isinstance(module, Record):
             raise Unreadable(f"it holds {shown(module)} where the module {path} belongs")
+        # A memo lets a module contain itself: without limits this loop would not end.
         if depth > _MAX_NESTING or len(class_names) >= _MAX_MODULES:
             raise Unreadable("its modules contain each other, or are far more than any network has")
         module.check()
@@ -191,6 +198,7 @@ class _Plain:
         if depth < 16 and self.items_left > 0:
             if type(value) is tuple or type(value) is list:
                 return type(value)([self.copy(item, depth + 1) for item in value])
+            # Text keys only: options become keyword arguments.
             if type(value) is dict and all(type(key) is str for key in value):
                 return {key: self.copy(item, depth + 1) for key, item in value.items()}
         raise Unreadable(f"it holds {shown(value)} among its options")

@@ -34,6 +34,7 @@ def write_official(networks: Mapping[str, object], file: BinaryIO) -> None:
     if networks.get("card"):
         content["card"] = networks["card"]
     encoder = _Encoder(file)
+    # Protocol 4 is the first with MEMOIZE, STACK_GLOBAL and short texts.
     file.write(b"\x80\x04")
     encoder.put("", content)
     file.write(pickle.STOP)
@@ -68,6 +69,7 @@ class _Encoder:
             return self._module(path, value)
         if isinstance(value, np.generic):
             value = value.item()  # upstream stores numpy scalars; numpy 1 and 2 cannot read each other's
+        # The nearest known base: a bool is also an int, a Parameter also a Tensor.
         kind = next((kind for kind in type(value).__mro__ if kind in self.writers), None)
         if kind is None:
             raise Unreadable(f"{path} is a {type(value).__name__}, which a network file cannot hold")
@@ -81,6 +83,7 @@ class _Encoder:
         index = self.known.get(value)
         if index is None:
             write()
+            # A reader numbers its memo by order, and so do we.
             self.write(pickle.MEMOIZE)
             self.known[value] = len(self.known)
         else:
@@ -137,13 +140,17 @@ class _Encoder:
         order = list(range(value.ndim))
         if not value.is_contiguous():  # axes as they lie in memory: keeps channels-last
             step = value.stride()
+            # Slowest axis first.
             order.sort(key=lambda axis: -step[axis])
         in_memory = value.permute(order).contiguous()
         elements = in_memory.reshape(-1)
+        # In elements: the product of all axes that vary faster in the copy.
         stride = tuple(math.prod(in_memory.shape[order.index(axis) + 1 :]) for axis in range(value.ndim))
         self.put(path, Global(names.TENSOR))
         self.write(pickle.MARK)
+        # A storage of its own for each tensor: a view would drag along all that it looks into.
         self._call(path, names.STORAGE, (write_storage(elements),))
+        # Offset, size, stride, requires_grad, hooks: the arguments of torch's rebuild function.
         rest: tuple[object, ...] = (0, tuple(value.shape), stride, False, OrderedDict())
         for part in rest:
             self.put(path, part)
@@ -153,6 +160,7 @@ class _Encoder:
         self.put(path, Global(names.PARAMETER))
         self.write(pickle.MARK)
         self._tensor(path, value.data)
+        # requires_grad and hooks, as torch's rebuild function takes them.
         self.put(path, False)
         self.put(path, OrderedDict())
         self.write(pickle.TUPLE + pickle.REDUCE)
@@ -172,6 +180,7 @@ class _Encoder:
 
 def source_text(path: str, cls: type) -> str:
     """The complete text of the file that defines one of our portable classes."""
+    # A subclass, or a namesake elsewhere, would travel with a text that does not define it.
     if names.CLASS_HOMES.get(cls.__name__) != cls.__module__:
         raise Unreadable(
             f"{path} is a {cls.__module__}.{cls.__name__}; "
@@ -195,15 +204,18 @@ def exported_state(module: nn.Module) -> dict[str, object]:
     for name, value in vars(module).items():
         if name in _LEFT_OUT:
             continue
+        # Whatever kinds of hooks this torch has: they are functions of this process.
         state[name] = OrderedDict() if "_hooks" in name and isinstance(value, dict) else value
     return state | {"training": False, "_is_full_backward_hook": None}
 
 
 def _int(value: int) -> bytes:
+    # Less the two bytes of the header and the final STOP.
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
 def _text(value: str) -> bytes:
+    # As Python's own pickler: a lone surrogate must not end in an error.
     data = value.encode("utf-8", "surrogatepass")
     if len(data) < 256:
         return pickle.SHORT_BINUNICODE + struct.pack("<B", len(data)) + data

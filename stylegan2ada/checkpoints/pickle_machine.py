@@ -56,6 +56,7 @@ class Vocabulary:
 def shown(value: object) -> str:
     """A short, printable form of anything a file may contain; containers are not walked."""
     if isinstance(value, str | bytes):
+        # Cut: it ends in a message, and a file may hold megabytes of text.
         return repr(value[:80])
     if (
         value is None
@@ -103,8 +104,10 @@ class _Machine:
         return items
 
     def pop_many(self, n: int) -> list[object]:
+        # A slice would quietly come out shorter.
         if len(self.stack) < n:
             raise Unreadable("its pickle stream takes values that were never put down")
+        # Not [-n:], which is everything where n is 0.
         items = self.stack[len(self.stack) - n :]
         del self.stack[len(self.stack) - n :]
         return items
@@ -143,11 +146,13 @@ def _ignore(machine: _Machine, _: None) -> None:
 
 
 def _frame(machine: _Machine, size: int) -> None:
+    # Frames are hints for buffering: all that can be wrong with one is its length.
     if size > len(machine.stream.getbuffer()) - machine.stream.tell():
         raise Unreadable("its pickle stream is broken or cut off (a frame is longer than the file)")
 
 
 def _mark(machine: _Machine, _: None) -> None:
+    # Set aside rather than marked: no opcode can reach below its own mark.
     machine.outer.append(machine.stack)
     machine.stack = []
 
@@ -213,6 +218,7 @@ def _get(machine: _Machine, index: int) -> None:
 
 
 def _memoize(machine: _Machine, _: None) -> None:
+    # The format numbers MEMOIZE by the size of the memo.
     _put(machine, len(machine.memo))
 
 
@@ -261,6 +267,7 @@ def _persistent(machine: _Machine, _: None) -> None:
     machine.stack.append(machine.vocabulary.persistent(identity))
 
 
+# Absent, so refused: INST, OBJ, NEWOBJ_EX, the extension registry and whatever comes later.
 _STEPS: dict[str, Step] = {
     **dict.fromkeys(("PROTO", "STOP"), _ignore),
     **dict.fromkeys(

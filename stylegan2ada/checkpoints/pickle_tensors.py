@@ -38,6 +38,7 @@ class _StorageClass:
 
 
 def _storage_class(identity: object) -> _StorageClass:
+    # ("storage", class, key, place, number of elements, ...); the last ones are not believed.
     if type(identity) is not tuple or len(identity) < 5 or identity[0] != "storage":
         raise Unreadable("a tensor storage in it is not described as one")
     token, key = identity[1], identity[2]
@@ -68,6 +69,7 @@ def read_storage(data: object) -> torch.Tensor:
         raise Unreadable("its tensors were written on a big-endian machine")
     header = stream.read(8)
     count = struct.unpack("<q", header)[0] if len(header) == 8 else -1
+    # Compared with the bytes that are there, before any memory is taken.
     if count < 0 or count * storage.dtype.itemsize != len(data) - stream.tell():
         raise Unreadable(f"a tensor storage in it claims {count} elements of {storage.dtype} and has others")
     return _from_bytes(data[stream.tell() :], storage.dtype)
@@ -82,6 +84,7 @@ def write_storage(elements: torch.Tensor) -> bytes:
         pickle.dumps(len(elements), protocol=2)[2:-1],
     )
     plain = [pickle.dumps(value, protocol=2) for value in (_MAGIC, _LAYOUT, _SYSTEM)]
+    # As bytes, for numpy knows no bfloat16.
     raw = elements.view(torch.uint8).numpy().tobytes() if len(elements) else b""
     keys = pickle.dumps(["0"], protocol=2)
     return b"".join([*plain, b"\x80\x02", identity, keys, struct.pack("<q", len(elements)), raw])
@@ -113,6 +116,7 @@ def rebuild_tensor(
         raise Unreadable("a tensor in it has a size, stride or offset that is no whole number")
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise Unreadable("a tensor in it has a size that does not match its stride")
+    # With a size of 0 the sum below would count backwards.
     if 0 in size:
         return torch.empty(size, dtype=storage.dtype)
     # torch would hand out memory beyond the storage, or a huge tensor whose elements are all the same few.
@@ -137,6 +141,7 @@ class NumpyType:
     def __init__(self, code: object, align: object = False, copy: object = True) -> None:  # noqa: ARG002
         if type(code) is not str or code.lstrip("<|=") not in _NUMPY_CODES:
             raise Unreadable(f"it uses the numpy type {shown(code)}")
+        # The file's byte order, whatever this machine's is.
         self.dtype = np.dtype(code.lstrip("<|=")).newbyteorder("<")
 
     def set_state(self, state: object) -> None:
@@ -165,6 +170,7 @@ class NumpyArray:
         if len(shape) > _MAX_DIMENSIONS or math.prod(shape) * dtype.dtype.itemsize != len(data):
             raise Unreadable("a numpy array in it has a shape that does not match its content")
         flat = np.frombuffer(data, dtype.dtype)
+        # A view of the file's bytes that nobody can write to; users copy.
         self.array = flat.reshape(shape, order="F" if is_fortran else "C")
 
 

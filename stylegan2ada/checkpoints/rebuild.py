@@ -53,6 +53,7 @@ def build(entry: str, description: Description) -> nn.Module:
     expected = names.ENTRY_CLASSES[entry]
     if description.class_name != expected:
         raise Unreadable(f"its {entry} is of class {shown(description.class_name)} instead of {expected}")
+    # Before construction: a constructor believes any size it is given.
     check_arguments(entry, description)
     module = construct(entry, description)
     # The arguments alone decide the structure here; a file whose own modules differ would compute otherwise.
@@ -86,6 +87,7 @@ def check_arguments(entry: str, description: Description) -> None:
         raise Unreadable(
             f"its {entry} was built with {len(description.init_args)} arguments; known are {known}"
         )
+    # Positional ones by name, too: limits and nested options go by names.
     given = {**dict(zip(known, description.init_args, strict=False)), **description.init_kwargs}
     _check_names(entry, given, known)
     for name, value in given.items():
@@ -94,6 +96,7 @@ def check_arguments(entry: str, description: Description) -> None:
                 raise Unreadable(
                     f"its {entry} was built with {name} = {shown(value)} instead of named options"
                 )
+            # Options are handed down through several constructors: each name must be known to one of them.
             inner = [
                 p
                 for inner_name in names.NESTED_ARGUMENTS[name]
@@ -124,6 +127,7 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
         for key, inner in value.items():
             yield from _leaves(f"{path}.{key}", inner)
     elif isinstance(value, list | tuple):
+        # The list itself as well, as its length has a limit.
         yield path, value
         for inner in value:
             yield from _leaves(path, inner)
@@ -134,6 +138,7 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
 def _check_size(path: str, value: object) -> None:
     limit = _MAX_OF.get(path.rpartition(".")[2], _MAX_INT)
     is_long = isinstance(value, list | tuple | str) and len(value) > _MAX_LIST
+    # Spelt so that NaN fails, too.
     if is_long or (isinstance(value, int | float) and not abs(value) <= limit):
         raise Unreadable(f"its network was built with {shown(path)} = {shown(value)}, which no network has")
 
@@ -157,6 +162,7 @@ class _OnMeta(TorchFunctionMode):
     ) -> Any:
         if func in self._factories and args and isinstance(args[0], list | tuple):
             return torch.empty(args[0], device="meta")
+        # Initial values do not matter: the file's tensors take their place.
         if func in self._in_place and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
@@ -180,6 +186,7 @@ def construct(entry: str, description: Description) -> nn.Module:
 def fill(entry: str, module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give a module exactly these tensors (copied); one missing, left over or misshapen is an error."""
     wanted = set(module.state_dict())
+    # Neither may differ: a lacking tensor would stay noise, a stray one belongs to another network.
     for kind, keys in (("lacks", wanted - tensors.keys()), ("has the unknown", tensors.keys() - wanted)):
         if keys:
             raise Unreadable(f"its {entry} {kind} tensor {shown(min(keys))} (and {len(keys) - 1} others)")
@@ -188,6 +195,7 @@ def fill(entry: str, module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> 
         for part in (child._parameters, child._buffers):
             for name, place in part.items():
                 key = f"{path}.{name}" if path else name
+                # Buffers that no file holds keep what the constructor computed.
                 if place is not None and key in wanted:
                     part[name] = _placed(f"{entry}.{key}", place, tensors[key])
 
@@ -197,6 +205,7 @@ def _placed(path: str, place: torch.Tensor, value: torch.Tensor) -> torch.Tensor
         raise Unreadable(
             f"the tensor {path} in it is of size {list(value.shape)} instead of {list(place.shape)}"
         )
+    # Width may differ (half for single), kind may not.
     if place.is_floating_point() != value.is_floating_point():
         raise Unreadable(f"the tensor {path} in it holds {value.dtype} instead of {place.dtype}")
     # The layout is the constructor's (channels-last for some half-precision blocks), the type the file's.

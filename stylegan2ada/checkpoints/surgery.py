@@ -88,6 +88,7 @@ def check_channels(networks: Networks, channels: int, path: str) -> None:
 
 def _fold_g(key: str, value: torch.Tensor) -> torch.Tensor:
     is_output = key.endswith(("torgb.weight", "torgb.bias"))
+    # toRGB is linear up to its clamp: the mean of its filters makes the mean of its images.
     return value.mean(0, keepdim=True) if is_output else value
 
 
@@ -106,6 +107,7 @@ def with_half_precision(networks: Networks) -> Networks:
     for key in NETWORK_KEYS:
         module = networks.get(key)
         if module is not None:
+            # D takes these arguments itself, G hands them down to its synthesis network.
             changes = (lambda _: _HALF_PRECISION) if key == "D" else in_synthesis
             changed[key] = _rebuilt(key, module, changes, lambda _, value: value)
     return _with(networks, changed)
@@ -122,9 +124,11 @@ def _rebuilt(
     convert: Callable[[str, torch.Tensor], torch.Tensor],  # key, old tensor -> new one
 ) -> nn.Module:
     old = rebuild.describe_module(module)
+    # By name, so that a change replaces an argument wherever it stood.
     arguments = dict(zip(rebuild.argument_names(type(module)), old.init_args, strict=False)) | old.init_kwargs
     tensors = {key: convert(key, value) for key, value in old.tensors.items()}
     try:
+        # Built anew, not edited: the recorded arguments travel in files and must tell the truth.
         return rebuild.build(
             entry,
             replace(old, init_args=(), init_kwargs={**arguments, **changes(arguments)}, tensors=tensors),

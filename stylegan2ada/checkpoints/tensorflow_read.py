@@ -96,6 +96,7 @@ def _variables(entry: str, network: TFNetwork, max_bytes: int) -> dict[str, torc
                 raise Unreadable(f"its {entry} lists a variable without name and value")
             value = _tensor(f"{prefix}{item[0]}", item[1])
             used_bytes += value.numel() * value.element_size()
+            # Summed up, since one array may stand under many names.
             if used_bytes > max_bytes:
                 raise Unreadable("its variables claim more than the file holds")
             found[prefix + item[0]] = value
@@ -105,6 +106,7 @@ def _variables(entry: str, network: TFNetwork, max_bytes: int) -> dict[str, torc
 
 def _tensor(name: str, value: object) -> torch.Tensor:
     if isinstance(value, NumpyArray) and value.array is not None:
+        # A copy: arrays over the file's bytes cannot be written to.
         return torch.from_numpy(np.array(value.array))
     if type(value) in (int, float):
         return torch.tensor(value, dtype=torch.float32)
@@ -201,6 +203,7 @@ def _with_image_layers_renamed(
         match = re.fullmatch(r"(synthesis/|)(ToRGB|FromRGB)_lod(\d{1,2})/(\w+)", name)
         if match:
             folder, layer, level, leaf = match.groups()
+            # Level 0 is the full resolution, each further one half of it.
             side = arguments["resolution"] >> int(level)
             name = f"{folder}{side}x{side}/{layer}/{leaf}"
             arguments["architecture"] = "orig"
@@ -216,9 +219,11 @@ def _generator(entry: str, given: Options, variables: dict[str, torch.Tensor]) -
         "layer_features": given["mapping_fmaps"],
         "activation": given["mapping_nonlinearity"],
         "lr_multiplier": given["mapping_lrmul"],
+        # Without a beta nothing was tracked: for us, an average that never moves.
         "w_avg_beta": 1 if given["w_avg_beta"] is None else given["w_avg_beta"],
     }
     synthesis = {
+        # The width at resolution r was fmap_base / 2^(log2(r) - 1), which is 2 fmap_base / r.
         "channel_base": given["fmap_base"] * 2,
         "channel_max": given["fmap_max"],
         "num_fp16_res": given["num_fp16_res"],

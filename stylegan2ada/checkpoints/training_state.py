@@ -35,6 +35,7 @@ def save_state(path: str | Path, state: State) -> None:
     digest = hashlib.sha256(data).hexdigest().encode()
     with files.atomic_write(path, keep_previous=True) as file:
         file.write(data[:-2])
+        # As the zip format wants it: length in two bytes, low one first, then the comment.
         file.write(_COMMENT_SIZE.to_bytes(2, "little") + _COMMENT + digest)
 
 
@@ -65,6 +66,7 @@ def _checked(path: Path) -> bytearray | None:
     """The bytes that torch wrote, or None if they are not the ones that the checksum was made of."""
     data = bytearray(path.read_bytes())
     end = len(data) - _COMMENT_SIZE
+    # A file shorter than a comment is damaged, too: its slices are empty, no index fails.
     size, comment = bytes(data[max(end - 2, 0) : end]), bytes(data[max(end, 0) :])
     if size != _COMMENT_SIZE.to_bytes(2, "little"):
         return None
@@ -89,6 +91,7 @@ def _to_tensors(path: str, value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, bytes):
+        # torch.frombuffer refuses an empty buffer.
         return {_BYTES: torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else torch.empty(0)}
     if isinstance(value, np.ndarray) and not value.dtype.hasobject and value.dtype.names is None:
         return {_NUMPY: [value.dtype.str, list(value.shape), _to_tensors(path, value.tobytes())]}
@@ -110,6 +113,7 @@ def _from_tensors(value: Any) -> Any:
         return value[_BYTES].to(torch.uint8).numpy().tobytes()
     if value.keys() == {_NUMPY}:
         dtype, shape, data = value[_NUMPY]
+        # Over a bytearray, as arrays over bytes cannot be written to.
         return np.frombuffer(bytearray(_from_tensors(data)), np.dtype(dtype)).reshape(shape)
     return {key: _from_tensors(item) for key, item in value.items()}
 
@@ -125,6 +129,7 @@ def capture_rng() -> State:
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
+        # The Mersenne twister has 625 words: one array instead of 625 pickled numbers.
         "python": [version, np.array(words, dtype=np.uint64), gauss],
         "numpy": [name, np.array(keys), position, has_gauss, cached],
         "torch": torch.get_rng_state(),

@@ -29,7 +29,9 @@ class BalancedSampler:
         self.rank = rank
         self.num_replicas = num_replicas
         self.position = 0  # items drawn so far, by all ranks together
+        # numpy's generators take no negative seed.
         self._seed = seed % 2**63
+        # Items in the order of classes: class k lies at starts[k] and the counts[k] - 1 places after it.
         self._by_class = np.argsort(classes, kind="stable")
         _, self._starts, self._counts = np.unique(
             classes[self._by_class], return_index=True, return_counts=True
@@ -37,6 +39,7 @@ class BalancedSampler:
 
     def take(self, count: int) -> np.ndarray:
         """The next `count` indices of this rank."""
+        # Every num_replicas-th position is this rank's: together the ranks leave no gap and share nothing.
         positions = self.position + self.rank + self.num_replicas * np.arange(count)
         self.position += count * self.num_replicas
         return self.at(positions)
@@ -45,8 +48,10 @@ class BalancedSampler:
         """int64: the indices drawn at the given positions of the endless order."""
         found = np.empty(len(positions), dtype=np.int64)
         blocks = positions // _BLOCK
+        # Random numbers come by the block: any position is reached without replaying all before it.
         for block in np.unique(blocks):
             is_here = blocks == block
+            # [_BLOCK, 2], below 1: one number picks the class, the other the item in it.
             draws = np.random.default_rng([self._seed, int(block)]).random([_BLOCK, 2])
             which, where = draws[positions[is_here] % _BLOCK].T
             chosen = (which * len(self._counts)).astype(np.int64)

@@ -77,6 +77,7 @@ class Batches:
                 f"the run was started with the {state['sampler']} sampler "
                 f"and cannot continue with {self._kind}; give --sampler={state['sampler']}"
             )
+        # What was decoded ahead belongs to the order that is given up.
         self.source.forget()
         self.sampler.load_state_dict(state["state"])
 
@@ -86,6 +87,7 @@ class Batches:
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.device.type == "cuda":
+            # Only from pinned memory does the copy run beside the computation.
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
@@ -112,6 +114,7 @@ class _Mapped:
 
     def _gather(self, indices: np.ndarray) -> np.ndarray:  # uint8 [B, C, H, W]
         dataset = self._batches.dataset
+        # An index array copies, so mirroring in place below never reaches the file.
         images = np.asarray(self._pixels[dataset.raw_indices[indices]])
         flips = dataset.flips[indices]
         if flips.any():
@@ -126,6 +129,7 @@ class _Resident(_Mapped):
         super().__init__(batches, pixels)
         self._stored = torch.empty(pixels.shape, dtype=torch.uint8, device=batches.device)
         for start in range(0, len(pixels), _UPLOAD_ROWS):
+            # In pieces: a copy of the whole file would have to fit into the host's memory.
             rows = np.array(pixels[start : start + _UPLOAD_ROWS])
             self._stored[start : start + len(rows)] = torch.from_numpy(rows).to(batches.device)
 
@@ -137,6 +141,7 @@ class _Resident(_Mapped):
         flips = batches.dataset.flips[indices]
         if flips.any():
             is_flipped = batches.to_device(torch.from_numpy(flips))[:, None, None, None]
+            # A boolean index would make the host wait for the device; this does not.
             images = torch.where(is_flipped, images.flip(3), images)
         return indices, images
 
@@ -151,11 +156,13 @@ class _Streamed:
         self._ahead: collections.deque[tuple[State, np.ndarray, list[_Coming]]] = collections.deque()
 
     def next_batch(self) -> tuple[np.ndarray, torch.Tensor]:
+        # The one that is handed out now, and _AHEAD behind it.
         while len(self._ahead) <= _AHEAD:
             self._begin()
         _, indices, pending = self._ahead.popleft()
         images = np.empty([len(pending), *self._batches.dataset.image_shape], dtype=np.uint8)
         for row, future in enumerate(pending):
+            # An error in a thread comes out here, with the batch that it belongs to.
             images[row] = future.result()
         return indices, self._batches.to_device(torch.from_numpy(images))
 
@@ -188,5 +195,6 @@ class _Streamed:
 def _fits(pixels: np.ndarray, device: torch.device) -> bool:
     if device.type != "cuda":
         return False
+    # Activations and Adam's moments have yet to come, hence the small share of what is free.
     free, _ = torch.cuda.mem_get_info(device)
     return math.prod(pixels.shape) <= _DEVICE_SHARE * free

@@ -41,9 +41,11 @@ def cached_images(dataset: Dataset, *, limit_bytes: int = LIMIT_BYTES) -> np.nda
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(folder / f".{key[:32]}.lock") as is_alone:
+            # Asked under the lock: whoever held it may have built this very file.
             known = known_fingerprint(dataset)
             if known is not None and _is_good(folder / f"{known}.npy", dataset, known):
                 return _map(folder / f"{known}.npy")
+            # Without a lock several may build at once: each then needs a name of its own.
             temporary = folder / (f".{key[:32]}.tmp" if is_alone else f".{key[:32]}.{os.getpid()}.tmp")
             return _map(_build(dataset, key, folder, temporary))
     except UserError:  # the data set itself is at fault
@@ -59,18 +61,22 @@ def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
     """Decode everything into a new file; returns its final name."""
     n, *shape = dataset.raw_shape
     free = shutil.disk_usage(folder).free
+    # Before the work: a disk that a cache has filled would stop the run itself.
     if free < math.prod(dataset.raw_shape) + _SPARE_BYTES:
         raise OSError(f"only {free >> 20} MiB are free")
     hasher = Hasher(dataset)
     try:
         with open(temporary, "wb") as file:
+            # Header first, then image by image: the whole set need not fit into memory.
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)}
             np.lib.format.write_array_header_1_0(file, header)
             for raw_idx in Progress(n, f"decoding {dataset.name}"):
                 image = np.ascontiguousarray(dataset.raw_image(raw_idx))
+                # Hashed on the way, which saves reading the file again.
                 hasher.add(image)
                 file.write(image.data)
             file.flush()
+            # Content before name: after a power cut the good name could stand for an empty file.
             os.fsync(file.fileno())
         found = hasher.finish()  # known only now, hence the temporary name
         target = folder / f"{found}.npy"
@@ -81,6 +87,7 @@ def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
                 raise
     finally:
         temporary.unlink(missing_ok=True)
+    # After the rename, which moves the time of last change.
     _stamp(target)
     remember_fingerprint(dataset, key, found)
     return target
@@ -107,6 +114,7 @@ def _is_good(path: Path, dataset: Dataset, expected: str) -> bool:
 
 
 def _map(path: Path) -> np.ndarray:
+    # Mapped: all processes of a machine share one copy, in the system's own cache.
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -116,6 +124,7 @@ def _stamp_of(path: Path) -> Path:
 
 def _state_of(path: Path) -> dict[str, int]:
     stat = path.stat()
+    # A copying tool can set mtime back; ctime and inode give it away.
     return {
         "size": stat.st_size,
         "mtime_ns": stat.st_mtime_ns,
@@ -147,6 +156,7 @@ def _one_at_a_time(path: Path) -> Iterator[bool]:
     except ImportError:
         yield False
         return
+    # Never deleted: two processes could then hold locks on two files of one name.
     with open(path, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -90,6 +90,7 @@ class Dataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """(uint8 [C, H, W], float32 [label_dim]) as copies of their own."""
         image = self.raw_image(int(self.raw_indices[index]))
+        # Copied, also because torch takes no negative strides, which mirroring makes.
         return (image[:, :, ::-1] if self.flips[index] else image).copy(), self.get_label(index)
 
     def raw_image(self, raw_idx: int) -> np.ndarray:
@@ -167,6 +168,7 @@ class Dataset(torch.utils.data.Dataset):
     ) -> Self:
         """The data set that these arguments of the constructor make, without reading again what is known."""
         seen = self.view(*_items(self.raw_shape[0], max_size, random_seed, xflip))
+        # The width of a label depends on the choice, so it has to be found anew.
         if use_labels != self.use_labels:
             seen.use_labels, seen._labels, seen._label_shape = use_labels, None, []
         return seen
@@ -264,11 +266,13 @@ class ImageFolderDataset(Dataset):
         self._zip: tuple[int, zipfile.ZipFile] | None = None  # (process id, open archive)
         self._is_zip = _is_zip_name(self.path)
         self._description: JsonObject | None = None  # dataset.json, once looked at
+        # By name: a file system's own order differs between machines, and subsets and seeds rest on it.
         self.image_names = sorted(name for name in self._stored_names() if is_image_name(name))
         if not self.image_names:
             raise DatasetError(
                 f"{self.path} holds no images; give a folder or .zip with PNG, JPEG or similar files"
             )
+        # One image stands for all; `raw_image` refuses one that differs when its turn comes.
         channels, height, width = self._decode(self.image_names[0]).shape
         shape = (len(self.image_names), channels, height, width)
         super().__init__(Path(self.path).stem, shape, max_size, use_labels, xflip, random_seed)
@@ -316,9 +320,12 @@ class ImageFolderDataset(Dataset):
     def content_key(self) -> ContentKey:
         """What the directory of the zip, or the file system, says of every file (see data/fingerprint.py)."""
         if self._is_zip:
+            # Tools list the same members in different orders.
             members = sorted(self._archive().infolist(), key=lambda member: member.filename)
+            # The directory keeps each member's CRC-32: new content shows without being read.
             return ["zip", *([m.filename, m.file_size, m.CRC] for m in members if self._matters(m.filename))]
         stats = [
+            # A changed file keeps its name and often its size; times and inode give it away.
             (name, os.stat(Path(str(self.path), name)))
             for name in self._stored_names()
             if self._matters(name)
@@ -327,6 +334,7 @@ class ImageFolderDataset(Dataset):
         return ["folder", os.path.abspath(str(self.path)), *facts]
 
     def close(self) -> None:
+        # Also called by __del__ of an object whose constructor failed before there was a _zip.
         opened, self._zip = getattr(self, "_zip", None), None
         if opened is not None:
             opened[1].close()
@@ -383,6 +391,7 @@ def _checked_shape(labels: np.ndarray, n: int, name: str) -> list[int]:
         raise DatasetError(f"{name} has {n} images but {len(labels)} labels")
     if labels.dtype == np.int64 and labels.min() < 0:
         raise DatasetError(f"the labels of {name} contain the class {labels.min()}; classes count from 0")
+    # upstream: as many classes as the largest number says, empty ones included.
     return [int(labels.max()) + 1] if labels.dtype == np.int64 else list(labels.shape[1:])
 
 

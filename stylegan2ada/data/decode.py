@@ -37,10 +37,12 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
             mode = picture.mode
             if any(";16" in str(tile[3]) for tile in picture.tile):
                 mode = "I;16"  # Pillow would cut 16-bit RGB to 8 bits without a word
+            # No silent conversion: what a palette or 16 bits mean in training is for the user to decide.
             if mode in ("L", "RGB"):
                 return np.array(picture)
     except PIL.UnidentifiedImageError as error:
         raise DatasetError(f"{name} cannot be decoded (it is not an image); restore or remove it") from error
+    # All that Pillow raises on damaged files; its PNG reader says SyntaxError.
     except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError) as error:
         raise DatasetError(f"{name} cannot be decoded ({error}); restore or remove it") from error
     raise DatasetError(f"{name} is {_KINDS.get(mode, f'of mode {mode}')}; convert it to 8-bit grey or RGB")
@@ -48,5 +50,6 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
 
 def is_image_name(name: str) -> bool:
     """Does Pillow know the extension?"""
+    # Fills Pillow's table of formats, which is loaded lazily.
     PIL.Image.init()
     return os.path.splitext(name)[1].lower() in PIL.Image.EXTENSION

@@ -31,6 +31,7 @@ def fingerprint(dataset: Dataset) -> str:
     """
     source = source_fingerprint(dataset)
     n = dataset.raw_shape[0]
+    # A full view is the source itself: one data set must not have two identities.
     if len(dataset) == n and not dataset.flips.any() and (dataset.raw_indices == np.arange(n)).all():
         return source
     view = hashlib.sha256(source.encode())
@@ -44,6 +45,7 @@ def source_fingerprint(dataset: Dataset) -> str:
     known = known_fingerprint(dataset)
     if known is not None:
         return known
+    # Before reading: what changes meanwhile must not be remembered under the new key.
     before = cheap_key(dataset)
     hasher = Hasher(dataset)
     for raw_idx in Progress(dataset.raw_shape[0], f"fingerprint of {dataset.name}"):
@@ -59,6 +61,7 @@ class Hasher:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         n, channels, height, width = dataset.raw_shape
+        # Sizes first, or equal bytes in another shape would be the same data set.
         self._hash = hashlib.sha256(json.dumps([height, width, channels, n]).encode())
 
     def add(self, images: np.ndarray) -> None:
@@ -89,6 +92,7 @@ def known_fingerprint(dataset: Dataset) -> str | None:
         text = _note(key).read_text()
     except OSError:
         return None
+    # A damaged note costs a second reading, but never gives a wrong identity.
     return text if re.fullmatch("[0-9a-f]{64}", text) else None
 
 
@@ -112,6 +116,7 @@ def _content_facts(dataset: Dataset) -> ContentKey | None:
     kinds = type(dataset).__mro__
 
     def origin(name: str) -> int:
+        # Place in the order of inheritance: 0 is the class itself, its parents come later.
         return next(i for i, kind in enumerate(kinds) if name in kind.__dict__)
 
     # A subclass that reads differently must also describe differently, else its parent's key would lie.
@@ -123,6 +128,7 @@ def _has_settled(dataset: Dataset) -> bool:
     facts = _content_facts(dataset)
     if not facts or facts[0] != "folder":
         return True
+    # [name, size, mtime, ctime, inode] per file, behind the kind and the place.
     newest_ns = max(max(mtime, ctime) for _, _, mtime, ctime, _ in facts[2:])
     return newest_ns / 1e9 < time.time() - _SETTLED_SEC
 

@@ -56,7 +56,9 @@ def labels_in_order(entries: object, names: Sequence[str], path: str) -> np.ndar
     try:
         labels = np.array([table[name] for name in names])
     except ValueError:
+        # Lists of different lengths: an array of objects, which the check below reports.
         labels = np.array(None)
+    # b, i, u, f are numbers; texts and null make arrays of other kinds.
     if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2):
         odd = _first_odd([(name, table[name]) for name in names])
         raise DatasetError(
@@ -64,6 +66,7 @@ def labels_in_order(entries: object, names: Sequence[str], path: str) -> np.ndar
         )
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise DatasetError(f"{LABELS_FILE} of {path} has labels that are not finite")
+    # upstream: the number of axes decides, so a class may be written as 1.0.
     return labels.astype(np.int64 if labels.ndim == 1 else np.float32)
 
 

@@ -54,10 +54,12 @@ class InfiniteSampler:
 
     def state_dict(self) -> State:
         """Position, order and random state: tensors and plain numbers, the same on every rank."""
+        # The generator's words and its place among them; its spare Gaussian is never drawn here.
         _, keys, spot, *_ = self._rnd.get_state()
         return {
             "position": self.position,
             "order": torch.from_numpy(self._order.copy()),
+            # 32-bit words as int64: torch knows little of unsigned types.
             "random_keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)),
             "random_spot": int(spot),
         }
@@ -67,6 +69,7 @@ class InfiniteSampler:
         order = np.asarray(state["order"], dtype=np.int64)
         assert len(order) == len(self._order), (len(order), len(self._order))
         self.position = int(state["position"])
+        # A copy, or swaps would reach into the state that was handed in.
         self._order = order.copy()
         keys = np.asarray(state["random_keys"]).astype(np.uint32)
         self._rnd.set_state(("MT19937", keys, int(state["random_spot"]), 0, 0.0))
@@ -74,7 +77,9 @@ class InfiniteSampler:
     def _step(self) -> int:
         here = self.position % len(self._order)
         index = int(self._order[here])
+        # upstream: a window below 2 draws nothing, which keeps the random sequence the same.
         if self._window >= 2:
+            # Backwards only: a shown item waits for at least (1 - window_size) of a round.
             there = (here - self._rnd.randint(self._window)) % len(self._order)
             self._order[[here, there]] = self._order[[there, here]]
         self.position += 1

@@ -55,9 +55,12 @@ def _from_description(source: Source) -> SourceLabels:
     if entries is None:
         return SourceLabels()
     table = label_table(entries, source.path)
+    # In the order of the images, not of the file.
     found = SourceLabels({name: table[name] for name in source.names if name in table})
     found.names = source.description.get("label_names")
+    # A null counts as no label, too.
     lacking = [name for name in source.names if table.get(name) is None]
+    # A dataset.json has a label for every image or none at all.
     if lacking:
         found.notes.append(
             f"{len(lacking)} of {len(source.names)} images have no label in dataset.json, "
@@ -77,6 +80,7 @@ def _from_folders(source: Source) -> SourceLabels:
         raise SourceError(
             f"--labels=folders: {loose} is in no folder; put every image into the folder of its class"
         )
+    # By name, so that class numbers do not depend on the file system.
     classes = sorted({p[0] for p in parts.values()})
     number = {name: index for index, name in enumerate(classes)}
     return SourceLabels({name: number[p[0]] for name, p in parts.items()}, classes)
@@ -84,11 +88,14 @@ def _from_folders(source: Source) -> SourceLabels:
 
 def _from_csv(source: Source, path: str) -> SourceLabels:
     header, rows = _read_csv(path)
+    # Titles differ between tools; failing a known one, names usually come first.
     column = next((i for i, title in enumerate(header) if title.lower() in _NAME_COLUMNS), 0)
     by_name: dict[str, list[str]] = {}
     for line, row in rows:
+        # Tables from Windows write backslashes; images are named with slashes.
         name = row[column].replace("\\", "/").removeprefix("./")
         values = row[:column] + row[column + 1 :]
+        # Exported tables often repeat a line; only a contradiction is an error.
         if by_name.setdefault(name, values) != values:
             raise UserError(f"{path}, line {line}: {name} occurs a second time, with other labels")
     cells, unused = _match(source, by_name, path)
@@ -107,6 +114,7 @@ def _read_csv(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if not Path(path).is_file():
         raise MissingError(f"--labels={path} does not exist; give 'folders' or the path of a .csv file")
     try:
+        # utf-8-sig: spreadsheets put a byte order mark before the first title.
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
@@ -148,6 +156,7 @@ def _match(source: Source, by_name: dict[str, list[str]], path: str) -> tuple[di
 def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     """Numbers are classes, or values if any has a fraction; names are numbered; lists become vectors."""
     texts = {name: row[0] for name, row in cells.items()}
+    # One semicolon anywhere makes every cell a list, so that single entries stay of the same kind.
     if any(";" in text for text in texts.values()):
         return _lists(
             {
@@ -162,6 +171,7 @@ def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     values = {name: v for name, text in texts.items() if (v := _number(text)) is not None}
     if len(values) == len(texts):
         is_whole = all(value == int(value) for value in values.values())
+        # [v]: a bare fraction would be read back as a class number, cut to an integer.
         return SourceLabels({name: int(v) if is_whole else [v] for name, v in values.items()})
     classes = sorted(set(texts.values()))  # by name, so that the numbers do not depend on the order of lines
     return SourceLabels({name: classes.index(text) for name, text in texts.items()}, classes)
@@ -170,6 +180,7 @@ def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
 def _lists(lists: dict[str, list[str]], path: str) -> SourceLabels:
     values = {name: [_number(part) for part in parts] for name, parts in lists.items()}
     if all(value is not None for row in values.values() for value in row):
+        # Lengths that occur, each with an image to name in the message.
         lengths: dict[int, str] = {}
         for name, row in values.items():
             lengths.setdefault(len(row), name)
@@ -179,6 +190,7 @@ def _lists(lists: dict[str, list[str]], path: str) -> SourceLabels:
                 f"{path}: {first} has {a} numbers but {second} has {b}; give all images equally many"
             )
         return SourceLabels(values)
+    # 0 or 1 per name that occurs: an image may have several.
     classes = sorted({part for parts in lists.values() for part in parts})
     return SourceLabels({name: [int(c in parts) for c in classes] for name, parts in lists.items()}, classes)
 
@@ -200,6 +212,7 @@ def _number(text: str) -> int | float | None:
         return None
     if not math.isfinite(value):
         return None
+    # So that 1.0 and 1 are one class, and JSON shows the short form.
     return int(value) if value == int(value) else value
 
 
@@ -208,6 +221,7 @@ def _check_alike(labels: Labels, origin: str) -> None:
     first_name, first = next(iter(labels.items()))
     for name, label in labels.items():
         parts = label if isinstance(label, list) else [label]
+        # bool and numpy's numbers are Real, too.
         if not all(isinstance(part, numbers.Real) and math.isfinite(part) for part in parts):
             raise SourceError(f"{origin}: {name} has the label {label!r}, which is not made of numbers")
         if isinstance(label, list) != isinstance(first, list) or (

@@ -77,6 +77,7 @@ def _first(source: Source, count: int) -> Source:
     everything = source.images
 
     def images() -> Iterator[SourceImage]:
+        # The range comes first, so that zip stops without fetching one image too many.
         for _, image in zip(range(min(count, source.total)), everything()):
             yield image
 
@@ -118,6 +119,7 @@ def _open_zip(path: str) -> Source:
 def _of_files(path: str, names: list[str], read: Callable[[str], bytes], description: bytes | None) -> Source:
     def pixels(name: str) -> np.ndarray:
         try:
+            # A zip's CRC-32 is checked on reading: a damaged member shows here.
             content = read(name)
         except (OSError, zipfile.BadZipFile) as error:
             raise SourceError(f"{name} in {path} cannot be read ({error}); restore or remove it") from error
@@ -140,6 +142,7 @@ def _open_lmdb(path: str) -> Source:
     except ImportError as error:
         raise MissingError(f"{path} is an LSUN database, which needs a package: pip install lmdb") from error
     try:
+        # Without a lock file: databases often lie where nobody may write.
         with lmdb.open(path, readonly=True, lock=False) as database:
             total = database.stat()["entries"]
     except lmdb.Error as error:
@@ -165,6 +168,7 @@ class _NumbersOnly(pickle.Unpickler):
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
+        # Python 3 spells bytes so in protocol 2.
         ("_codecs", "encode"),
     }
 
@@ -185,9 +189,11 @@ def _open_cifar(path: str) -> Source:
     pixels, labels = [], []
     try:
         with tarfile.open(path, "r:gz") as archive:
+            # The five training batches; the test batch is left for testing.
             for number in range(1, 6):
                 member = archive.extractfile(f"cifar-10-batches-py/data_batch_{number}")
                 assert member is not None
+                # Written by Python 2, whose byte strings survive only as latin1.
                 batch = _NumbersOnly(io.BytesIO(member.read()), encoding="latin1").load()
                 pixels.append(np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
                 labels += [int(label) for label in batch["labels"]]
@@ -195,6 +201,7 @@ def _open_cifar(path: str) -> Source:
         raise SourceError(
             f"--source={path} is not the CIFAR-10 archive ({error}); download it again"
         ) from error
+    # Stored plane by plane, [N, 3, 32, 32]; images here have channels last.
     return _of_arrays(path, np.concatenate(pixels).transpose(0, 2, 3, 1), labels)
 
 
@@ -218,6 +225,7 @@ def _read_idx(path: str) -> np.ndarray:
         raise SourceError(f"{path} cannot be read ({error}); download it again") from error
     axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     shape = np.frombuffer(content[4 : 4 + 4 * axes], dtype=">i4")
+    # The file claims its lengths: believed only if they add up exactly to its size.
     if axes == 0 or len(content) != 4 + 4 * axes + int(np.prod(shape)):
         raise SourceError(f"{path} is not a complete IDX file of bytes; download it again")
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)

@@ -54,6 +54,7 @@ def center_crop_wide(
     """The middle rows in full width, resized, between black bars that make it square; None if too small."""
     rows, columns = image.shape[:2]
     kept = round(width * rows / columns)  # upstream: by the output width
+    # Dropped: to enlarge it would be to invent detail.
     if columns < width or kept < height:
         return None
     middle = resize(image[(rows - kept) // 2 : (rows + kept) // 2], width, height, resample)

@@ -69,8 +69,10 @@ class DatasetWriter:
 
     def __enter__(self) -> DatasetWriter:
         with self._saying_where(), contextlib.ExitStack() as stack:
+            # Undone in reverse order: first what was written, then the folders made for it.
             stack.callback(self._remove_empty, _make_folders(self.dest.parent))
             self._put = self._open_zip(stack) if self._is_zip else self._open_folder(stack)
+            # Held open until __exit__; an error above has undone everything already.
             self._stack = stack.pop_all()
         return self
 
@@ -86,6 +88,7 @@ class DatasetWriter:
             raise UserError(
                 f"image number {index} was written to {self.dest} before; every number may occur once"
             )
+        # Checked before writing: a refused image leaves no trace.
         self._check_alike(name, png_bytes)
         plain = _plain_label(label, name)
         with self._saying_where():
@@ -106,6 +109,7 @@ class DatasetWriter:
             if not self._labels:
                 raise NothingToDoError(f"no image was found for {self.dest}; nothing was written")
             assert self._put is not None
+            # Last of all: a folder with labels is a complete one.
             self._put(LABELS_FILE, json.dumps(self._description()).encode())
 
     def _description(self) -> JsonObject:
@@ -143,6 +147,7 @@ class DatasetWriter:
 
     def _open_zip(self, stack: contextlib.ExitStack) -> Callable[[str, bytes], None]:
         file = stack.enter_context(atomic_write(self.dest))
+        # Stored as it is: reading at random must not wait for decompression.
         archive = stack.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
 
         def put(name: str, content: bytes) -> None:
@@ -186,6 +191,7 @@ class DatasetWriter:
 @contextlib.contextmanager
 def _staged(dest: Path) -> Iterator[Path]:
     """A temporary folder inside `dest`; on success what is in it moves up, the labels last."""
+    # Inside `dest`, so on the same file system: a rename then copies nothing.
     stage = dest / f".partial.{os.getpid()}"
     stage.mkdir()
     try:

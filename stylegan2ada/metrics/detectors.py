@@ -102,6 +102,7 @@ class Detectors:
         path = self.find(name)
         if path is None:
             raise MissingError(_how_to_get(name))
+        # Before loading: TorchScript is code.
         digest = checked_hash(path)
         try:
             with warnings.catch_warnings():
@@ -193,6 +194,7 @@ class _Tiny(nn.Module):
             x = functional.leaky_relu(functional.conv2d(x, kernel, stride=2, padding=1), 0.2)
             layers.append(x)
         if return_lpips:
+            # As in LPIPS (Zhang et al. 2018): unit length over channels, squares averaged over places.
             unit = [layer / (layer.square().sum(1, keepdim=True) + 1e-10).sqrt() for layer in layers]
             return torch.cat([(u / (u.shape[2] * u.shape[3]) ** 0.5).flatten(1) for u in unit], dim=1)
         features = torch.cat([x.mean([2, 3]), x.std([2, 3], correction=0)], dim=1)  # [N, 128]

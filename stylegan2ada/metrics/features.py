@@ -52,6 +52,7 @@ class FeatureStats:
         if self.capture_all:
             self.chunks.append(features)
         if self.capture_mean_cov and len(features):
+            # In float32 the sums over 50,000 images would lose digits that a covariance needs.
             wide = features.astype(np.float64)
             if self.raw_mean is None or self.raw_cov is None:
                 self.raw_mean, self.raw_cov = np.zeros(wide.shape[1]), np.zeros([wide.shape[1]] * 2)
@@ -139,10 +140,12 @@ def dataset_features(
     capture = {name: True for name, is_asked in captured.items() if is_asked}  # as upstream names the file
     n = len(dataset) if max_items is None else min(len(dataset), max_items)
     path = _cache_file(dataset, detector, options, capture, n) if cache else None
+    # Rank 0 decides: a file that appears meanwhile must not send ranks different ways.
     is_there = processes.from_rank0(path is not None and path.is_file())
     if path is not None and is_there:
         if step:
             step(n)
+        # Only rank 0 computes numbers, so only it needs to read.
         if processes.rank() != 0:
             return FeatureStats(capture_all, capture_mean_cov)
         return FeatureStats.load(path, capture_all=capture_all, capture_mean_cov=capture_mean_cov)
@@ -181,6 +184,7 @@ def generator_features(
     check_labels(G, labels)
 
     def images(chunk: int) -> torch.Tensor:
+        # Always a whole chunk, cut later: num_items has no say in what is drawn.
         z, c = latents_and_labels(G, labels, _CHUNK, seed, chunk)
         return to_uint8(run_generator(G, z, c, detector.device, G_kwargs))
 
@@ -199,6 +203,7 @@ def latents_and_labels(
     G: protocols.Generator, labels: protocols.LabelSource | None, n: int, seed: int, chunk: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """z [n, z_dim] and c [n, c_dim] of one chunk; also seeds the noise of the images made from them."""
+    # Seeds of two runs stay apart up to a million chunks.
     torch.manual_seed(seed * _SEED_STEP + chunk)
     z = torch.randn([n, G.z_dim])
     if not G.c_dim:
@@ -238,8 +243,10 @@ def _collect(
     num_chunks = -(-n // _CHUNK)
     per_round = max(batch // _CHUNK, 1)  # chunks that one process hands to the detector at once
     for start in range(0, num_chunks, per_round * world):
+        # Dealt like cards: a rank's i-th chunk of a round comes before anybody's (i + 1)-th.
         mine = list(range(start + rank, min(start + per_round * world, num_chunks), world))
         parts = [images(chunk) for chunk in mine]
+        # A rank without chunks has to join in below all the same.
         found = detector(torch.cat(parts), **options).cpu() if parts else None
         for features in _in_chunk_order(found, [len(part) for part in parts]):
             stats.append(features)
@@ -251,6 +258,7 @@ def _collect(
 def _in_chunk_order(found: torch.Tensor | None, sizes: list[int]) -> Iterator[np.ndarray]:
     mine = [] if found is None else [part.numpy() for part in found.split(sizes)]
     gathered = processes.all_ranks(mine)
+    # Taken up as they were dealt; in the last round some ranks hold fewer.
     for i in range(max(len(part) for part in gathered)):
         yield from (part[i] for part in gathered if i < len(part))
 

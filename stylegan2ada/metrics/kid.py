@@ -39,6 +39,7 @@ def kid_subsets(
     assert size >= 2, f"KID needs two images of each kind, not {size}"
     values = np.empty(subsets)
     for i in range(subsets):
+        # Without replacement: a repeated image, paired with itself, would bias the mean.
         x = fakes[rng.choice(len(fakes), size, replace=False)]
         y = reals[rng.choice(len(reals), size, replace=False)]
         values[i] = _unbiased_mmd2(x, y)

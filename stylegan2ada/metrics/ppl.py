@@ -21,6 +21,7 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     a, b = _unit(a), _unit(b)
     cosine = (a * b).sum(dim=-1, keepdim=True)
     angle = t * torch.acos(cosine)
+    # b less its part along a points from a towards b at a right angle.
     return _unit(a * torch.cos(angle) + _unit(b - cosine * a) * torch.sin(angle))
 
 
@@ -48,6 +49,7 @@ def path_ends(
 def detector_view(img: torch.Tensor, *, crop: bool, network_resolution: int) -> torch.Tensor:
     """Images in [-1, 1] as the detector wants them: face crop (legacy), box average, 3 channels, 0..255."""
     if crop:
+        # The face in an aligned portrait: rows 3/8 to 7/8, columns 2/8 to 6/8.
         unit = img.shape[2] // 8
         img = img[:, :, 3 * unit : 7 * unit, 2 * unit : 6 * unit]
     factor = network_resolution // _DETECTOR_SIZE  # upstream: from the network's size, also after cropping
@@ -71,8 +73,10 @@ def path_distances(
 ) -> torch.Tensor:
     """Squared feature distance over epsilon^2 of each of N paths, [N]; noise buffers are used as they are."""
     ws = path_ends(G.mapping, z, c, t, space=space, epsilon=epsilon)
+    # In half precision a step of 1e-4 would drown in rounding.
     img = G.synthesis(ws, **{"noise_mode": "const", "force_fp32": True, **(G_kwargs or {})})
     start, stop = features(detector_view(img, crop=crop, network_resolution=G.img_resolution)).chunk(2)
+    # Over epsilon squared, as the distance is quadratic (Karras et al. 2019, section 4.1).
     return (start - stop).square().sum(dim=1) / epsilon**2
 
 
@@ -86,6 +90,7 @@ def redraw_noise(G: protocols.Generator, generator: torch.Generator | None = Non
 def trimmed_mean(distances: ArrayLike) -> float:
     """Mean of the distances between the 1st percentile (rounded down) and the 99th (rounded up)."""
     values = np.asarray(distances, dtype=np.float64)
+    # Bounds are values that occur; interpolated ones would cut differently.
     low = np.percentile(values, 1, method="lower")
     high = np.percentile(values, 99, method="higher")
     return float(values[(values >= low) & (values <= high)].mean())

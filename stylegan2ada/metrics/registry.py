@@ -122,6 +122,7 @@ def _fid(max_real: int | None, num_fake: int) -> Compute:
     def compute(m: Measurement) -> dict[str, float]:
         real = m.real(max_real, _FEATURES, capture_mean_cov=True)
         fake = m.fake(num_fake, _FEATURES, capture_mean_cov=True)
+        # All ranks make features; one is enough for the formula.
         if processes.rank() != 0:
             return {"": float("nan")}
         return {"": frechet_distance(*real.mean_cov(), *fake.mean_cov())}
@@ -208,7 +209,9 @@ def path_lengths(
     ):
         for start in range(0, num_batches, world):
             number = start + processes.rank()
+            # Both ends of a path at once; they share the labels of the first half.
             z, c = features.latents_and_labels(G, m.dataset, 2 * batch, m.seed, number)
+            # "end" measures only where t is 0.
             t = torch.rand([batch]) * (1 if sampling == "full" else 0)
             ppl.redraw_noise(G)
             distances = ppl.path_distances(
@@ -309,6 +312,7 @@ def calc_metric(
         counts={},
         progress=lambda total, label: Progress(total, f"{metric}: {label}", is_silent=not progress),
     )
+    # Other ranks hold NaN up to here.
     values = processes.from_rank0(entry.compute(measurement))
     return _record(entry, measurement, values, time.monotonic() - start)
 
@@ -336,6 +340,7 @@ def report_metric(
 ) -> str:
     """The JSON line of a record; appended to metric-<name>.jsonl of a run folder, if there is one."""
     if run_dir is not None and snapshot_pkl is not None:
+        # Relative, so that the run folder can be moved.
         snapshot_pkl = os.path.relpath(snapshot_pkl, run_dir)
     place = None if snapshot_pkl is None else Path(snapshot_pkl).as_posix()
     line = json.dumps({**record, "snapshot_pkl": place, "timestamp": time.time()})

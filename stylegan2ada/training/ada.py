@@ -43,6 +43,7 @@ class AdaController:
         self.interval = interval
         self.max_p = max_p
         self.statistic = statistic
+        # Fixed-size steps: kimg thousand images of them lead from 0 to 1.
         self.step = batch_size * interval / (kimg * 1000)
         self.p = float(self._buffer)  # the only time that the device is asked
         self._signs = stats.Collector(re.escape(statistic))

@@ -46,16 +46,19 @@ def build(
     prepare_process(config, device)
     dataset = seams.dataset(config) if dataset is None else dataset
     G, D = seams.networks(config, dataset)
+    # Before gradients are switched off below: phases note which parameters may learn.
     phases = seams.phases(config, G.to(device).train(), D.to(device).train())
     for network in (G, D):
         network.requires_grad_(False)  # a phase lets its own parameters learn while it runs
         set_precision(network, block_precision(config.precision, device))
     G_ema = copy.deepcopy(G).eval()
     augment_pipe = build_augment_pipe(config, device)
+    # A run that goes on gets its weights from its state: the file of --resume is not read again.
     if card is None:
         card = new_card(dataset)
         if config.resume_pkl is not None:
             card = transfer(config.resume_pkl, G, D, G_ema, augment_pipe, config, card)
+    # Each rank drew its own first weights; rank 0's count.
     for module in (G, D, G_ema, *([] if augment_pipe is None else [augment_pipe])):
         processes.broadcast_module(module)
     labels = seams.labels(config, dataset)
@@ -100,7 +103,9 @@ def prepare_process(config: TrainConfig, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = config.cudnn_benchmark
         torch.backends.cudnn.allow_tf32 = config.allow_tf32
         torch.set_float32_matmul_precision("high" if config.allow_tf32 else "highest")
+    # A process may train more than once: earlier counts are none of this run's.
     stats.reset()
+    # Sums are formed on the CPU, without waiting for the device.
     stats.init_multiprocessing(processes.rank(), "cpu" if processes.is_initialized() else None)
 
 
@@ -167,4 +172,5 @@ def transfer(
         facts = {name: value for name, value in card.items() if name not in _OF_ORIGINS}
         return derive_card(loaded["card"], **facts)
 
+    # Read once; `build` hands the weights on to the other ranks.
     return processes.on_rank0(load)

@@ -13,6 +13,7 @@ def half_life_nimg(cur_nimg: int, ema_kimg: float, ema_rampup: float | None) -> 
 
 def decay(batch_size: int, half_life: float) -> float:
     """The share of the old average that stays after one batch: 0.5 ** (batch / half life)."""
+    # With a ramp the first half life is 0: then nothing old stays.
     return 0.5 ** (batch_size / max(half_life, 1e-8))
 
 
@@ -28,9 +29,11 @@ def update(
     """Pull the average towards the network by one batch, copy its buffers; returns the decay used."""
     beta = decay(batch_size, half_life_nimg(cur_nimg, ema_kimg, ema_rampup))
     averages, targets = _pairs(dict(ema.named_parameters()), dict(net.named_parameters()))
+    # A few kernels for all tensors instead of a launch for each.
     if averages:
         torch._foreach_lerp_(averages, targets, 1 - beta)
     kept, current = _pairs(dict(ema.named_buffers()), dict(net.named_buffers()))
+    # Buffers (w_avg, noise) are no weights: the newest values count.
     if kept:
         torch._foreach_copy_(kept, current)
     return beta

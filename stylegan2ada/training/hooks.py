@@ -77,6 +77,7 @@ class Hooks(list[Hook]):
         for hook in self:
             name = base = type(hook).__name__
             count = 1
+            # Numbered by order: the same list of hooks finds its states again.
             while name in found:
                 count += 1
                 name = f"{base} {count}"

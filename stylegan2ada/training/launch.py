@@ -41,12 +41,15 @@ def start(job: Job) -> Path:
     """Train until done, in as many processes as the configuration says; the folder of the run."""
     if processes.is_launched() or job.config.num_gpus == 1:
         return run_process(job)
+    # Before a folder is made that would stay empty.
     check_devices(job.config, torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    # Here, so that this process knows the folder too: it looks for the processes' word in it.
     job = with_run_dir(job, os.environ)
     assert job.run_dir is not None
     try:
         processes.launch(run_process, (job,), job.config.num_gpus)
     except StoppedOnRequest as stopped:
+        # Only the processes know whether they could save; this file is their word.
         if not (job.run_dir / folders.REQUEUE_FILE).exists():
             raise UserError(f"{stopped}, before the state could be saved; the last one continues") from None
         raise StoppedOnRequest(stop_message(job.run_dir)) from None
@@ -81,6 +84,7 @@ def run_process(job: Job) -> Path:
                 raise SystemExit(StoppedOnRequest.exit_code) from None
             raise
         except UserError as error:
+            # For an exception a launcher prints a traceback; the sentence alone is clearer.
             if processes.is_launched():
                 processes.print0(f"Error: {error}")
                 raise SystemExit(error.exit_code) from None
@@ -105,6 +109,7 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
         extra["launch_id"] = launch_id
     try:
         folders.write_options(job.run_dir, job.config, job.options, extra)
+        # The run is being continued: no scheduler need be asked any more.
         (job.run_dir / folders.REQUEUE_FILE).unlink(missing_ok=True)
         for code, text in job.warnings:
             run_files.add_event(job.run_dir, "warning", kimg=0, code=code, text=text)

@@ -62,6 +62,7 @@ class RunLog:
         """One line of stats.jsonl and one point per curve; what is private goes to its own file alone."""
         if not self.is_writer:
             return
+        # Chosen by name before anything is written: what is private never touches a public file.
         shown = {name: value for name, value in statistics.items() if not self._is_private(name)}
         _append(self._stats, shown)
         if self._private is not None:
@@ -80,6 +81,7 @@ class RunLog:
         """Sizes of all growing files now."""
         if not self.is_writer:
             return {}
+        # Lines that are still buffered belong to the size.
         sys.stdout.flush()
         paths = run_files.cut_back_files(self.run_dir)
         return {path.relative_to(self.run_dir).as_posix(): os.path.getsize(path) for path in paths}
@@ -117,6 +119,7 @@ def console_copy(path: Path | None) -> Iterator[None]:
         yield
         return
     before = sys.stdout, sys.stderr
+    # Line by line: after a crash it is the last lines that count.
     with open(path, "a", buffering=1) as file:
         sys.stdout, sys.stderr = _Tee(before[0], file), _Tee(before[1], file)
         try:
@@ -148,6 +151,7 @@ class _Tee:
 def _append(file: TextIO | None, statistics: Statistics) -> None:
     assert file is not None
     file.write(json.dumps({**statistics, "timestamp": time.time()}) + "\n")
+    # Others read along while the run goes on.
     file.flush()
 
 

@@ -57,8 +57,10 @@ def train(
     """Train until done. StoppedOnRequest after SIGTERM or SIGINT, with the state saved."""
     stop, seams = processes.StopRequest(), seams or Seams()
     try:
+        # Rank 0 looks for all: a shared disk may show the others an older folder.
         state = processes.on_rank0(lambda: resume.find(run_dir)) if is_continued else None
         if is_continued and processes.rank() == 0:
+            # Before the console's copy opens, as its new lines belong behind the cut.
             cut_back(run_dir, state["log"] if state else {})
         copy = run_dir / run_files.LOG if processes.rank() == 0 else None
         with stop.listening(), console_copy(copy):
@@ -90,9 +92,11 @@ def _train(run: Run, hooks: Hooks, seams: Seams, state: State | None, *, is_cont
         resume.restore(run, hooks, state)
         processes.print0(f"Continuing at {run.kimg:g} kimg, tick {run.tick}")
     note(run.run_dir, "continued" if is_continued else "started", kimg=run.kimg)
+    # What starting draws was drawn when the run began; the saved generators are past it.
     with snapshots.untouched_draws() if state is not None else contextlib.nullcontext():
         run.loss.start(run)
         hooks.on_start(run)
+    # A run that goes on has found its split already.
     if state is None and run.device.type == "cuda":
         _split_to_fit(run)
     grid = snapshots.Grid.choose(run) if state is None else snapshots.Grid.from_state(run, state)
@@ -127,6 +131,7 @@ def _run_ticks(run: Run, upkeep: Upkeep) -> None:
         step(run, upkeep.hooks, upkeep.timer)
         tick_end_nimg = run.progress.tick_start_nimg + run.config.kimg_per_tick * 1000
         has_saved = False
+        # upstream: tick 0 is a single batch, so that the first line comes at once.
         if run.is_done or run.tick == 0 or run.cur_nimg >= tick_end_nimg:
             has_saved = finish_tick(run, upkeep)
         # Ranks agree on what comes next, or one would wait for the others for ever.
@@ -169,6 +174,7 @@ def accumulate(
     is_empty = True
     for real_img, real_c, gen_z, gen_c in rounds(run.progress.batch_gpu, *batch):
         is_empty = False
+        # `sync` is for losses written for upstream; reduce_and_step adds up the ranks, whatever it says.
         run.loss.accumulate_gradients(phase.name, real_img, real_c, gen_z, gen_c, sync=True, gain=phase.gain)
         hooks.after_part(phase)
     if is_empty:
@@ -198,6 +204,7 @@ def finish_tick(run: Run, upkeep: Upkeep) -> bool:
         announce_time(run, clock)
     progress.tick += 1
     progress.tick_start_nimg = run.cur_nimg
+    # Behind the counters: a continued run begins with the next tick.
     if keeps:
         save_state(run, upkeep)
     clock.start_tick()

@@ -20,6 +20,7 @@ def fit_memory(run: Run) -> int:
     share = run.config.batch_size // run.config.num_gpus
 
     def attempt(size: int) -> None:
+        # Zeros will do: only sizes count.
         shape = [size, run.G.img_channels, run.G.img_resolution, run.G.img_resolution]
         img = torch.zeros(shape, device=run.device)
         c = torch.zeros([size, run.G.c_dim], device=run.device)
@@ -32,6 +33,7 @@ def fit_memory(run: Run) -> int:
                 phase.module.requires_grad_(False)
                 phase.opt.zero_grad(set_to_none=True)
 
+    # All that a trial touches: draws, counts, the loss's own state, running averages in G.
     draws, counts = capture_rng(), stats.local_state()
     loss_state = run.loss.state_dict()
     buffers = {name: buffer.clone() for name, buffer in run.G.named_buffers()}
@@ -49,12 +51,14 @@ def fit_memory(run: Run) -> int:
 def fitting_batch_gpu(batch_gpu: int, attempt: Callable[[int], None], share: int) -> int:
     """The largest divisor of `share`, up to batch_gpu, with which `attempt` does not run out of memory."""
     for size in range(batch_gpu, 0, -1):
+        # Divisors only, so that all rounds are of one size.
         if share % size:
             continue
         try:
             attempt(size)
             return size
         except torch.OutOfMemoryError:
+            # What the failed attempt left in torch's cache is cut to sizes that no longer fit.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
     raise UserError("one image at a time is too much for this device's memory; use smaller --cbase or images")

@@ -50,6 +50,7 @@ class Phase:
 
     def reduce_and_step(self) -> None:
         """Make one gradient of all ranks', step."""
+        # Off again: other phases differentiate through this network without training it.
         self.module.requires_grad_(False)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if gradients:
@@ -116,6 +117,7 @@ def average_and_repair(gradients: list[Tensor]) -> None:
     if ranks > 1:
         torch.distributed.all_reduce(flat)
         flat /= ranks
+    # After the mean: one rank's NaN spoils the element for all, and all repair it alike.
     _repair(flat)
     parts = flat.split([gradient.numel() for gradient in gradients])
     torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients)])

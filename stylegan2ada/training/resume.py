@@ -32,6 +32,7 @@ _ONCE_BESIDE = ("elapsed_sec", "batch_gpu")  # stood beside the counters in stat
 
 def save(run: Run, hooks: Hooks, grid: Grid, log: RunLog) -> None:
     """Write the state file; every rank takes part, rank 0 writes."""
+    # Gathered before rank 0 works alone: a collective in there would wait for ever.
     per_rank = processes.all_ranks(_on_cpu(rank_state(run, hooks)))
 
     def write() -> None:
@@ -44,6 +45,7 @@ def save(run: Run, hooks: Hooks, grid: Grid, log: RunLog) -> None:
                 f"untouched: make room or give rights there, then go on with --continue={run.run_dir}"
             ) from error
 
+    # A failure is everybody's: no rank may train on while the state is missing.
     processes.on_rank0(write)
 
 
@@ -76,6 +78,7 @@ def shared_state(run: Run) -> State:
 
 def rank_state(run: Run, hooks: Hooks) -> State:
     """What each rank has for itself."""
+    # w_avg follows the fakes that a rank has seen, so each has its own.
     own = {
         f"{network}.{name}": tensor
         for network, module in run.modules.items()
@@ -96,6 +99,7 @@ def restore(run: Run, hooks: Hooks, state: State) -> None:
     """Put a state into a freshly built run; with another number of ranks it goes on with new random draws."""
     _check(run, state)
     beside = {name: state[name] for name in _ONCE_BESIDE if name in state}
+    # Where a state has both spellings, the counters' own wins.
     run.progress.load_state_dict(beside | state["counters"])
     for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
@@ -104,6 +108,7 @@ def restore(run: Run, hooks: Hooks, state: State) -> None:
     if run.ada is not None:
         run.ada.load_state_dict(state["ada"])
     ranks = state["ranks"]
+    # Random draws can go on exactly only if each rank finds its own.
     if len(ranks) == processes.world_size():
         _restore_rank(run, hooks, ranks[processes.rank()])
     else:
@@ -131,14 +136,17 @@ def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
     warn(run.run_dir, "ranks", text, kimg=run.kimg)
     first = ranks[0]
     _load_buffers(run, first["buffers"])
+    # Not the labels' generator: with one state for all, ranks would ask for the same classes.
     run.source.load_state_dict({"batches": first["source"]["batches"]})
     if first["loss"]:
         run.loss.load_state_dict(first["loss"])
     hooks.load_state_dict(first["hooks"])
+    # Fresh counts are summed over ranks later: each may be loaded once only.
     stats.load_local_state(first["stats"] | ({} if processes.rank() == 0 else {"fresh": {}}))
     if processes.rank() == 0:
         for other in ranks[1:]:
             stats.add_fresh(other["stats"]["fresh"])
+    # With cur_nimg: a second continuation must not repeat the draws of the first.
     seed = [run.config.random_seed, run.cur_nimg, processes.world_size(), processes.rank()]
     words = np.random.SeedSequence(seed).generate_state(3)
     random.seed(int(words[0]))
@@ -149,6 +157,7 @@ def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
 def _check(run: Run, state: State) -> None:
     if state.get("format") != _FORMAT:
         raise UserError(f"{run.run_dir / STATE} is of another version; continue with that one")
+    # The saved order of images is an order of these very images.
     if state["fingerprint"] != run.fingerprint:
         raise UserError(
             f"--data={run.dataset.path}: not the same images and labels as this run was started with; give "

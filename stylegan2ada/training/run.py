@@ -81,6 +81,7 @@ class Run:
     @property
     def opts(self) -> dict[str, torch.optim.Optimizer]:
         """{"G": ..., "D": ...}"""
+        # Main and reg phase of a network share one optimiser, so either will do.
         return {phase.name[0]: phase.opt for phase in self.phases}
 
     @property

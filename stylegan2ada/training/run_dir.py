@@ -21,6 +21,7 @@ _OURS = run_files.OURS
 
 
 def next_name(outdir: str | Path, desc: str) -> str:
+    # Of all folders, ours or not: no number is given twice.
     """`00007-desc`: one more than the largest number that a folder in outdir begins with."""
     found = (
         [_number(entry.name) for entry in Path(outdir).iterdir() if entry.is_dir()]

@@ -28,10 +28,12 @@ def grid_indices(
     labels: np.ndarray | None = None,  # raw labels, [num_images] or [num_images, c_dim]
 ) -> list[int]:
     """Dataset indices row by row; with labels, each row shows one class and the classes alternate."""
+    # upstream: a fixed seed, so that all runs on a data set show the same images.
     rnd = np.random.RandomState(0)
     if labels is None:
         everyone = list(range(num_images))
         rnd.shuffle(everyone)
+        # A small data set fills the picture several times.
         return [everyone[cell % num_images] for cell in range(columns * rows)]
     groups = _indices_by_label(np.asarray(labels))
     for group in groups:
@@ -50,5 +52,6 @@ def _indices_by_label(labels: np.ndarray) -> list[list[int]]:
     """Index lists of equal labels, ordered by the label read backwards."""
     groups: dict[tuple[float, ...], list[int]] = {}
     for index, label in enumerate(labels.reshape(len(labels), -1)):
+        # Read backwards, one-hot labels sort by class number.
         groups.setdefault(tuple(label[::-1].tolist()), []).append(index)
     return [groups[key] for key in sorted(groups)]

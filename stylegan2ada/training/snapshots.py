@@ -79,6 +79,7 @@ def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool =
         (run.run_dir / run_files.CLASSES).mkdir(exist_ok=True)
         names = dict(enumerate(run.dataset.label_names or ()))
         columns, rows = CLASS_GRID
+        # The same latents for every class: only the label differs from picture to picture.
         z = grid.z[: columns * rows]
         rows = len(z) // columns
         for index, c in enumerate(torch.eye(run.dataset.label_dim, device=run.device)):
@@ -90,6 +91,7 @@ def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool =
 def save_networks(run: Run, save: Callable[[Networks, Path], None] = save_network) -> Path:
     """network-snapshot-KIMG.pkl in the official format; the same path on every rank."""
     path = run.run_dir / run_files.snapshot(run.cur_nimg // 1000)
+    # Ranks that drifted apart would train different networks unseen. w_avg is each rank's own.
     for name, module in (("G", run.G), ("D", run.D), ("G_ema", run.G_ema)):
         apart = processes.differing(module, ignore=r"w_avg$")
         assert not apart, f"ranks disagree about {name}.{apart[0]}"
@@ -180,6 +182,7 @@ def _warn_of_collapse(run: Run, grid: Grid, fakes: np.ndarray) -> None:
     if run.cur_nimg < _COLLAPSE_FROM_KIMG * 1000:
         return
     reals = _pixels(run, shown_indices(run.dataset, *grid.size))
+    # From [0, 255] to [-1, 1], the range of the fakes.
     warning = watch.collapse_warning(fakes, reals / 127.5 - 1)
     if warning is not None:
         warn(run.run_dir, "collapse", warning, kimg=run.kimg)

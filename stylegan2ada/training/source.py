@@ -69,6 +69,7 @@ class BalancedLabels(DatasetLabels):
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
+        # Label vectors that occur, [classes, c_dim].
         self.classes = np.unique(dataset.get_labels(), axis=0)
 
     def draw(self, count: int, rng: np.random.RandomState) -> np.ndarray:
@@ -115,11 +116,13 @@ class DatasetSource:
 
     def state_dict(self) -> State:
         _, keys, spot, *_ = self._rng.get_state()
+        # 32-bit words as int64: torch knows little of unsigned types.
         label_state = {"keys": torch.from_numpy(np.asarray(keys, dtype=np.int64)), "spot": int(spot)}
         return {"batches": self.batches.state_dict(), "labels": label_state}
 
     def load_state_dict(self, state: State) -> None:
         self.batches.load_state_dict(state["batches"])
+        # Absent after a change of the number of ranks: this rank's own seed then stays.
         if "labels" in state:
             keys = np.asarray(state["labels"]["keys"]).astype(np.uint32)
             self._rng.set_state(("MT19937", keys, int(state["labels"]["spot"]), 0, 0.0))

@@ -60,6 +60,7 @@ class PhaseTimer:
             yield
             self._ms[name] = (time.perf_counter() - begin) * 1000
             return
+        # Events lie in the device's queue: recording waits for nothing, reading does.
         pair = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         pair[0].record()
         yield
@@ -78,6 +79,7 @@ def memory_gb(device: torch.device) -> tuple[float, float]:
     """(memory of this process, peak on the GPU since the last call), GiB."""
     try:
         with open("/proc/self/statm") as file:
+            # The second number is what is resident.
             pages = int(file.read().split()[1])
         cpu_gb = pages * 4096 / 2**30
     except (OSError, ValueError):

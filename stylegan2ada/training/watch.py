@@ -23,6 +23,7 @@ def check_numbers(
 ) -> None:
     """Diverged, with the reason, if a loss or a weight is not finite or a score is absurd."""
     for name, value in statistics.items():
+        # The mean of nothing is NaN, which is no fault.
         if not name.startswith("Loss/") or not value["num"]:
             continue
         if not math.isfinite(value["mean"]):
@@ -46,6 +47,7 @@ def first_non_finite(module: torch.nn.Module) -> str | None:
     sums = torch.stack([tensor.detach().float().sum() for _, tensor in named])
     if bool(torch.isfinite(sums).all()):
         return None
+    # Finite parts can add up to infinity: look exactly before blaming one.
     exact = [name for name, tensor in named if not bool(torch.isfinite(tensor).all())]
     return exact[0] if exact else None
 
@@ -64,6 +66,7 @@ def leak_warning(p: float, was: float) -> str | None:
 def diversity(images: np.ndarray) -> float:
     """Mean distance between different images of [N, C, H, W] at a coarse size: root mean square per pixel."""
     coarse = torch.as_tensor(np.asarray(images, dtype=np.float32))
+    # Coarse: likeness of whole pictures, not of their grain.
     if coarse.shape[-1] > 32:
         coarse = torch.nn.functional.adaptive_avg_pool2d(coarse, 32)
     flat = coarse.flatten(1).double()
