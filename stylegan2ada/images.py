@@ -1,7 +1,8 @@
-"""The only file that knows how uint8 pixels and [-1, 1] floats relate; image grids and PNG writing."""
+"""The only file that knows how uint8 pixels and [-1, 1] floats relate; image grids, sheets, PNG writing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,44 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     rows = n // columns
     grid = images.reshape(rows, columns, channels, height, width)
     return grid.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+
+
+def captioned_grid(
+    title: str,
+    tiles: Sequence[PIL.Image.Image],  # of one size and one mode; none leaves an empty row
+    columns: int,
+    *,
+    cell: tuple[int, int],  # width, height of a place, which a smaller tile is centred in
+    band: int,  # height above the tiles, for the title
+    at: tuple[int, int],  # where the title begins
+    mode: str = "L",
+    background: int = 0,
+    ink: int | tuple[int, int, int] = 255,
+) -> PIL.Image.Image:
+    """A contact sheet: a title above rows of pictures."""
+    import PIL.ImageDraw  # only sheets need fonts
+
+    (width, height), rows = cell, -(-max(len(tiles), 1) // columns)
+    sheet = PIL.Image.new(mode, (columns * width, rows * height + band), background)
+    PIL.ImageDraw.Draw(sheet).text(at, title, fill=ink)
+    for i, tile in enumerate(tiles):
+        left, top = i % columns * width, i // columns * height + band
+        sheet.paste(tile, (left + (width - tile.width) // 2, top + (height - tile.height) // 2))
+    return sheet
+
+
+def stacked(
+    pictures: Sequence[PIL.Image.Image], *, is_row: bool = False, background: int = 0
+) -> PIL.Image.Image:
+    """Pictures of one mode below each other, or side by side."""
+    widths, heights = [p.width for p in pictures], [p.height for p in pictures]
+    size = (sum(widths), max(heights)) if is_row else (max(widths), sum(heights))
+    whole = PIL.Image.new(pictures[0].mode, size, background)
+    left = top = 0
+    for picture in pictures:
+        whole.paste(picture, (left, top))
+        left, top = (left + picture.width, 0) if is_row else (0, top + picture.height)
+    return whole
 
 
 def to_pil(pixels: np.ndarray) -> PIL.Image.Image:

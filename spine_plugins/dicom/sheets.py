@@ -15,6 +15,7 @@ import PIL.ImageDraw
 from spine_plugins.dicom.likeness import THUMB
 from spine_plugins.dicom.record import Record
 from stylegan2ada.files import atomic_write
+from stylegan2ada.images import captioned_grid, stacked
 
 _TILE = 96  # pixels
 _CAPTION = 18  # pixels above each block
@@ -93,14 +94,16 @@ def histogram_sheet(path: Path, gallery: Gallery) -> None:
 
 
 def _block(title: str, names: list[str], columns: int, load: Load) -> PIL.Image.Image:
-    lines = -(-max(len(names), 1) // columns)
-    block = PIL.Image.new("L", (columns * _TILE, lines * _TILE + _CAPTION), _BACKGROUND)
-    PIL.ImageDraw.Draw(block).text((4, 3), title, fill=_INK)
-    for i, name in enumerate(names):
-        with PIL.Image.open(io.BytesIO(load(name))) as image:
-            tile = image.convert("L").resize((_TILE - 2, _TILE - 2), PIL.Image.Resampling.BOX)
-        block.paste(tile, (i % columns * _TILE + 1, i // columns * _TILE + _CAPTION + 1))
-    return block
+    return captioned_grid(
+        title, [_tile(load(name)) for name in names], columns,
+        cell=(_TILE, _TILE), band=_CAPTION, at=(4, 3), background=_BACKGROUND, ink=_INK,
+    )  # fmt: skip
+
+
+def _tile(png: bytes) -> PIL.Image.Image:
+    with PIL.Image.open(io.BytesIO(png)) as image:
+        # A pixel of background on each side keeps neighbours apart.
+        return image.convert("L").resize((_TILE - 2, _TILE - 2), PIL.Image.Resampling.BOX)
 
 
 def _histogram(title: str, counts: np.ndarray) -> PIL.Image.Image:
@@ -119,24 +122,12 @@ def _histogram(title: str, counts: np.ndarray) -> PIL.Image.Image:
     return panel
 
 
-def _below(images: list[PIL.Image.Image]) -> PIL.Image.Image:
-    size = max(image.width for image in images), sum(image.height for image in images)
-    column = PIL.Image.new("L", size, _BACKGROUND)
-    top = 0
-    for image in images:
-        column.paste(image, (0, top))
-        top += image.height
-    return column
+def _below(pictures: list[PIL.Image.Image]) -> PIL.Image.Image:
+    return stacked(pictures, background=_BACKGROUND)
 
 
-def _beside(images: list[PIL.Image.Image]) -> PIL.Image.Image:
-    size = sum(image.width for image in images), max(image.height for image in images)
-    row = PIL.Image.new("L", size, _BACKGROUND)
-    left = 0
-    for image in images:
-        row.paste(image, (left, 0))
-        left += image.width
-    return row
+def _beside(pictures: list[PIL.Image.Image]) -> PIL.Image.Image:
+    return stacked(pictures, is_row=True, background=_BACKGROUND)
 
 
 def _save(image: PIL.Image.Image, path: Path) -> None:

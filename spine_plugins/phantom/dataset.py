@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
 from scipy.ndimage import binary_erosion
 
 from spine_plugins.phantom.lesions import KINDS
@@ -27,6 +26,7 @@ from spine_plugins.phantom.series import (
 from spine_plugins.vindr import NO_FINDING
 from stylegan2ada.data.writer import DatasetWriter, archive_name
 from stylegan2ada.errors import UserError
+from stylegan2ada.images import captioned_grid, stacked
 from stylegan2ada.progress import Progress
 
 _OUTLINES = (  # a colour per kind
@@ -171,10 +171,9 @@ def contact_sheet(
 ) -> PIL.Image.Image:
     """One row of images per kind (and one of normal spines), views in turn, mildest left and worst right."""
     height, width = size
-    picture = PIL.Image.new("RGB", (columns * width, (1 + len(KINDS)) * (height + 14)))
-    pen = PIL.ImageDraw.Draw(picture)
+    rows = []
     for row, kind in enumerate((NO_FINDING, *KINDS)):
-        top = row * (height + 14)
+        tiles = []
         for column in range(columns):
             severity = 0.3 + 0.7 * column / max(columns - 1, 1)
             study = make_study(
@@ -184,9 +183,20 @@ def contact_sheet(
                 confound=confound,
             )
             view = "lateral" if kind == "Foraminal stenosis" or column % 2 else "AP"
-            picture.paste(_tile(render(study, 0, size, view), outlines), (column * width, top + 14))
-        pen.text((4, top + 1), kind, fill=(255, 255, 255))
-    return picture
+            tiles.append(_tile(render(study, 0, size, view), outlines))
+        rows.append(
+            captioned_grid(
+                kind,
+                tiles,
+                columns,
+                cell=(width, height),
+                band=14,
+                at=(4, 1),
+                mode="RGB",
+                ink=(255, 255, 255),
+            )
+        )
+    return stacked(rows)
 
 
 def _tile(phantom: Phantom, outlines: bool) -> PIL.Image.Image:

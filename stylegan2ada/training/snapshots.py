@@ -182,8 +182,7 @@ def _warn_of_collapse(run: Run, grid: Grid, fakes: np.ndarray) -> None:
     if run.cur_nimg < _COLLAPSE_FROM_KIMG * 1000:
         return
     reals = _pixels(run, shown_indices(run.dataset, *grid.size))
-    # From [0, 255] to [-1, 1], the range of the fakes.
-    warning = watch.collapse_warning(fakes, reals / 127.5 - 1)
+    warning = watch.collapse_warning(fakes, images.to_float(torch.from_numpy(reals)).numpy())
     if warning is not None:
         warn(run.run_dir, "collapse", warning, kimg=run.kimg)
 

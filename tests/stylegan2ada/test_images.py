@@ -35,12 +35,30 @@ def test_the_doors_between_pixels_and_floats():
     assert images.to_uint8(outside).tolist() == [0, 0, 255, 255, 255]
 
 
-def test_the_metrics_leave_the_formula_to_this_file():
-    folder = Path(stylegan2ada.__file__).parent / "metrics"
-    assert not [path.name for path in folder.glob("*.py") if re.search(r"127\.5", path.read_text())]
+def test_all_others_leave_the_formula_to_this_file():
+    package = Path(stylegan2ada.__file__).parent
+    files = [*package.rglob("*.py"), *(package.parent / "spine_plugins").rglob("*.py")]
+    assert [path.name for path in files if re.search(r"127\.5", path.read_text())] == ["images.py"]
 
 
 def test_luma_weights_are_those_of_pillow():
     pixels = np.random.default_rng(0).integers(0, 256, size=(16, 16, 3), dtype=np.uint8)
     grey = np.asarray(PIL.Image.fromarray(pixels).convert("L"), dtype=float)
     assert abs(pixels @ np.array(images.LUMA) - grey).max() <= 0.51
+
+
+def test_a_contact_sheet_has_each_picture_in_its_place():
+    tiles = [PIL.Image.new("L", (4, 6), level) for level in (50, 100, 150)]
+    sheet = images.captioned_grid("", tiles, 2, cell=(6, 8), band=10, at=(0, 0), background=7, ink=255)
+    expected = np.full((10 + 2 * 8, 2 * 6), 7, dtype=np.uint8)
+    for level, left, top in ((50, 0, 0), (100, 6, 0), (150, 0, 8)):
+        expected[10 + top + 1 : 10 + top + 7, left + 1 : left + 5] = level
+    np.testing.assert_array_equal(np.asarray(sheet), expected)
+    titled = images.captioned_grid("x", [], 2, cell=(6, 8), band=10, at=(0, 0))
+    assert titled.size == (12, 18)
+    assert np.asarray(titled)[:10].any() and not np.asarray(titled)[10:].any()
+    low = PIL.Image.new("L", (3, 2), 9)
+    below = images.stacked([sheet, low], background=7)
+    np.testing.assert_array_equal(np.asarray(below)[26:], [[9] * 3 + [7] * 9] * 2)
+    beside = images.stacked([sheet, low], is_row=True, background=7)
+    np.testing.assert_array_equal(np.asarray(beside)[:, 12:], [[9] * 3] * 2 + [[7] * 3] * 24)
