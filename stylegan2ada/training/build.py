@@ -55,9 +55,7 @@ def build(
     augment_pipe = build_augment_pipe(config, device)
     # A run that goes on gets its weights from its state: the file of --resume is not read again.
     if card is None:
-        card = new_card(dataset)
-        if config.resume_pkl is not None:
-            card = transfer(config.resume_pkl, G, D, G_ema, augment_pipe, config, card)
+        card = start_weights(config, new_card(dataset), G, D, G_ema, augment_pipe)
     # Each rank drew its own first weights; rank 0's count.
     for module in (G, D, G_ema, *([] if augment_pipe is None else [augment_pipe])):
         processes.broadcast_module(module)
@@ -143,16 +141,21 @@ def build_ada(config: TrainConfig, augment_pipe: AugmentPipe | None) -> AdaContr
     )
 
 
-def transfer(
-    resume_pkl: str,
+def start_weights(
+    config: TrainConfig,
+    card: Card,  # of networks with fresh weights
     G: Generator,
     D: Discriminator,
     G_ema: Generator,
     augment_pipe: AugmentPipe | None,
-    config: TrainConfig,
-    card: Card,
 ) -> Card:
-    """Start from foreign networks: weights of equal names, and ADA's strength; returns the card saying so."""
+    """With --resume, start from other networks: weights of equal names, and ADA's strength.
+
+    The card of what is then there, which says so.
+    """
+    resume_pkl = config.resume_pkl
+    if resume_pkl is None:
+        return card
 
     def load() -> Card:
         processes.print0(f"Starting from {resume_pkl}")
