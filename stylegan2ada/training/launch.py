@@ -35,6 +35,7 @@ class Job:
     dataset: Dataset | None = None  # as the command opened it; None: every process opens its own
     record: JsonObject = field(default_factory=dict)  # further facts for the options file
     warnings: tuple[tuple[str, str], ...] = ()  # (code, text) that were told before there was a folder
+    is_prepared: bool = False  # its folder has been made and its options written
 
 
 def start(job: Job) -> Path:
@@ -95,6 +96,8 @@ def run_process(job: Job) -> Path:
 
 def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
     """The job with a folder that exists; a restart by the launcher takes the one it had before."""
+    if job.is_prepared:  # by the process that started this one
+        return job
     launch_id = processes.launch_id(environment)
     if job.run_dir is None and launch_id is not None and processes.is_restart(environment):
         job = dataclasses.replace(job, run_dir=folders.started_by(job.outdir, launch_id))
@@ -117,7 +120,7 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
         raise UserError(
             f"cannot write to {job.run_dir} ({error.strerror}); free space or rights there"
         ) from error
-    return job
+    return dataclasses.replace(job, is_prepared=True)
 
 
 def check_devices(config: TrainConfig, count: int) -> None:

@@ -16,7 +16,7 @@ import torch
 from stylegan2ada import processes
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import StoppedOnRequest, UserError
-from stylegan2ada.training import launch
+from stylegan2ada.training import launch, run_files
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.loop import train
 from stylegan2ada.training.run_dir import create, read_record, write_options
@@ -110,6 +110,17 @@ def test_an_elastic_restart_continues_its_own_run(tmp_path: Path) -> None:
     record = read_record(begun.run_dir)["spinegan"]
     assert len(record["provenance"]["source_sha256"]) == 64
     assert set(record["provenance"]["libraries"]) >= {"torch", "numpy"}
+
+
+def test_what_one_process_prepared_its_children_leave_alone(tmp_path: Path) -> None:
+    config = toy_config(toy_dataset(tmp_path / "toy.zip", resolution=8))
+    job = launch.Job(config, TrainOptions(), str(tmp_path / "out"), warnings=(("judge", "why"),))
+    begun = launch.with_run_dir(job, {})
+    assert launch.with_run_dir(begun, {"TORCHELASTIC_RUN_ID": "x"}) == begun
+    assert begun.run_dir is not None
+    (event,) = run_files.read_events(begun.run_dir)
+    assert (event.event, event.code, event.text) == ("warning", "judge", "why")
+    assert "earlier" not in read_record(begun.run_dir)["spinegan"]
 
 
 def test_devices() -> None:
