@@ -16,7 +16,7 @@ from stylegan2ada.networks.stylegan2 import Discriminator, Generator
 from stylegan2ada.protocols import Card, State
 from stylegan2ada.training.ada import AdaController
 from stylegan2ada.training.phases import Phase
-from stylegan2ada.training.source import LabelSource, Source
+from stylegan2ada.training.source import FakeLabels, Source
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Run:
     loss: Loss
     phases: list[Phase]
     source: Source
-    labels: LabelSource  # of fakes, and of the pictures that a run shows
+    labels: FakeLabels  # of fakes, and of the pictures that a run shows
     collector: stats.Collector
     stop: processes.StopRequest
     fingerprint: str  # of the data set; empty where it must not be known

@@ -21,7 +21,7 @@ from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
 from stylegan2ada.protocols import Networks, Options
 from stylegan2ada.training.phases import Phase, network_phases
-from stylegan2ada.training.source import BalancedLabels, DatasetLabels, DatasetSource, LabelSource, Source
+from stylegan2ada.training.source import BalancedLabels, DatasetLabels, DatasetSource, FakeLabels, Source
 
 
 def open_dataset(config: TrainConfig) -> Dataset:
@@ -82,7 +82,7 @@ def build_phases(config: TrainConfig, G: torch.nn.Module, D: torch.nn.Module) ->
     return phases + network_phases("D", D, config.D_opt_kwargs, D_interval, parameters=_learning(D))
 
 
-def build_labels(config: TrainConfig, dataset: Dataset) -> LabelSource:
+def build_labels(config: TrainConfig, dataset: Dataset) -> FakeLabels:
     """Labels for fakes, as frequent as the sampler draws them of the data."""
     return BalancedLabels(dataset) if config.sampler == "balanced" else DatasetLabels(dataset)
 
@@ -91,7 +91,7 @@ def open_source(
     config: TrainConfig,
     dataset: Dataset,
     device: torch.device,
-    labels: LabelSource | None = None,  # None: as `build_labels` says
+    labels: FakeLabels | None = None,  # None: as `build_labels` says
 ) -> DatasetSource:
     """Batches of the data set for this rank."""
     share = config.batch_size // config.num_gpus
@@ -127,8 +127,8 @@ class Seams:
     networks: Callable[[TrainConfig, Dataset], tuple[Generator, Discriminator]] = build_networks
     loss: Callable[..., protocols.Loss] = build_loss  # called like build_loss, by position
     phases: Callable[[TrainConfig, torch.nn.Module, torch.nn.Module], list[Phase]] = build_phases
-    labels: Callable[[TrainConfig, Dataset], LabelSource] = build_labels
-    source: Callable[[TrainConfig, Dataset, torch.device, LabelSource], Source] = open_source
+    labels: Callable[[TrainConfig, Dataset], FakeLabels] = build_labels
+    source: Callable[[TrainConfig, Dataset, torch.device, FakeLabels], Source] = open_source
     save: Callable[[Networks, Path], None] = save_network  # the networks of a snapshot
     # What may be seen of the training images.
     private_statistics: str = ""  # names (regular expression) kept in privacy/private/ and nowhere else

@@ -36,7 +36,7 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-class LabelSource(Protocol):
+class FakeLabels(Protocol):
     """Which labels fakes are asked for: as frequent as in the data, or by a prior that was declared."""
 
     def draw(self, count: int, rng: np.random.RandomState) -> np.ndarray:
@@ -88,7 +88,7 @@ class DatasetSource:
     def __init__(
         self,
         batches: Batches,
-        labels: LabelSource,
+        labels: FakeLabels,
         *,
         batch_size: int,  # fakes of this rank; images too, unless the sampler varies
         z_dim: int,

@@ -23,7 +23,7 @@ from stylegan2ada.training.loop import train
 from stylegan2ada.training.phases import network_phases
 from stylegan2ada.training.run import Run
 from stylegan2ada.training.seams import Seams, build_loss, build_networks, build_phases, open_source
-from stylegan2ada.training.source import DatasetLabels, DatasetSource, LabelSource
+from stylegan2ada.training.source import DatasetLabels, DatasetSource, FakeLabels
 from tests.stylegan2ada.training.toy import compare_runs, toy_config, toy_dataset, toy_run_dir
 
 CPU = torch.device("cpu")
@@ -328,7 +328,7 @@ class OnlyClassOne:
         return self.draw(columns * rows, np.random.RandomState(0))
 
 
-def only_class_one(config: TrainConfig, dataset: Dataset) -> LabelSource:
+def only_class_one(config: TrainConfig, dataset: Dataset) -> FakeLabels:
     return OnlyClassOne()
 
 
