@@ -1,4 +1,5 @@
 """`spinegan <verb>`: one command group; a verb lives in its room and is imported when it is asked for."""
+# ruff: noqa: E501 - the table
 
 from __future__ import annotations
 
@@ -8,17 +9,62 @@ import sys
 
 import click
 
+# The map of the work, in its order: {stage: {verb: (where its click command is, one line for the list)}}.
 # fmt: off
-VERBS = {  # verb: (where its click command is, one line for the list)
-    "demo":      ("demo_command:demo",           "Phantom DICOM to report, on this computer, in minutes."),
-    "doctor":    ("doctor_command:doctor",       "Check this computer; with the fix for what is missing."),
-    "phantom":   ("phantom.command:phantom",     "Draw synthetic spine radiographs with known truth."),
-    "classify":  ("classifier.command:classify", "Train, evaluate and apply the SpineClassifier."),
-    "detectors": ("detectors_command:detectors", "List or fetch the networks that metrics need."),
-    "figures":   ("experiments.command:figures", "Draw the paper's figures from networks and data."),
-    "report":    ("report.command:report",       "One self-contained HTML page about a run."),
+STAGES = {
+    "Data": {
+        "phantom":   ("spine_plugins.phantom.command:phantom",    "Draw synthetic spine radiographs with known truth."),
+        "convert":   ("spine_plugins.dicom.command:main",         "DICOM radiographs to a data set."),
+        "dataset":   ("stylegan2ada.dataset_tool:main",           "Pictures of other kinds to a data set."),
+    },
+    "Classifier": {
+        "classify":  ("spine_plugins.classifier.command:classify", "Train, evaluate and apply the SpineClassifier."),
+    },
+    "Train": {
+        "train":     ("spine_plugins.training.command:main",      "Train a GAN, with or without the classifier."),
+    },
+    "Draw": {
+        "generate":  ("stylegan2ada.generate:main",               "Images, or a labelled synthetic data set."),
+        "mix":       ("stylegan2ada.style_mixing:main",           "Coarse styles of one image, fine ones of another."),
+        "project":   ("stylegan2ada.projector:main",              "Find an image in a network."),
+        "legacy":    ("stylegan2ada.legacy:main",                 "Read older network files, write today's."),
+    },
+    "Measure": {
+        "metrics":   ("stylegan2ada.calc_metrics:main",           "FID, KID, precision and recall, ... of a network."),
+        "detectors": ("spine_plugins.detectors_command:detectors", "List or fetch the networks that metrics need."),
+        "figures":   ("spine_plugins.experiments.command:figures", "Draw the paper's figures from networks and data."),
+        "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
+    },
+    "First steps": {
+        "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),
+        "doctor":    ("spine_plugins.doctor_command:doctor",      "Check this computer; with the fix for what is missing."),
+        "completion": ("spine_plugins.completion_command:completion", "Let the shell complete verbs and flags."),
+    },
 }
 # fmt: on
+VERBS = {verb: entry for verbs in STAGES.values() for verb, entry in verbs.items()}
+# Files that are the same commands, where the verb has another name.
+SCRIPTS = {
+    "train_spine": "train",
+    "dataset_tool_dicom": "convert",
+    "dataset_tool": "dataset",
+    "style_mixing": "mix",
+    "projector": "project",
+    "calc_metrics": "metrics",
+}
+# What other programs call it.
+HABITS = {
+    "sample": "generate",
+    "synthesize": "generate",
+    "eval": "metrics",
+    "evaluate": "metrics",
+    "fid": "metrics",
+    "dicom": "convert",
+    "invert": "project",
+    "help": "--help",
+    "resume": "train --continue=RUN_DIR",
+    "continue": "train --continue=RUN_DIR",
+}  # fmt: skip
 
 
 class VerbGroup(click.Group):
@@ -31,28 +77,52 @@ class VerbGroup(click.Group):
         if name not in VERBS:
             return None
         module, attribute = VERBS[name][0].split(":")
-        return getattr(importlib.import_module(f"spine_plugins.{module}"), attribute)
+        return getattr(importlib.import_module(module), attribute)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            nearest = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else f" Verbs: {', '.join(VERBS)}."
-            context.fail(f"There is no verb {args[0]!r}.{hint}")
+            context.fail(f"There is no verb {args[0]!r}. {advice(args[0])}")
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+        for stage, verbs in STAGES.items():
+            with formatter.section(stage):
+                formatter.write_dl([(f"{verb:<10}", line) for verb, (_, line) in verbs.items()])
+
+
+def advice(wrong: str) -> str:
+    """What to type instead of a verb that does not exist."""
+    name = wrong.lower().removesuffix(".py").replace("-", "_")
+    if name in SCRIPTS:
+        return f"The script {name}.py is the verb {SCRIPTS[name]!r}."
+    if name in HABITS:
+        return f"Use 'spinegan {HABITS[name]}'{_also(HABITS[name])}."
+    nearest = difflib.get_close_matches(name, [*VERBS, *SCRIPTS], n=1)
+    if not nearest:
+        return f"Verbs: {', '.join(VERBS)}."
+    verb = SCRIPTS.get(nearest[0], nearest[0])
+    return f"Did you mean {verb!r}{_also(verb)}?"
+
+
+def _also(verb: str) -> str:
+    """The file that is the same command, for those who know upstream's."""
+    script = {to: name for name, to in SCRIPTS.items()}.get(verb.split()[0], "")
+    return f" ({script}.py)" if script else ""
 
 
 @click.group(
-    cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=VerbGroup,
+    subcommand_metavar="VERB [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(package_name="spinegan")
 def main() -> None:
-    """SpineGAN: from DICOM radiographs to a synthetic data set that can be defended."""
+    """SpineGAN: from DICOM radiographs to a synthetic data set that can be defended.
+
+    `spinegan VERB --help` explains a verb. Scripts such as train_spine.py are the same commands.
+    """
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo_command": set(),
     "doctor_command": {"dicom"},
     "detectors_command": set(),
+    "completion_command": set(),
     "__main__": set(),  # names verbs; imports one only when it is asked for
     "__init__": set(),  # likewise; names public things for type checkers
 }

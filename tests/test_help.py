@@ -35,9 +35,12 @@ def click_command(module: str) -> click.Command:
 def commands() -> Iterator[tuple[str, click.Command]]:
     for name, module in SCRIPTS.items():
         yield name, click_command(module)
+    scripts = set(SCRIPTS.values())
     for verb, (target, _) in VERBS.items():
         module, attribute = target.split(":")
-        found = getattr(importlib.import_module(f"spine_plugins.{module}"), attribute)
+        if module in scripts:
+            continue
+        found = getattr(importlib.import_module(module), attribute)
         if isinstance(found, click.Group):
             yield from ((f"{verb} {name}", sub) for name, sub in found.commands.items())
         else:
