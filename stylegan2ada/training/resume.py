@@ -27,7 +27,7 @@ from stylegan2ada.training.snapshots import Grid
 
 _FORMAT = 1
 _OF_THIS_RANK = "w_avg"  # buffers that ranks never share
-_ONCE_BESIDE = ("elapsed_sec", "batch_gpu")  # stood beside the counters in states of version 1.0
+_BESIDE = ("elapsed_sec", "batch_gpu")  # no counters of the run: in the file they stand beside them
 
 
 def save(run: Run, hooks: Hooks, grid: Grid, log: RunLog) -> None:
@@ -64,9 +64,12 @@ def find(run_dir: Path) -> State | None:
 
 def shared_state(run: Run) -> State:
     """What is the same on every rank."""
+    progress = run.progress.state_dict()
+    beside = {name: progress.pop(name) for name in _BESIDE}
     return {
         "format": _FORMAT,
-        "counters": run.progress.state_dict(),
+        "counters": progress,
+        **beside,
         "networks": {name: module.state_dict() for name, module in run.modules.items()},
         "optimizers": {name: opt.state_dict() for name, opt in run.opts.items()},
         "ada": None if run.ada is None else run.ada.state_dict(),
@@ -98,9 +101,7 @@ def rank_state(run: Run, hooks: Hooks) -> State:
 def restore(run: Run, hooks: Hooks, state: State) -> None:
     """Put a state into a freshly built run; with another number of ranks it goes on with new random draws."""
     _check(run, state)
-    beside = {name: state[name] for name in _ONCE_BESIDE if name in state}
-    # Where a state has both spellings, the counters' own wins.
-    run.progress.load_state_dict(beside | state["counters"])
+    run.progress.load_state_dict(state["counters"] | {name: state[name] for name in _BESIDE})
     for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
     for name, opt in run.opts.items():
