@@ -98,7 +98,8 @@ def advice(wrong: str) -> str:
     if name in SCRIPTS:
         return f"The script {name}.py is the verb {SCRIPTS[name]!r}."
     if name in HABITS:
-        return f"Use 'spinegan {HABITS[name]}'{_also(HABITS[name])}."
+        verb, _, flags = HABITS[name].partition(" ")
+        return f"Use {verb!r}{_also(verb)}{' with ' + flags if flags else ''}."
     nearest = difflib.get_close_matches(name, [*VERBS, *SCRIPTS], n=1)
     if not nearest:
         return f"Verbs: {', '.join(VERBS)}."
@@ -108,7 +109,7 @@ def advice(wrong: str) -> str:
 
 def _also(verb: str) -> str:
     """The file that is the same command, for those who know upstream's."""
-    script = {to: name for name, to in SCRIPTS.items()}.get(verb.split()[0], "")
+    script = {to: name for name, to in SCRIPTS.items()}.get(verb, "")
     return f" ({script}.py)" if script else ""
 
 

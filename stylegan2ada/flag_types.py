@@ -54,6 +54,19 @@ class NumRange(click.ParamType):
             self.fail(f"{value!r} is neither a range like 0-9 nor a list like 1,4,7", param, ctx)
 
 
+class ClassChoice(click.ParamType):
+    """A class by number (int) or by name (str); which names there are, the network knows."""
+
+    name = "class"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "INT|NAME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        is_number = isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value, re.ASCII)
+        return int(str(value)) if is_number else value
+
+
 class NamedValue(click.ParamType):
     """`NAME=VALUE` -> (name, value)."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.checkpoints.cards import derive_card
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
-from stylegan2ada.images import save_png
+from stylegan2ada.images import save_png, tile
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import Card, Generator
@@ -33,13 +35,20 @@ class Generate:
     seeds: list[int] | None
     projected_w: str | None
     per_class: int | None
-    class_idx: int | None
+    class_idx: int | str | None
     label: str | None
     trunc: float
     noise_mode: str
     outdir: str
+    grid: bool
     batch: int
     json_file: str | None
+
+    @property
+    def class_number(self) -> int | None:
+        """Once the network has been asked for its names."""
+        assert not isinstance(self.class_idx, str), self.class_idx
+        return self.class_idx
 
 
 @options.command(record=Generate)
@@ -55,6 +64,7 @@ class Generate:
 @options.group(
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR|ZIP", help="Folder, or the .zip of --per-class"),
+    options.opt("--grid", is_flag=True, help="Also one picture of all, grid.png"),
     options.opt("--batch", type=int, default=16, metavar="INT", help="Images at once [default: 16]"),
 )
 @options.json_option
@@ -67,6 +77,7 @@ def main(asked: Generate) -> None:
     """
     voice = options.Voice(asked.json_file)
     loaded = load_network(asked.network, log=voice.say)
+    asked = dataclasses.replace(asked, class_idx=synthesis.class_number(asked.class_idx, loaded["card"]))
     G = synthesis.averaged_generator(loaded, pick_device(asked.device))
     if asked.projected_w is not None:
         if asked.seeds is not None:
@@ -81,7 +92,7 @@ def main(asked: Generate) -> None:
         if asked.class_idx is not None and G.c_dim == 0:
             click.echo("Warning: --class is ignored, this network has no classes", err=True)
         vector = flag_types.label_vector(asked.label)
-        c = synthesis.labels(G, len(asked.seeds), class_idx=asked.class_idx, vector=vector)
+        c = synthesis.labels(G, len(asked.seeds), class_idx=asked.class_number, vector=vector)
         images = zip(asked.seeds, _from_seeds(G, asked.seeds, c, asked))
         _write_images(images, "seed{:04d}.png", asked, voice)
     else:
@@ -124,13 +135,26 @@ def _write_images(
     if folder.suffix.lower() == ".zip":
         raise UserError(f"--outdir={folder}: single images go into a folder; a .zip needs --per-class=N")
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    written, shown = [], []
     for number, image in images:
         written.append(folder / name.format(number))
         save_png(image, written[-1])
-    voice.say(f"{len(written)} images in {folder}")
+        if asked.grid:
+            shown.append(image)
+    if shown:
+        written.append(folder / "grid.png")
+        save_png(_squarish(shown), written[-1])
+    count = len(written) - bool(shown)
+    voice.say(f"{count} images in {folder}")
     seeds = asked.seeds if asked.projected_w is None else None
-    voice.numbers({"images": len(written), "files": written, "seeds": seeds})
+    voice.numbers({"images": count, "files": written, "seeds": seeds})
+
+
+def _squarish(images: list[np.ndarray]) -> np.ndarray:
+    """[H, W, C] each -> one picture, row by row, about as wide as high; places left over stay black."""
+    columns = math.ceil(math.sqrt(len(images)))
+    empty = [np.zeros_like(images[0])] * (-len(images) % columns)
+    return tile(np.stack([*images, *empty]).transpose(0, 3, 1, 2), columns)
 
 
 # A synthetic data set.
@@ -185,9 +209,9 @@ def _labels_to_draw(G: Generator, asked: Generate) -> list[Label]:
     vector = flag_types.label_vector(asked.label)
     if vector is not None:
         return [vector]
-    if asked.class_idx is not None:
-        synthesis.labels(G, 1, class_idx=asked.class_idx)  # refuses a class that does not exist
-        return [asked.class_idx]
+    if asked.class_number is not None:
+        synthesis.labels(G, 1, class_idx=asked.class_number)  # refuses a class that does not exist
+        return [asked.class_number]
     return list(range(G.c_dim))
 
 

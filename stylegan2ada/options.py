@@ -14,9 +14,21 @@ import click
 from stylegan2ada import files
 from stylegan2ada.config import augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
-from stylegan2ada.flag_types import CommaList, NamedValue, WeightedName
+from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
+from stylegan2ada.training import run_files
 
 HELP_COLUMNS = 100
+# Flags of other programs, and what says the same here.
+HABITS = {
+    "epochs": "length is given in thousands of images, --kimg",
+    "lr": "learning rates come with the preset, --cfg",
+    "n": "say which images, --seeds=0-15",
+    "num": "say which images, --seeds=0-15",
+    "num-images": "say which images, --seeds=0-15",
+    "truncation": "psi is given by --trunc",
+    "psi": "psi is given by --trunc",
+    "classes": "one class is given by --class",
+}
 F = TypeVar("F", bound=Callable[..., object])
 Settings = dict[str, Any]  # keyword arguments of click
 Declared = tuple[tuple[str, ...], Settings]  # one option: its names, and click.option's settings
@@ -50,6 +62,15 @@ class Command(click.Command):
         for title, rows in groups.items():
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=34)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hint = HABITS.get(error.option_name.lstrip("-").replace("_", "-"))
+            if hint is None:
+                raise
+            raise click.UsageError(f"No such option {error.option_name!r}: {hint}.", ctx) from error
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -201,14 +222,24 @@ def _plain(value: Any) -> object:
 # The groups of commands that use a trained network.
 
 DEVICE = opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]")
+
+
+def _network(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        return run_files.network_in(value)
+    except UserError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
 network_option = group(
     "Network",
-    opt("--network", required=True, metavar="FILE|URL", help="Network pickle or .safetensors"),
+    opt("--network", required=True, metavar="FILE|RUN|URL", callback=_network,
+        help="Network pickle or .safetensors; a run folder: its newest, also RUN/best:METRIC"),
     DEVICE,
-)
+)  # fmt: skip
 label_options = group(
     "Label of a conditional network",
-    opt("--class", "class_idx", type=int, metavar="INT", help="Class number, from 0"),
+    opt("--class", "class_idx", type=ClassChoice(), help="A class by its number, from 0, or its name"),
     opt("--label", metavar="N,N,...", help="Label vector, one number per class: 0.2,1,0"),
 )
 image_options = group(

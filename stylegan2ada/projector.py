@@ -38,7 +38,7 @@ class Projector:
     seed: int
     start_w: str | None
     detector: tuple[tuple[str, str], ...]
-    class_idx: int | None
+    class_idx: int | str | None
     label: str | None
     outdir: str
     save_video: bool
@@ -83,7 +83,13 @@ def main(asked: Projector) -> None:
     judge: FeatureNetwork = Detectors(dict(asked.detector), device).load("vgg16").module
 
     started = time.monotonic()
-    path, distance = search(G, target, judge, asked, device)
+    number = synthesis.class_number(asked.class_idx, loaded["card"])
+    c = (
+        synthesis.labels(G, 1, class_idx=number, vector=flag_types.label_vector(asked.label))
+        if G.c_dim
+        else None
+    )
+    path, distance = search(G, c, target, judge, asked, device)
     seconds = time.monotonic() - started
     voice.say(f"Took {seconds:.1f} s")
 
@@ -103,14 +109,13 @@ def main(asked: Projector) -> None:
 
 def search(
     G: Generator,
+    c: torch.Tensor | None,  # [1, c_dim]
     target: np.ndarray,  # uint8 [H, W, C]
     judge: FeatureNetwork,
     asked: Projector,
     device: torch.device,
 ) -> tuple[torch.Tensor, float]:
     """The w of every step, and the distance that the last one was judged by (before its update)."""
-    vector = flag_types.label_vector(asked.label)
-    c = synthesis.labels(G, 1, class_idx=asked.class_idx, vector=vector) if G.c_dim else None
     start_w = None if asked.start_w is None else synthesis.read_w(asked.start_w, G, flag="--start-w")[0, 0]
     bar = Progress(asked.num_steps, "projecting")
     distances: list[float] = []

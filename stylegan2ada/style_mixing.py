@@ -25,7 +25,7 @@ class StyleMixing:
     row_seeds: list[int]
     col_seeds: list[int]
     styles: list[int]
-    class_idx: int | None
+    class_idx: int | str | None
     label: str | None
     trunc: float
     noise_mode: str
@@ -58,8 +58,10 @@ def main(asked: StyleMixing) -> None:
     """
     voice = options.Voice(asked.json_file)
     device = pick_device(asked.device)
-    G = synthesis.averaged_generator(load_network(asked.network, log=voice.say), device)
-    c = synthesis.labels(G, 1, class_idx=asked.class_idx, vector=flag_types.label_vector(asked.label))
+    loaded = load_network(asked.network, log=voice.say)
+    G = synthesis.averaged_generator(loaded, device)
+    number = synthesis.class_number(asked.class_idx, loaded["card"])
+    c = synthesis.labels(G, 1, class_idx=number, vector=flag_types.label_vector(asked.label))
     images = synthesis.mixed_styles(
         G,
         asked.row_seeds,

@@ -12,7 +12,7 @@ import torch
 
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import to_uint8
-from stylegan2ada.protocols import Generator, Options
+from stylegan2ada.protocols import Card, Generator, Options
 
 NOISE_MODES = ("const", "random", "none")
 _BATCH = 16  # images at once, also of generate.py: other sizes may differ in the last bit
@@ -24,6 +24,17 @@ def averaged_generator(networks: Mapping[str, Any], device: torch.device | str) 
     if G is None:
         raise UserError("this network file holds no G_ema, so nothing can be drawn; give another file")
     return G.to(device)
+
+
+def class_number(choice: int | str | None, card: Card | None) -> int | None:
+    """The number of a class that was given by number or by name; the card knows the names."""
+    if not isinstance(choice, str):
+        return choice
+    names = list((card or {}).get("label_names") or ())
+    if choice in names:
+        return names.index(choice)
+    known = f"its classes are {', '.join(names)}" if names else "this network knows no names of classes"
+    raise UserError(f"--class={choice}: {known}; give one of them, or a number from 0")
 
 
 def seed_latents(seeds: Sequence[int], z_dim: int) -> torch.Tensor:

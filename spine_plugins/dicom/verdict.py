@@ -16,9 +16,13 @@ def raise_if_useless(run: Conversion, report: Report) -> None:
         if run.settings.labels != "none" and report.counts["reason"]["no_label"]:
             _raise_if_no_id_matches(run)
         because = ", ".join(f"{name} {n}" for name, n in reasons[:3])
-        raise NothingToDoError(
-            f"none of {report.n_files} files can be used ({because}); check --source and the rules"
+        is_other = report.counts["reason"]["not_dicom"] == report.n_files
+        hint = (
+            "pictures of other kinds are for `spinegan dataset` (dataset_tool.py)"
+            if is_other
+            else ("check --source and the rules")
         )
+        raise NothingToDoError(f"none of {report.n_files} files can be used ({because}); {hint}")
     if report.n_candidates and report.n_failed > job.fail_over * report.n_candidates:
         share = report.n_failed / report.n_candidates
         failed = [f"{name} {n}" for name, n in reasons if STATUS[name] == "failed"]

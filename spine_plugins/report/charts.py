@@ -10,6 +10,7 @@ from spine_plugins.report.curves import Line, Mark, Point, chart
 from spine_plugins.report.tables import run_label
 from spine_plugins.runs.documents import as_dict, finite, number
 from spine_plugins.runs.reading import Run
+from stylegan2ada.training import run_files
 from stylegan2ada.training.limits import LEAK_P
 
 # The name of a curve with its points in each run.
@@ -115,7 +116,7 @@ def judge(runs: list[Run]) -> list[Safe]:
 def better(metric: str) -> str:
     """Which way is good."""
     base = metric.lower()
-    if base.startswith(("fid", "kid", "ppl")):
+    if base.startswith(run_files.LOWER_IS_BETTER):
         return "Lower is better."
     return "Higher is better." if base.startswith(("pr", "is", "dc")) else ""
 

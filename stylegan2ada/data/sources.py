@@ -26,6 +26,9 @@ MNIST_IMAGES, MNIST_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ub
 _KINDS = f"a folder or .zip of images, an LSUN folder NAME_lmdb, {CIFAR}, or {MNIST_IMAGES}"
 
 
+_DICOM = (".dcm", ".dicom", ".dic")
+
+
 class SourceError(UserError):
     """The source cannot be used."""
 
@@ -92,9 +95,14 @@ def _first(source: Source, count: int) -> Source:
 
 def _open_folder(path: str) -> Source:
     root = Path(path)
-    found = [
-        Path(folder, name) for folder, _, names in os.walk(root) for name in names if is_image_name(name)
-    ]
+    there = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
+    found = [file for file in there if is_image_name(file.name)]
+    dicoms = sum(file.suffix.lower() in _DICOM for file in there)
+    if dicoms > len(found):  # a few pictures beside them are masks or thumbnails
+        raise SourceError(
+            f"--source={path} holds {dicoms} DICOM files; those are for dataset_tool_dicom.py "
+            "(`spinegan convert`)"
+        )
     # upstream: sorted by the parts of the path, so "a/z" comes before "a-b"
     names = ["/".join(parts) for parts in sorted(file.relative_to(root).parts for file in found)]
     label_file = root / LABELS_FILE

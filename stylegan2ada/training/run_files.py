@@ -5,6 +5,7 @@ Writers and readers of a run both stand on this page, so that nobody parses what
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import fnmatch
 import json
@@ -16,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
+
+from stylegan2ada.errors import UserError
 
 OPTIONS = "training_options.json"
 OURS = "spinegan"  # our part of the options file, beside upstream's keys
@@ -98,6 +101,7 @@ def cut_back_files(run_dir: Path) -> list[Path]:
 # Names with a number in them.
 
 
+SNAPSHOTS = "network-snapshot-KIMG.pkl"  # for sentences
 _SNAPSHOT = re.compile(r"network-snapshot-\d+\.(pkl|safetensors)")
 
 
@@ -165,6 +169,45 @@ def kimg_of(name: str) -> int | None:
     """The number at the end of a snapshot's or a picture's name; None if it has none."""
     digits = re.search(r"(\d+)\.\w+$", name)
     return int(digits[1]) if digits else None
+
+
+# Networks by where they were trained.
+
+LOWER_IS_BETTER = ("fid", "kid", "ppl")  # how names of such metrics begin
+
+
+def network_in(place: str) -> str:
+    """The file that is meant by a run folder, RUN/latest or RUN/best:METRIC; anything else as it is."""
+    path = Path(place)
+    if path.is_file():
+        return place
+    if path.is_dir():
+        path = path / "latest"
+    folder, which = path.parent, path.name
+    is_choice = which == "latest" or which.startswith("best:")
+    if not is_choice or not folder.is_dir():
+        return place
+    if not (known := snapshots_in(folder)):
+        raise UserError(f"{folder} holds no network yet; give a run folder with a {SNAPSHOTS}, or a file")
+    return str(known[-1] if which == "latest" else _best(folder, which.removeprefix("best:"), known))
+
+
+def _best(folder: Path, name: str, known: list[Path]) -> Path:
+    """The snapshot with the best value of a metric, the earliest of equals."""
+    there = {path.name: path for path in known}
+    found: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for line in (folder / metric(name)).read_text().splitlines():
+            row = json.loads(line)
+            if row.get("snapshot_pkl") in there:
+                found.append((next(iter(row["results"].values())), there[row["snapshot_pkl"]]))
+    if not found:
+        raise UserError(
+            f"{folder}/best:{name}: the run has no {metric(name)} about a network that is still there; use "
+            "latest, or measure with calc_metrics.py"
+        )
+    is_low = name.startswith(LOWER_IS_BETTER)
+    return min(found, key=lambda row: row[0] if is_low else -row[0])[1]
 
 
 # Events.

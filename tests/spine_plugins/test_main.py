@@ -46,7 +46,8 @@ def test_the_map_is_in_the_order_of_the_work_and_fits_a_page() -> None:
     [
         ("trian", "'train' (train_spine.py)"), ("projector", "projector.py is the verb 'project'"),
         ("calc_metrics", "'metrics'"), ("style-mixing", "'mix'"), ("dataset_tool.py", "'dataset'"),
-        ("sample", "spinegan generate"), ("resume", "train --continue=RUN_DIR"), ("help", "spinegan --help"),
+        ("sample", "Use 'generate'"), ("resume", "'train' (train_spine.py) with --continue=RUN_DIR"),
+        ("help", "'--help'"),
         ("zzz", "Verbs: phantom, convert"),
     ],
 )  # fmt: skip

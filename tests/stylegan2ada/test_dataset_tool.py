@@ -513,3 +513,15 @@ def test_as_a_script_of_a_bare_clone(three, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(ImageFolderDataset(tmp_path / "x.zip")) == 2
+
+
+def test_a_folder_of_dicom_files_is_sent_to_its_own_tool(tmp_path: Path) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.dcm").write_bytes(b"")
+    PIL.Image.new("L", (8, 8)).save(tmp_path / "thumbnail.png")
+    result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'x.zip'}"])
+    assert result.exit_code == 1  # as all that this tool refuses
+    assert "holds 2 DICOM files; those are for dataset_tool_dicom.py" in result.output
+    (tmp_path / "1.dcm").unlink()  # one beside pictures is no reason
+    result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'x.zip'}"])
+    assert result.exit_code == 0, result.output

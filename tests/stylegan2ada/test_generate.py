@@ -149,3 +149,33 @@ def test_generate_images_gives_the_pixels_of_the_command(
     images = synthesis.generate_images(G, seeds, classes=label, psi=psi, noise=noise)
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images, written[..., 0] if name == GREY16 else written)
+
+
+# ---------------------------------------------------------------- by run and by name
+
+
+def test_a_run_and_a_class_by_name_are_a_network_and_a_number(trained: Path, tmp_path: Path) -> None:
+    by_number = [f"--network={trained}", "--seeds=3", "--class=1", f"--outdir={tmp_path / 'a'}"]
+    by_name = [f"--network={trained.parent}", "--seeds=3", "--class=fracture", f"--outdir={tmp_path / 'b'}"]
+    for flags in (by_number, by_name):
+        ok(run(generate, *flags))
+    assert (tmp_path / "a" / "seed0003.png").read_bytes() == (tmp_path / "b" / "seed0003.png").read_bytes()
+    wrong = run(generate, f"--network={trained}", "--seeds=3", "--class=ill", f"--outdir={tmp_path / 'c'}")
+    assert wrong.exit_code == 2
+    assert "--class=ill: its classes are normal, fracture, spondylolysis" in wrong.output
+    nameless = run(generate, f"--network={golden_path(f'{COND16}.pkl')}", "--seeds=0", "--class=ill",
+                   f"--outdir={tmp_path / 'c'}")  # fmt: skip
+    assert "this network knows no names of classes" in nameless.output
+
+
+def test_a_grid_shows_all_images_row_by_row(trained: Path, tmp_path: Path) -> None:
+    flags = ["--seeds=0-4", "--class=0", "--grid", "--json=-", f"--outdir={tmp_path / 'g'}"]
+    result = run(generate, f"--network={trained}", *flags)
+    ok(result)
+    assert numbers(result)["images"] == 5
+    grid = read(tmp_path / "g" / "grid.png")
+    for seed in range(5):
+        top, left = 16 * (seed // 3), 16 * (seed % 3)
+        single = read(tmp_path / "g" / f"seed{seed:04d}.png")
+        np.testing.assert_array_equal(grid[top : top + 16, left : left + 16], single)
+    assert not grid[16:, 32:].any()

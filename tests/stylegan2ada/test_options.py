@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -258,3 +259,18 @@ def test_a_json_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> N
         assert line.startswith(f"Error: --json={place} cannot be written (")
         assert line.endswith("give another file, or -")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("flag", "words"), [("--epochs=3", "--kimg"), ("--lr=0.1", "--cfg")])
+def test_flags_of_other_programs_are_answered_with_ours(flag: str, words: str) -> None:
+    result = CliRunner().invoke(train, [flag])
+    assert result.exit_code == 2
+    assert f"No such option '{flag.split('=')[0]}'" in result.output
+    assert words in result.output
+
+
+def test_what_habits_advise_exists() -> None:
+    known = {name for c in (train, generate) for p in c.params for name in p.opts}
+    for name, hint in options.HABITS.items():
+        assert f"--{name}" not in known
+        assert {flag.split("=")[0] for flag in re.findall(r"--[a-z=0-9-]+", hint)} <= known, hint

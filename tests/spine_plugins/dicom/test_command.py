@@ -52,7 +52,7 @@ def one(tmp_path_factory):
     ((), 2, "--source and --dest are needed"),
     (("--source", "/nowhere/at/all", "--dest", "{tmp}/x.zip"), 2, "does not exist"),
     (("--source", "{empty}", "--dest", "{tmp}/x.zip"), 4, "holds no files"),
-    (("--source", "{text}", "--dest", "{tmp}/x.zip"), 4, "none of 1 files can be used (not_dicom 1)"),
+    (("--source", "{text}", "--dest", "{tmp}/x.zip"), 4, "none of 1 files can be used (not_dicom 1); pictures of other kinds are for `spinegan dataset`"),
     (("--source", "{one}", "--dest", "{tmp}/x.zip", "--annotations", "{tmp}/none.csv"), 2, "neither a file nor a folder"),
     (("--source", "{one}", "--dest", "{tmp}/x.zip", "--annotations", "{csv}"), 4, "no image id of the annotations matches"),
     (("--source", "{one}", "--dest", "{tmp}/x.zip", "--labels", "binary"), 2, "needs annotations"),

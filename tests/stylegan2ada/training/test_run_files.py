@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stylegan2ada.errors import UserError
 from stylegan2ada.training import run_files as files
 from stylegan2ada.training.run_files import Event, add_event, effective, read_events, state_of
 
@@ -126,3 +127,35 @@ def test_what_continue_took_back_is_not_effective() -> None:
 )
 def test_the_state_is_that_of_the_last_event(kinds: list[str], state: str) -> None:
     assert state_of(Event(kind, 0) for kind in kinds) == state
+
+
+def run_with_networks(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for kimg in (4, 200, 12):
+        (folder / files.snapshot(kimg)).write_bytes(b"")
+    rows = [(4, 30.0), (12, 10.0), (200, 20.0), (400, 1.0)]  # the last one was deleted since
+    for name in ("fid50k_full", "pr50k3_full"):
+        lines = [{"results": {name: value}, "snapshot_pkl": files.snapshot(kimg)} for kimg, value in rows]
+        (folder / files.metric(name)).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("which", "kimg"), [("", 200), ("/latest", 200), ("/best:fid50k_full", 12), ("/best:pr50k3_full", 4)]
+)
+def test_a_run_stands_for_one_of_its_networks(tmp_path: Path, which: str, kimg: int) -> None:
+    run = run_with_networks(tmp_path / "runs" / "00000-x")
+    assert files.network_in(f"{run}{which}") == str(run / files.snapshot(kimg))
+
+
+def test_what_names_no_run_stays_as_it_is_and_a_run_without_networks_is_told(tmp_path: Path) -> None:
+    run = run_with_networks(tmp_path / "run")
+    for place in (str(run / files.snapshot(4)), "https://x.org/net.pkl", "none/latest", "net.pkl"):
+        assert files.network_in(place) == place
+    (tmp_path / "latest").symlink_to(run)  # a folder of that name is the run
+    assert files.network_in(str(tmp_path / "latest")) == str(tmp_path / "latest" / files.snapshot(200))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no network yet"):
+        files.network_in(str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"best:kid50k: the run has no metric-kid50k\.jsonl"):
+        files.network_in(f"{run}/best:kid50k")
