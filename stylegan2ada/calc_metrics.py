@@ -47,11 +47,12 @@ class CalcMetrics:
 @options.command(record=CalcMetrics)
 @options.group(
     "What to measure",
-    options.opt("--network", metavar="FILE|URL|DIR", help="Network, or a run folder: all its snapshots"),
+    options.opt("--network", metavar="FILE|RUN|URL",
+        help="Network, or a run folder: all its snapshots; one of them: RUN/latest, RUN/best:METRIC"),
     options.opt("--fakes", metavar="PATH", help="Instead of a network: zip or folder of generated images"),
     options.opt("--data", metavar="PATH", help="Real images [default: what the network was trained on]"),
     options.opt("--mirror", type=bool, metavar="BOOL", help="Mirror the real images [default: as trained]"),
-)
+)  # fmt: skip
 @options.group(
     "How",
     options.opt("--metrics", type=flag_types.CommaList(), default="fid50k_full",
@@ -181,7 +182,7 @@ def _real_images(asked: CalcMetrics, trained_on: Options | None, G: Generator) -
 
 
 def _networks(place: str) -> list[str]:
-    """One file or URL, or the snapshots of a run folder in order."""
+    """One file or URL, the snapshots of a run folder in order, or the chosen one of them."""
     if is_url(place) or Path(place).is_file():
         return [place]
     if Path(place).is_dir():
@@ -189,6 +190,8 @@ def _networks(place: str) -> list[str]:
         if found:
             return [str(path) for path in found]
         raise UserError(f"--network={place} holds no network-snapshot-*.pkl; give a run folder or a file")
+    if (chosen := run_files.network_in(place)) != place:
+        return [chosen]
     raise UserError(f"--network={place} does not exist; give a network file, a URL or a run folder")
 
 

@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, TypeVar
 import click
 
 from stylegan2ada import files
-from stylegan2ada.config import augmentation_presets
+from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
 from stylegan2ada.training import run_files
@@ -231,6 +231,12 @@ def _network(context: click.Context, parameter: click.Parameter, value: str) -> 
         raise click.BadParameter(str(error), context, parameter) from error
 
 
+def _start(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    # A folder that happens to be called like a known network is not meant.
+    is_known = value is None or value == "noresume" or value in TRANSFER_SOURCES
+    return value if is_known else _network(context, parameter, str(value))
+
+
 network_option = group(
     "Network",
     opt("--network", required=True, metavar="FILE|RUN|URL", callback=_network,
@@ -308,8 +314,9 @@ augmentation_options = group(
 )  # fmt: skip
 transfer_options = group(
     "Transfer learning",
-    opt("--resume", metavar="PKL", help="Start from these networks: ffhq256, ffhq512, ffhq1024, celebahq256, "
-        "lsundog256, a file or a URL [default: noresume]"),
+    opt("--resume", metavar="PKL|RUN", callback=_start,
+        help="Start from these networks: ffhq256, ffhq512, ffhq1024, celebahq256, lsundog256, a file, a run "
+        "folder (its newest) or a URL [default: noresume]"),
     opt("--freezed", **_int, help="Freeze the first layers of D [default: 0]"),
 )  # fmt: skip
 performance_options = group(

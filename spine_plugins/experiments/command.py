@@ -12,6 +12,7 @@ from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.processes import pick_device
+from stylegan2ada.training import run_files
 
 
 @click.group()
@@ -36,7 +37,7 @@ class Fig4:
 @options.command("fig4", parent=figures, record=Fig4)
 @options.group(
     "What to draw",
-    options.opt("--networks", required=True, metavar="A.pkl,B.pkl", help="One panel per network"),
+    options.opt("--networks", required=True, metavar="A,B", help="A panel each: files, run folders, URLs"),
     options.opt("--data", required=True, metavar="PATH", help="Real images, the first panel"),
     options.opt("--per-class", type=click.IntRange(1, 64), default=8,
                 help="Images of each class [default: 8]"),
@@ -61,7 +62,7 @@ def fig4(asked: Fig4) -> None:
     dataset = ImageFolderDataset(asked.data, use_labels=True)
     panels = [("Real radiographs", real_rows(dataset, asked.per_class, asked.seed))]
     for path in filter(None, asked.networks.split(",")):
-        loaded = load_network(path, log=voice.say)
+        loaded = load_network(run_files.network_in(path), log=voice.say)
         G = synthesis.averaged_generator(loaded, pick_device(asked.device))
         panels.append((Path(path).stem, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
     names = class_names(dataset)

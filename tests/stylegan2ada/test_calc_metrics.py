@@ -90,6 +90,13 @@ def test_a_whole_run_is_measured_in_order(run_dir: Path) -> None:
     ]
     values = [record["results"]["fid1k_tiny"] for record in records(result.output)]
     assert values[0] != values[1]
+    for which, name in (
+        ("latest", "000004"),
+        ("best:fid1k_tiny", "000000" if values[0] < values[1] else "000004"),
+    ):
+        result = run(f"--network={run_dir}/{which}", "--metrics=fid1k_tiny", "--verbose=false")
+        (record,) = records(result.output)
+        assert record["snapshot_pkl"] == f"network-snapshot-{name}.pkl"
 
 
 def test_two_sets_of_images(tmp_path: Path, run_dir: Path) -> None:

@@ -269,6 +269,23 @@ def test_flags_of_other_programs_are_answered_with_ours(flag: str, words: str) -
     assert words in result.output
 
 
+def test_a_run_to_start_from_is_its_newest_network_and_known_names_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("ffhq256", "run"):
+        Path(folder).mkdir()
+        Path(folder, "network-snapshot-000004.pkl").write_bytes(b"")
+    for given, meant in (
+        ("ffhq256", "ffhq256"), ("noresume", "noresume"), ("net.pkl", "net.pkl"),
+        ("run", str(Path("run", "network-snapshot-000004.pkl"))),
+    ):  # fmt: skip
+        assert train.make_context("train", [f"--resume={given}"]).params["resume"] == meant
+    Path("empty").mkdir()
+    result = CliRunner().invoke(train, ["--resume=empty"])
+    assert (result.exit_code, "empty holds no network yet" in result.output) == (2, True)
+
+
 def test_what_habits_advise_exists() -> None:
     known = {name for c in (train, generate) for p in c.params for name in p.opts}
     for name, hint in options.HABITS.items():
