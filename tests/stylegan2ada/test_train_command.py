@@ -14,11 +14,10 @@ from stylegan2ada.config import TrainOptions, continue_with, resolve
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.train import main, run
 from stylegan2ada.training import run_dir as folders
-from stylegan2ada.training.hooks import Hook
 from tests.golden_data import golden_json
 from tests.stylegan2ada.metrics.conftest import write_stand_in
 from tests.stylegan2ada.test_config import LABELLED, R64
-from tests.stylegan2ada.training.toy import toy_dataset
+from tests.stylegan2ada.training.toy import StopAfter, toy_dataset
 
 RECORD = golden_json("cli/train_options.json")
 
@@ -194,7 +193,7 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     data, outdir = toy_dataset(tmp_path / "toy.zip", resolution=8), tmp_path / "out"
     tiny = ["--cbase=64", "--cmax=8", "--batch=8", "--tick=0.008", "--kimg=1", "--device=cpu", "--workers=1"]
     flags = [f"--data={data}", f"--outdir={outdir}", "--cond=1", "--snap=2", *tiny]
-    stopper = _StopAfter(2)
+    stopper = StopAfter(2)
     own = write_stand_in(tmp_path / "own.pt")
     wanted = ["--metrics=fid1k_tiny,fid50k_full,fid1k_tiny@mine", f"--detector=mine={own}"]
     values = main.make_context("train", [*flags, *wanted]).params
@@ -217,7 +216,7 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     assert (refused.exit_code, "--gamma=3" in refused.output) == (2, True)
     values = main.make_context("train", [f"--continue={run_dir}", "--metrics=none"]).params
     with pytest.raises(StoppedOnRequest):
-        run(TrainOptions(**values), hooks=[_StopAfter(4)])
+        run(TrainOptions(**values), hooks=[StopAfter(4)])
     lines = [json.loads(line) for line in (run_dir / "stats.jsonl").read_text().splitlines()]
     assert [line["Progress/tick"]["mean"] for line in lines] == [0, 1, 2, 3]
     assert list(outdir.iterdir()) == [run_dir]
@@ -225,18 +224,6 @@ def test_a_run_from_command_line_to_metric_and_on(tmp_path: Path) -> None:
     assert record["metrics"] == []
     assert record["spinegan"]["flags"]["cond"] is True
     assert len(record["spinegan"]["earlier"]) == 1
-
-
-class _StopAfter(Hook):
-    def __init__(self, iterations: int) -> None:
-        self.iterations = iterations
-
-    def on_start(self, run) -> None:
-        self.run = run
-
-    def after_step(self, phase) -> None:
-        if self.run.iteration + 1 == self.iterations:
-            self.run.stop.request("test")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from stylegan2ada import train
 from stylegan2ada.errors import StoppedOnRequest
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training import run_files
-from stylegan2ada.training.hooks import Hook
 from tests.spine_plugins.training.test_command import classifier, data
+from tests.stylegan2ada.training.toy import StopAfter
 
 TINY = ["--cond=1", "--cbase=64", "--cmax=4", "--batch=8", "--tick=0.008", "--device=cpu", "--workers=1",
         "--metrics=none", "--snap=1", "--kimg=1", "--aug=noaug"]  # fmt: skip
@@ -26,20 +26,6 @@ def _quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a judge finds is tested elsewhere; here it matters that it is asked, and where the answer goes."""
     found = {"accuracy": 0.5, "per_class": 1, "classes": {}, "judge": None}
     monkeypatch.setattr(judging, "judge_generator", lambda *_: found)
-
-
-class StopAfter(Hook):
-    """Asks the run to stop once so many iterations are done."""
-
-    def __init__(self, iterations: int) -> None:
-        self.iterations = iterations
-
-    def on_start(self, run) -> None:
-        self.run = run
-
-    def after_step(self, phase) -> None:
-        if self.run.iteration + 1 == self.iterations:
-            self.run.stop.request("test")
 
 
 def went(monkeypatch: pytest.MonkeyPatch, stop_after: int, *flags: str) -> None:

@@ -429,3 +429,22 @@ def test_shapes_that_cannot_train(make_dataset):
         _ = dataset.resolution
     with pytest.raises(UserError, match="at least 1"):
         ImageFolderDataset(dataset.path, max_size=0)
+
+
+@pytest.mark.parametrize("use_labels", [False, True])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"max_size": 4, "random_seed": 3}, {"max_size": 4, "xflip": True}], ids=str
+)
+def test_as_if_opened_is_the_data_set_that_the_constructor_makes(tmp_path, kwargs, use_labels):
+    with DatasetWriter(tmp_path / "x.zip") as writer:
+        for i in range(7):
+            writer.add(np.full([4, 4], 30 * i, dtype=np.uint8), label=i % 3)
+    whole = ImageFolderDataset(tmp_path / "x.zip", use_labels=not use_labels)
+    whole.raw_labels()  # what was read under the other answer must not be kept
+    seen = whole.as_if_opened(use_labels=use_labels, **kwargs)
+    made = ImageFolderDataset(tmp_path / "x.zip", use_labels=use_labels, **kwargs)
+    assert (len(seen), seen.info()) == (len(made), made.info())
+    for (image, label), (other, expected) in zip(seen, made, strict=True):
+        np.testing.assert_array_equal(image, other)
+        np.testing.assert_array_equal(label, expected)
+    assert len(whole) == 7

@@ -15,7 +15,9 @@ from stylegan2ada.config import TrainConfig, TrainOptions, resolve
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.training import run_dir as folders
-from stylegan2ada.training.build import Run
+from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.phases import Phase
+from stylegan2ada.training.run import Run
 
 
 def toy_dataset(path: Path, *, resolution: int, channels: int = 1, count: int = 24, classes: int = 2) -> Path:
@@ -62,6 +64,20 @@ def toy_run_dir(path: Path, config: TrainConfig) -> Path:
     path.mkdir(parents=True)
     folders.write_options(path, config, TrainOptions(), {})
     return path
+
+
+class StopAfter(Hook):
+    """Asks the run to stop once so many iterations are done."""
+
+    def __init__(self, iterations: int) -> None:
+        self.iterations = iterations
+
+    def on_start(self, run: Run) -> None:
+        self.run = run
+
+    def after_step(self, phase: Phase) -> None:
+        if self.run.iteration + 1 == self.iterations:
+            self.run.stop.request("test")
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
