@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol, TypeVar
 
 import click
 
-from stylegan2ada import files
+from stylegan2ada import files, flag_files
 from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
@@ -340,7 +340,15 @@ run_control_options = group(
     opt("--detector", type=NamedValue(), multiple=True, metavar="NAME=PATH",
         help="File of a feature network for the metrics: inception, vgg16, ... (repeatable)"),
 )  # fmt: skip
+settings_options = group(
+    "Settings from a file (flags win over --config, and that over --from-run)",
+    opt("--config", metavar="FILE.toml", is_eager=True, expose_value=False, callback=flag_files.from_config,
+        help="Lines such as kimg = 2000; each run writes its own, config.toml"),
+    opt("--from-run", metavar="RUN", is_eager=True, expose_value=False, callback=flag_files.from_run,
+        help="Train anew with the settings of this one"),
+)  # fmt: skip
 train_options = stack(
+    settings_options,
     required_options,
     general_options,
     dataset_options,

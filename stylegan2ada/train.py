@@ -52,6 +52,7 @@ def run(
     record: JsonObject | None = None,  # facts for the options file, e.g. where a classifier is from
     warnings: Sequence[tuple[str, str]] = (),  # (code, text) that were told already, for the events
     dataset: Dataset | None = None,  # what --data names, if it is open already
+    settings: JsonObject | None = None,  # what config.toml is to say, where that is more than the options
 ) -> Path | None:
     """Resolve, announce and train until done, on every process of a group; the folder of the run.
 
@@ -64,6 +65,7 @@ def run(
     else:
         job = _continued_job(options, going_on, dataset)
     job = dataclasses.replace(job, hooks=tuple(hooks), record=dict(record or {}), warnings=tuple(warnings))
+    job = dataclasses.replace(job, settings=options.given() if settings is None else settings)
     if seams is not None:
         own_data = seams.dataset is not open_dataset
         job = dataclasses.replace(job, seams=seams, dataset=None if own_data else job.dataset)

@@ -84,7 +84,9 @@ def test_a_record_has_a_field_per_option_and_never_changes(name: str) -> None:
     record = options.record_of(COMMANDS[name])
     assert record is not None, f"{name} has no record"
     assert dataclasses.is_dataclass(record)
-    assert {field.name for field in dataclasses.fields(record)} == {p.name for p in COMMANDS[name].params}
+    assert {field.name for field in dataclasses.fields(record)} == {
+        p.name for p in COMMANDS[name].params if p.expose_value
+    }
     assert record.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert record.__doc__
 

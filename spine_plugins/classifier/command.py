@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +21,7 @@ from spine_plugins.statistics import IntervalJson, interval_text
 from stylegan2ada import files, options, processes
 from stylegan2ada.errors import UserError
 from stylegan2ada.options import Voice, group, json_option, opt
+from stylegan2ada.training import config_file
 
 _CLASSIFIER = opt("--classifier", required=True, metavar="FILE", help="Made by `spinegan classify train`")
 _DEVICE = opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]")
@@ -45,8 +46,14 @@ class Train(Recipe):
     dry_run: bool
     json_file: str | None
 
+    def settings(self) -> dict[str, object]:
+        """What makes another like it; the rest says how to run, not what."""
+        how = ("dry_run", "json_file", "overwrite")
+        return {name: value for name, value in asdict(self).items() if name not in how}
+
 
 @options.command("train", parent=classify, record=Train)
+@options.settings_options
 @group(
     "Data",
     opt("--data", required=True, metavar="PATH", help="Labelled images to train on (zip or folder)"),
@@ -135,6 +142,7 @@ def train_(asked: Train) -> None:
         voice.say(json.dumps(card, indent=1))
         voice.numbers(card)
         return
+    config_file.write(config_file.beside(asked.out), asked.settings())
     for role, metrics in card["metrics"].items():
         if metrics is not None:
             _say_metrics(voice, role, metrics)

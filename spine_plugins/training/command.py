@@ -97,9 +97,15 @@ def main(asked: TrainSpine) -> None:
     train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
     train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
     """
-    made = prepare(expand(asked))
+    asked = expand(asked)
+    made = prepare(asked)
     train.run(
-        made.options, hooks=made.hooks, record=made.record, warnings=made.warnings, dataset=made.dataset
+        made.options,
+        hooks=made.hooks,
+        record=made.record,
+        warnings=made.warnings,
+        dataset=made.dataset,
+        settings=asked.given(),
     )
 
 
