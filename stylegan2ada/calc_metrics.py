@@ -20,6 +20,7 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import is_url
+from stylegan2ada.lazy import is_command
 from stylegan2ada.metrics import registry
 from stylegan2ada.metrics.detectors import Detectors
 from stylegan2ada.protocols import Generator, Options
@@ -210,5 +211,6 @@ def _check(asked: CalcMetrics) -> None:
         _networks(asked.network)
 
 
+is_command(__name__, "sg.metrics has what measures from Python")
 if __name__ == "__main__":
     main()

@@ -21,6 +21,7 @@ from stylegan2ada.checkpoints.cards import derive_card
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import save_png, tile
+from stylegan2ada.lazy import is_command
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import Card, Generator
@@ -263,5 +264,6 @@ def _label_names(network_card: Card, G: Generator) -> list[str] | None:
     return [str(name) for name in names] if names and is_usable else None
 
 
+is_command(__name__, 'sg.generate_images(G, seeds) draws from Python, G = sg.load_network(file)["G_ema"]')
 if __name__ == "__main__":
     main()

@@ -19,6 +19,7 @@ from stylegan2ada import flag_types, options, projection, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import save_png, to_uint8_truncated
+from stylegan2ada.lazy import is_command
 from stylegan2ada.metrics.detectors import Detectors
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
@@ -182,5 +183,6 @@ def write_film(folder: Path, target: np.ndarray, frames: list[np.ndarray]) -> Pa
     return folder / "proj.mp4"
 
 
+is_command(__name__, "sg.project(G, target) searches from Python")
 if __name__ == "__main__":
     main()

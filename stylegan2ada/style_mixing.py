@@ -13,7 +13,10 @@ import numpy as np
 from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.images import save_png
+from stylegan2ada.lazy import is_command
 from stylegan2ada.processes import pick_device
+
+_COARSE = 7  # layers that --styles means by default; networks below 64x64 have fewer, there it is all of them
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class StyleMixing:
     device: str
     row_seeds: list[int]
     col_seeds: list[int]
-    styles: list[int]
+    styles: list[int] | None
     class_idx: int | str | None
     label: str | None
     trunc: float
@@ -40,8 +43,8 @@ class StyleMixing:
     options.opt("--rows", "row_seeds", type=flag_types.NumRange(), required=True, help="Seeds of the rows"),
     options.opt("--cols", "col_seeds", type=flag_types.NumRange(), required=True,
                 help="Seeds of the columns"),
-    options.opt("--styles", type=flag_types.NumRange(), default="0-6",
-                help="Layers that a picture takes from its column [default: 0-6]"),
+    options.opt("--styles", type=flag_types.NumRange(),
+                help="Layers that a picture takes from its column [default: 0-6, as far as there are]"),
 )  # fmt: skip
 @options.label_options
 @options.image_options
@@ -62,11 +65,12 @@ def main(asked: StyleMixing) -> None:
     G = synthesis.averaged_generator(loaded, device)
     number = synthesis.class_number(asked.class_idx, loaded["card"])
     c = synthesis.labels(G, 1, class_idx=number, vector=flag_types.label_vector(asked.label))
+    styles = list(range(min(_COARSE, G.num_ws))) if asked.styles is None else asked.styles
     images = synthesis.mixed_styles(
         G,
         asked.row_seeds,
         asked.col_seeds,
-        asked.styles,
+        styles,
         c,
         device=device,
         psi=asked.trunc,
@@ -83,7 +87,7 @@ def main(asked: StyleMixing) -> None:
         "files": [*(folder / f"{row}-{column}.png" for row, column in images), folder / "grid.png"],
         "rows": asked.row_seeds,
         "cols": asked.col_seeds,
-        "styles": asked.styles,
+        "styles": styles,
     })  # fmt: skip
 
 
@@ -95,5 +99,6 @@ def grid(images: dict[tuple[int, int], np.ndarray], rows: list[int], columns: li
     return np.concatenate([np.concatenate(line, axis=1) for line in lines])
 
 
+is_command(__name__, "stylegan2ada.synthesis.mixed_styles mixes from Python")
 if __name__ == "__main__":
     main()

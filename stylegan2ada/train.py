@@ -18,6 +18,7 @@ from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_w
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.data.samplers import find_sampler
 from stylegan2ada.errors import UserError
+from stylegan2ada.lazy import is_command
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
 from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.protocols import JsonObject
@@ -193,5 +194,6 @@ def _rounds(config: TrainConfig) -> int:
     return config.batch_size // (config.batch_gpu * config.num_gpus)
 
 
+is_command(__name__, "sg.train_network(data, outdir) trains from Python")
 if __name__ == "__main__":
     main()

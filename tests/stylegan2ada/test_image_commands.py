@@ -187,6 +187,17 @@ def test_style_mixing_and_projector_tell_programs_what_they_did(tmp_path: Path) 
     assert [Path(file).name for file in found["files"]] == ["target.png", "proj.png", "projected_w.npz"]
 
 
+def test_a_small_network_mixes_the_coarse_layers_that_it_has(tmp_path: Path) -> None:
+    def mixed(name: str, *flags: str) -> Result:
+        return run(style_mixing, f"--network={golden_path(name + '.pkl')}", "--rows=1", "--cols=2",
+                   f"--outdir={tmp_path}", "--json=-", *flags)  # fmt: skip
+
+    assert numbers(mixed(GREY16))["styles"] == [0, 1, 2, 3, 4, 5]
+    assert numbers(mixed(RGB32))["styles"] == [0, 1, 2, 3, 4, 5, 6]
+    refused = mixed(GREY16, "--styles=0-6")
+    assert (refused.exit_code, "names layer 6, but this network has 0 to 5" in refused.output) == (2, True)
+
+
 # ---------------------------------------------------------------- errors
 
 
