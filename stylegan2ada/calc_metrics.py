@@ -63,7 +63,8 @@ class CalcMetrics:
     options.DEVICE,
     options.opt("--batch", type=int, default=64, metavar="INT",
                 help="Images per detector call [default: 64]"),
-    options.opt("--seed", type=int, default=0, metavar="INT", help="Of latents and labels [default: 0]"),
+    options.opt("--seed", type=flag_types.SEED, default=0, metavar="INT",
+                help="Of latents and labels [default: 0]"),
     options.opt("--verbose", type=bool, default=True, metavar="BOOL", help="Show progress [default: true]"),
 )  # fmt: skip
 @options.json_option

@@ -26,6 +26,8 @@ from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import Card, Generator
 
+_MOST_PER_CLASS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Generate:
@@ -56,7 +58,7 @@ class Generate:
 @options.network_option
 @options.group(
     "What to draw",
-    options.opt("--seeds", type=flag_types.NumRange(), help="One image per seed"),
+    options.opt("--seeds", type=flag_types.Seeds(), help="One image per seed"),
     options.opt("--projected-w", metavar="FILE", help="Draw the w of this .npz instead of seeds"),
     options.opt("--per-class", type=int, metavar="INT", help="A labelled data set: this many of every class"),
 )
@@ -167,6 +169,8 @@ def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: opt
     """N images of every class (or N in all without classes) as a data set with a card beside it."""
     n, drawn = asked.per_class or 0, _labels_to_draw(G, asked)
     first_seed = asked.seeds[0] if asked.seeds else 0
+    if (last := first_seed + n * len(drawn) - 1) > flag_types.LAST_SEED:
+        raise UserError(f"--seeds={first_seed} leads to the seed {last}; the last is {flag_types.LAST_SEED}")
     recipe = _recipe(network_card, drawn, first_seed, asked)
     names = _label_names(network_card, G)
     dest = Path(asked.outdir)
@@ -203,6 +207,8 @@ def _labels_to_draw(G: Generator, asked: Generate) -> list[Label]:
     """Every class, or the one that was asked for, or one vector, or nothing to choose from."""
     if asked.per_class is None or asked.per_class < 1:
         raise UserError(f"--per-class={asked.per_class} draws nothing; give at least 1")
+    if asked.per_class > _MOST_PER_CLASS:
+        raise UserError(f"--per-class={asked.per_class} is more than {_MOST_PER_CLASS:,}; draw several sets")
     if asked.label is not None and asked.class_idx is not None:
         raise UserError("--class and --label exclude each other")
     if G.c_dim == 0:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, TypeVar
@@ -14,7 +16,7 @@ import click
 from stylegan2ada import files, flag_files
 from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
-from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
+from stylegan2ada.flag_types import SEED, ClassChoice, CommaList, NamedValue, WeightedName, refuse_nonsense
 from stylegan2ada.training import run_files
 
 HELP_COLUMNS = 100
@@ -77,6 +79,25 @@ class Command(click.Command):
             return super().invoke(ctx)
         except UserError as error:
             raise _Refused(error) from error
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            raise _Refused(_disk_error(error)) from error
+
+
+# Reasons of the system that the user can do something about, whatever was read or written.
+_OF_THE_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO,
+)  # fmt: skip
+
+
+def _disk_error(error: OSError) -> UserError:
+    """What the system says, with the file, if it names one."""
+    place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "make room, and run it again" if is_full else "check that path and your rights to it"
+    return UserError(f"{place}{error.strerror}; {advice}")
 
 
 class _Refused(click.ClickException):
@@ -95,11 +116,25 @@ class _Refused(click.ClickException):
 
 
 class Option(click.Option):
-    """A click option that knows the heading it is printed under."""
+    """A click option that knows the heading it is printed under, and refuses what no option means."""
 
     def __init__(self, *args: Any, group: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        found = super().type_cast_value(ctx, value)
+        refuse_nonsense(self, ctx, value, found)
+        return found
+
+
+class Argument(click.Argument):
+    """A click argument that refuses the same."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        found = super().type_cast_value(ctx, value)
+        refuse_nonsense(self, ctx, value, found)
+        return found
 
 
 def command(
@@ -274,7 +309,7 @@ general_options = group(
     opt("--gpus", **_int, help="Processes that train together, one device each [default: 1]"),
     opt("--snap", **_int, help="Ticks between snapshots of images and networks [default: 50]"),
     opt("--metrics", type=CommaList(), help="Measured at each network snapshot [default: fid50k_full]"),
-    opt("--seed", **_int, help="Start of all random numbers [default: 0]"),
+    opt("--seed", type=SEED, metavar="INT", help="Start of all random numbers [default: 0]"),
     opt("-n", "--dry-run", is_flag=True, help="Print what would be done, create nothing"),
 )
 dataset_options = group(

@@ -40,8 +40,8 @@ class StyleMixing:
 @options.network_option
 @options.group(
     "What to mix",
-    options.opt("--rows", "row_seeds", type=flag_types.NumRange(), required=True, help="Seeds of the rows"),
-    options.opt("--cols", "col_seeds", type=flag_types.NumRange(), required=True,
+    options.opt("--rows", "row_seeds", type=flag_types.Seeds(), required=True, help="Seeds of the rows"),
+    options.opt("--cols", "col_seeds", type=flag_types.Seeds(), required=True,
                 help="Seeds of the columns"),
     options.opt("--styles", type=flag_types.NumRange(),
                 help="Layers that a picture takes from its column [default: 0-6, as far as there are]"),

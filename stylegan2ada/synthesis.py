@@ -24,7 +24,18 @@ def averaged_generator(networks: Mapping[str, Any], device: torch.device | str) 
     G: Generator | None = networks["G_ema"]
     if G is None:
         raise UserError("this network file holds no G_ema, so nothing can be drawn; give another file")
+    refuse_broken(G)
     return G.to(device)
+
+
+def refuse_broken(G: Generator) -> None:
+    """UserError for weights that are no numbers: every picture would be black."""
+    for name, tensor in G.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(
+                f"the network's {name} holds NaN or infinity, so its pictures would be black; "
+                "its training diverged: take an earlier snapshot"
+            )
 
 
 def class_number(choice: int | str | None, card: Card | None, *, given: str = "--class=") -> int | None:
@@ -161,6 +172,7 @@ def generate_images(
         raise UserError(f"noise={noise!r} is not known; choose from {', '.join(NOISE_MODES)}")
     c = _one_hot(G, len(seeds), classes)
     # Without seeds, too, the result has its shape; nothing at all cannot be concatenated.
+    refuse_broken(G)
     empty = np.zeros([0, G.img_resolution, G.img_resolution, G.img_channels], dtype=np.uint8)
     home = next(G.parameters()).device
     place = torch.device(home if device is None else device)

@@ -22,6 +22,7 @@ from stylegan2ada.lazy import is_command
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
 from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.protocols import JsonObject
+from stylegan2ada.registry import accepts
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
@@ -121,7 +122,9 @@ def _fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
     dataset = dataset or open_data(options.data)
     info = dataset.as_if_opened(use_labels=bool(options.cond)).info()
     config = resolve(options, info, loss=_loss_facts(options), known_metrics=_known_metrics(options))
-    find_sampler(config.sampler)  # refused before a folder is made for it
+    # What is wrong is refused before a folder is made for it.
+    if not accepts(find_sampler(config.sampler), dataset, rank=0, num_replicas=1, seed=0):
+        raise UserError(f"--sampler={config.sampler} is no sampler: it does not take (dataset, rank, ...)")
     return Job(
         config=config, options=options, outdir=str(options.outdir), dataset=_as_trained(dataset, config)
     )
@@ -172,9 +175,19 @@ def _on_this_group(options: TrainOptions) -> TrainOptions:
 
 
 def _loss_facts(options: TrainOptions) -> LossFacts:
-    for term in options.term or ():
-        find_term(term.partition(":")[0])  # refused before a folder is made for it
+    for term in options.term or ():  # refused before a folder is made for it
+        if not accepts(find_term(term.partition(":")[0]), device="cpu"):
+            raise UserError(
+                f"--term={term} is no term: what makes one takes device, and weight if one is given"
+            )
     make = find_loss(options.loss or "stylegan2")
+    parts = dict.fromkeys(("device", "G_mapping", "G_synthesis", "D", "augment_pipe"))
+    is_class = inspect.isclass(make)
+    if not accepts(make, **parts) or (is_class and not hasattr(make, "accumulate_gradients")):
+        raise UserError(
+            f"--loss={options.loss} is no loss: that is a class made from {', '.join(parts)}, "
+            "with a method accumulate_gradients"
+        )
     if "objective" not in inspect.signature(make).parameters:
         return LossFacts(make)
     is_objective = options.loss in OBJECTIVES

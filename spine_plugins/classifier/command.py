@@ -20,6 +20,7 @@ from spine_plugins.classifier.recipe import Recipe
 from spine_plugins.statistics import IntervalJson, interval_text
 from stylegan2ada import files, options, processes
 from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED
 from stylegan2ada.options import Voice, group, json_option, opt
 from stylegan2ada.training import config_file
 
@@ -61,7 +62,7 @@ class Train(Recipe):
     opt("--val", metavar="PATH", help="Validation images [default: a part of --data]"),
     opt("--test", metavar="PATH", help="Test images, measured once at the end"),
     opt("--val-share", type=float, default=0.15, metavar="FLOAT", help="Part held out [default: 0.15]"),
-    opt("--split-seed", type=int, default=0, metavar="INT", help="Which part [default: 0]"),
+    opt("--split-seed", type=SEED, default=0, metavar="INT", help="Which part [default: 0]"),
     opt(
         "--task",
         type=click.Choice(["auto", *TASKS]),
@@ -83,7 +84,12 @@ class Train(Recipe):
         help="ImageNet weights of torchvision's densenet121: a file, imagenet (download), or none",
     ),
     opt("--init", metavar="FILE", help="Go on from this classifier instead (warm start)"),
-    opt("--size", type=int, metavar="INT", help="Input side in pixels [default: 224; 64 for cnn13k]"),
+    opt(
+        "--size",
+        type=click.IntRange(max=4096),
+        metavar="INT",
+        help="Input side in pixels [default: 224; 64 for cnn13k]",
+    ),
     opt("--dropout", type=click.FloatRange(0, 1, max_open=True), metavar="FLOAT", help="[default: 0.1]"),
 )
 @group(
@@ -119,7 +125,7 @@ class Train(Recipe):
         default="val",
         help="Keep the epoch best on this; test only to replicate, and stamped [default: val]",
     ),
-    opt("--seed", type=int, default=0, metavar="INT", help="Start of all random numbers [default: 0]"),
+    opt("--seed", type=SEED, default=0, metavar="INT", help="Start of all random numbers [default: 0]"),
     opt("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", help="[default: fp32]"),
     _DEVICE,
 )
@@ -192,7 +198,7 @@ class Evaluate:
         metavar="INT",
         help="Of the bootstrap [default: 2000]",
     ),
-    opt("--seed", type=int, default=0, metavar="INT", help="Of the bootstrap [default: 0]"),
+    opt("--seed", type=SEED, default=0, metavar="INT", help="Of the bootstrap [default: 0]"),
     opt("--record", is_flag=True, help="Write the result into the classifier's card as its test result"),
     opt("--no-plots", is_flag=True, help="No PNG files"),
     _BATCH,

@@ -11,6 +11,7 @@ from spine_plugins.experiments.figures import class_names, draw_sheet, fake_rows
 from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.flag_types import SEED
 from stylegan2ada.processes import pick_device
 from stylegan2ada.training import run_files
 
@@ -41,7 +42,7 @@ class Fig4:
     options.opt("--data", required=True, metavar="PATH", help="Real images, the first panel"),
     options.opt("--per-class", type=click.IntRange(1, 64), default=8,
                 help="Images of each class [default: 8]"),
-    options.opt("--seed", type=int, default=0,
+    options.opt("--seed", type=SEED, default=0,
                 help="Which reals, and the first latent seed [default: 0]"),
     options.opt("--trunc", type=float, default=1,
                 help="Truncation psi; the paper's figure uses none [default: 1]"),

@@ -11,6 +11,7 @@ import click
 
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED
 
 if TYPE_CHECKING:
     from spine_plugins.phantom.series import Row
@@ -54,7 +55,7 @@ _path = {"type": click.Path(path_type=Path)}
 @options.group(
     "What to draw",
     options.opt("--n", default=96, show_default=True, type=click.IntRange(min=1), help="Number of images"),
-    options.opt("--seed", default=0, show_default=True, type=click.IntRange(min=0),
+    options.opt("--seed", default=0, show_default=True, type=SEED,
                 help="Same seed, same phantoms"),
     options.opt("--difficulty", default=1.0, show_default=True,
                 help="Lesions look severity / difficulty strong"),
@@ -189,7 +190,7 @@ def _balance_text(rows: list[Row]) -> str:
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     if not found:
-        raise UserError(f"--size={text} is not HEIGHTxWIDTH; for example --size=512x448")
+        raise UserError(f"--size={text} is not HEIGHTxWIDTH, up to 9999x9999; for example --size=512x448")
     return int(found[1]), int(found[2])

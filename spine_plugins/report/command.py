@@ -26,7 +26,7 @@ class Report:
 
 
 @options.command(record=Report)
-@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...")
+@click.argument("runs", cls=options.Argument, nargs=-1, required=True, metavar="RUN_DIR...")
 @options.group(
     "Page",
     options.opt("--out", metavar="FILE", help="Page to write [default: report.html in the first RUN_DIR]"),
