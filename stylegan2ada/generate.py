@@ -75,8 +75,8 @@ def main(asked: Generate) -> None:
     """Draw images, or a whole labelled data set, from a trained network.
 
     \b
-    python stylegan2ada/generate.py --network=net.pkl --seeds=0-63 --class=1 --trunc=0.7 --outdir=out
-    python stylegan2ada/generate.py --network=net.pkl --per-class=5000 --outdir=synthetic.zip
+    generate.py --network=net.pkl --seeds=0-63 --class=1 --trunc=0.7 --outdir=out
+    generate.py --network=net.pkl --per-class=5000 --outdir=synthetic.zip
     """
     voice = options.Voice(asked.json_file)
     loaded = load_network(asked.network, log=voice.say)

@@ -14,12 +14,12 @@ from typing import IO, Any, Protocol, TypeVar
 import click
 
 from stylegan2ada import files, flag_files
-from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
+from stylegan2ada.config import PRESETS, TRANSFER_SOURCES, augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.flag_types import SEED, ClassChoice, CommaList, NamedValue, WeightedName, refuse_nonsense
 from stylegan2ada.training import run_files
 
-HELP_COLUMNS = 100
+HELP_COLUMNS = 80
 # Flags of other programs, and what says the same here.
 HABITS = {
     "epochs": "length is given in thousands of images, --kimg",
@@ -322,8 +322,8 @@ dataset_options = group(
 )  # fmt: skip
 base_config_options = group(
     "Base configuration",
-    opt("--cfg", type=click.Choice(["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar"]),
-        help="Preset that all flags below start from [default: auto]"),
+    opt("--cfg", type=click.Choice(["auto", *PRESETS]), metavar="NAME",
+        help="Preset that all flags below start from; the last lines here say which [default: auto]"),
     opt("--gamma", **_float, help="Weight of the R1 penalty [default: by preset]"),
     opt("--kimg", **_int, help="Length in thousands of images shown to D [default: by preset, 25000]"),
     opt("--batch", **_int, help="Images per iteration, over all devices [default: by preset]"),
@@ -343,8 +343,8 @@ augmentation_options = group(
     opt("--aug", type=click.Choice(["noaug", "ada", "fixed"]), help="Who sets the strength [default: ada]"),
     opt("--p", **_float, help="Strength for --aug=fixed, 0 to 1"),
     opt("--target", **_float, help="Target of ADA's overfitting measure, 0 to 1 [default: 0.6]"),
-    opt("--augpipe", type=click.Choice(list(augmentation_presets())),
-        help="Kinds of augmentation [default: bgc]"),
+    opt("--augpipe", type=click.Choice(list(augmentation_presets())), metavar="NAME",
+        help=f"Kinds of augmentation: {', '.join(augmentation_presets())} [default: bgc]"),
     opt("--ada-max-p", **_float, help="Upper bound of ADA's strength, 0 to 1 [default: none]"),
 )  # fmt: skip
 transfer_options = group(
@@ -394,3 +394,23 @@ train_options = stack(
     performance_options,
     run_control_options,
 )
+
+
+# What their authors used the configurations for.
+_MADE_FOR = {
+    "stylegan2": "faces, 1024x1024",
+    "paper256": "faces or cats, 256x256",
+    "paper512": "animals, slides, 512x512",
+    "paper1024": "paintings, 1024x1024",
+    "cifar": "CIFAR-10, 32x32",
+}
+
+
+def cfg_epilog() -> str:
+    """The presets of --cfg as the last lines of a help page."""
+    rows = [f"{'auto':<10} by size and devices, for any data: gamma 0.0002 side^2 / batch"]
+    rows += [
+        f"{name:<10} --kimg={p.kimg} --batch={p.batch} --gamma={p.gamma:g}: {_MADE_FOR[name]}"
+        for name, p in PRESETS.items()
+    ]
+    return "\b\n" + "\n".join(["Presets of --cfg:", *(f"  {row}" for row in rows)])

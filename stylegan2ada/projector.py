@@ -72,7 +72,7 @@ def main(asked: Projector) -> None:
     Writes target.png, proj.png, projected_w.npz (for generate.py --projected-w) and a film.
 
     \b
-    python stylegan2ada/projector.py --network=net.pkl --target=spine.png --class=1 --outdir=out
+    projector.py --network=net.pkl --target=spine.png --class=1 --outdir=out
     """
     if asked.num_steps < 1:
         raise UserError(f"--num-steps={asked.num_steps} does nothing; give at least 1")

@@ -57,7 +57,7 @@ def main(asked: StyleMixing) -> None:
     """Pictures that take coarse styles from one seed and the rest from another, singly and as a grid.
 
     \b
-    python stylegan2ada/style_mixing.py --network=net.pkl --rows=85,100 --cols=55,821 --outdir=out
+    style_mixing.py --network=net.pkl --rows=85,100 --cols=55,821 --outdir=out
     """
     voice = options.Voice(asked.json_file)
     device = pick_device(asked.device)

@@ -29,7 +29,7 @@ from stylegan2ada.training.launch import Job, start
 from stylegan2ada.training.seams import Seams, open_dataset
 
 
-@flags.command("train", record=TrainOptions)
+@flags.command("train", record=TrainOptions, epilog=flags.cfg_epilog())
 @flags.train_options
 def main(asked: TrainOptions) -> None:
     """Train a StyleGAN2-ADA on a zip or folder of images.
@@ -39,9 +39,10 @@ def main(asked: TrainOptions) -> None:
     iteration, saves its state and leaves with exit code 75.
 
     \b
-    A first run:       train --outdir=runs --data=images.zip --snap=10 --metrics=none
-    With labels:       train --outdir=runs --data=images.zip --cond=1 --augpipe=radiograph
-    Go on after stop:  train --continue=runs/00000-images-auto1
+    A first run:     train --outdir=runs --data=images.zip --metrics=none
+    With labels:     train --outdir=runs --data=images.zip --cond=1
+    Another like it: train --from-run=runs/00000-images-auto1 --seed=1
+    Go on, stopped:  train --continue=runs/00000-images-auto1
     """
     run(asked)
 

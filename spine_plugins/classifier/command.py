@@ -139,8 +139,8 @@ def train_(asked: Train) -> None:
     """Train a classifier; give the same command again to continue an interrupted one (exit code 75).
 
     \b
-    spinegan classify train --data=spine-train.zip --val=spine-val.zip --out=spine.safetensors \\
-        --weights=densenet121-a639ec97.pth
+    spinegan classify train --data=spine-train.zip --val=spine-val.zip \\
+        --out=spine.safetensors --weights=densenet121-a639ec97.pth
     """
     voice = Voice(asked.json_file)
     card = fitting.run(asked, log=voice.say, dry_run=asked.dry_run)

@@ -57,7 +57,7 @@ def fig4(asked: Fig4) -> None:
     """Real radiographs and those of one or more networks, a row per class, nothing hand-picked.
 
     \b
-    spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip --out fig4.png
+    spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip
     """
     voice = options.Voice(asked.json_file)
     dataset = ImageFolderDataset(asked.data, use_labels=True)

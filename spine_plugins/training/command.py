@@ -86,7 +86,7 @@ preset_options = flags.group(
 )  # fmt: skip
 
 
-@flags.command("train_spine", record=TrainSpine)
+@flags.command("train_spine", record=TrainSpine, epilog=flags.cfg_epilog())
 @preset_options
 @spine_options
 @flags.train_options
@@ -94,8 +94,9 @@ def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
 
     \b
-    train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
-    train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
+    train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine \\
+        --classifier=s.safetensors
+    train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph
     """
     asked = expand(asked)
     made = prepare(asked)
