@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import PIL.Image
 import torch
 
 from stylegan2ada import files, flag_types, options, provenance, synthesis
@@ -20,7 +21,7 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.checkpoints.cards import derive_card
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
-from stylegan2ada.images import save_png, tile
+from stylegan2ada.images import captioned_tiles, save_png, tile, to_pil
 from stylegan2ada.lazy import is_command
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
@@ -44,6 +45,7 @@ class Generate:
     noise_mode: str
     outdir: str
     grid: bool
+    captions: bool
     batch: int
     json_file: str | None
 
@@ -68,6 +70,7 @@ class Generate:
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR|ZIP", help="Folder, or the .zip of --per-class"),
     options.opt("--grid", is_flag=True, help="Also one picture of all, grid.png"),
+    options.opt("--captions", is_flag=True, help="The same with the seed and class of every image on it"),
     options.opt("--batch", type=int, default=16, metavar="INT", help="Images at once [default: 16]"),
 )
 @options.json_option
@@ -86,7 +89,7 @@ def main(asked: Generate) -> None:
         if asked.seeds is not None:
             click.echo("Warning: --seeds is ignored, --projected-w says what to draw", err=True)
         ws = synthesis.read_w(asked.projected_w, G)
-        _write_images(enumerate(_from_w(G, ws, asked)), "proj{:02d}.png", asked, voice)
+        _write_images(enumerate(_from_w(G, ws, asked)), "proj{:02d}.png", asked, voice, caption="w ")
     elif asked.per_class is not None:
         card = loaded["card"]
         assert card is not None, "a loaded file has one, if only of its origin"
@@ -97,7 +100,9 @@ def main(asked: Generate) -> None:
         vector = flag_types.label_vector(asked.label)
         c = synthesis.labels(G, len(asked.seeds), class_idx=asked.class_number, vector=vector)
         images = zip(asked.seeds, _from_seeds(G, asked.seeds, c, asked))
-        _write_images(images, "seed{:04d}.png", asked, voice)
+        label = synthesis.label_text(loaded["card"], class_idx=asked.class_number, label=asked.label)
+        about = f"\n{label}" if G.c_dim else ""
+        _write_images(images, "seed{:04d}.png", asked, voice, caption="seed ", about=about)
     else:
         raise UserError("say what to draw: --seeds=0-9, --per-class=N or --projected-w=FILE")
 
@@ -133,6 +138,9 @@ def _write_images(
     name: str,
     asked: Generate,
     voice: options.Voice,
+    *,
+    caption: str,  # of --captions, before the number
+    about: str = "",  # behind it
 ) -> None:
     folder = Path(asked.outdir)
     if folder.suffix.lower() == ".zip":
@@ -142,22 +150,25 @@ def _write_images(
     for number, image in images:
         written.append(folder / name.format(number))
         save_png(image, written[-1])
-        if asked.grid:
-            shown.append(image)
+        if asked.grid or asked.captions:
+            shown.append((f"{caption}{number}{about}", image))
     if shown:
         written.append(folder / "grid.png")
-        save_png(_squarish(shown), written[-1])
+        _squarish(shown, has_captions=asked.captions).save(written[-1], format="PNG")
     count = len(written) - bool(shown)
     voice.say(f"{count} images in {folder}")
     seeds = asked.seeds if asked.projected_w is None else None
     voice.numbers({"images": count, "files": written, "seeds": seeds})
 
 
-def _squarish(images: list[np.ndarray]) -> np.ndarray:
+def _squarish(shown: list[tuple[str, np.ndarray]], *, has_captions: bool) -> PIL.Image.Image:
     """[H, W, C] each -> one picture, row by row, about as wide as high; places left over stay black."""
+    captions, images = zip(*shown)
     columns = math.ceil(math.sqrt(len(images)))
+    if has_captions:
+        return captioned_tiles(images, captions, columns)
     empty = [np.zeros_like(images[0])] * (-len(images) % columns)
-    return tile(np.stack([*images, *empty]).transpose(0, 3, 1, 2), columns)
+    return to_pil(tile(np.stack([*images, *empty]).transpose(0, 3, 1, 2), columns))
 
 
 # A synthetic data set.

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
 import click
@@ -252,6 +253,20 @@ def _plain(value: Any) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+# Upstream's commands replace what is there; ours do so only if they are told to.
+
+OVERWRITE = opt("--overwrite", is_flag=True, help="Replace an earlier result")
+
+
+def check_writable(flag: str, path: str | Path, *, overwrite: bool) -> None:
+    """UserError if no new file can be written there: before the work rather than after it."""
+    path = Path(path)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UserError(f"{flag}={path} is not a file in an existing folder; give one")
+    if path.exists() and not overwrite:
+        raise UserError(f"{flag}={path} exists already; choose another name, or give --overwrite")
 
 
 # The groups of commands that use a trained network.

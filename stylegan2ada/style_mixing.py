@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
-from stylegan2ada.images import save_png
+from stylegan2ada.images import captioned_tiles, save_png, to_pil
 from stylegan2ada.lazy import is_command
 from stylegan2ada.processes import pick_device
 
@@ -33,6 +34,7 @@ class StyleMixing:
     trunc: float
     noise_mode: str
     outdir: str
+    captions: bool
     json_file: str | None
 
 
@@ -51,6 +53,7 @@ class StyleMixing:
 @options.group(
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR", help="Folder for the pictures and grid.png"),
+    options.opt("--captions", is_flag=True, help="Seeds of row and column on the images of grid.png"),
 )
 @options.json_option
 def main(asked: StyleMixing) -> None:
@@ -80,7 +83,10 @@ def main(asked: StyleMixing) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for (row, column), image in images.items():
         save_png(image, folder / f"{row}-{column}.png")
-    save_png(grid(images, asked.row_seeds, asked.col_seeds), folder / "grid.png")
+    picture = to_pil(grid(images, asked.row_seeds, asked.col_seeds))
+    if asked.captions:
+        picture = captioned(images, asked.row_seeds, asked.col_seeds)
+    picture.save(folder / "grid.png", format="PNG")
     voice.say(f"{len(images)} images and grid.png in {folder}")
     voice.numbers({
         "images": len(images),
@@ -97,6 +103,19 @@ def grid(images: dict[tuple[int, int], np.ndarray], rows: list[int], columns: li
     lines = [[corner, *(images[column, column] for column in columns)]]
     lines += [[images[row, row], *(images[row, column] for column in columns)] for row in rows]
     return np.concatenate([np.concatenate(line, axis=1) for line in lines])
+
+
+def captioned(
+    images: dict[tuple[int, int], np.ndarray], rows: list[int], columns: list[int]
+) -> PIL.Image.Image:
+    """The same picture with the seeds on it: of a row, of a column, or of both."""
+    corner = np.zeros_like(next(iter(images.values())))
+    named = [("", corner), *((f"column {column}", images[column, column]) for column in columns)]
+    for row in rows:
+        named.append((f"row {row}", images[row, row]))
+        named += [(f"{row} with {column}", images[row, column]) for column in columns]
+    captions, tiles = zip(*named)
+    return captioned_tiles(tiles, captions, 1 + len(columns))
 
 
 is_command(__name__, "stylegan2ada.synthesis.mixed_styles mixes from Python")

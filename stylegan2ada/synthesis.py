@@ -49,6 +49,14 @@ def class_number(choice: int | str | None, card: Card | None, *, given: str = "-
     raise UserError(f"{given}{choice}: {known}; give one of them, or a number from 0")
 
 
+def label_text(card: Card | None, *, class_idx: int | None, label: str | None) -> str:
+    """What people call a class or a label vector."""
+    if label is not None:
+        return label
+    names = list((card or {}).get("label_names") or ())
+    return f"class {class_idx}" if class_idx is None or class_idx >= len(names) else str(names[class_idx])
+
+
 # A network itself must hold nothing that its file's format has no place for.
 _CARDS: weakref.WeakKeyDictionary[object, Card] = weakref.WeakKeyDictionary()
 

@@ -21,7 +21,7 @@ from spine_plugins.statistics import IntervalJson, interval_text
 from stylegan2ada import files, options, processes
 from stylegan2ada.errors import UserError
 from stylegan2ada.flag_types import SEED
-from stylegan2ada.options import Voice, group, json_option, opt
+from stylegan2ada.options import OVERWRITE, Voice, group, json_option, opt
 from stylegan2ada.training import config_file
 
 _CLASSIFIER = opt("--classifier", required=True, metavar="FILE", help="Made by `spinegan classify train`")
@@ -171,6 +171,7 @@ class Evaluate:
     seed: int
     record: bool
     no_plots: bool
+    overwrite: bool
     batch: int
     device: str
     json_file: str | None
@@ -201,6 +202,7 @@ class Evaluate:
     opt("--seed", type=SEED, default=0, metavar="INT", help="Of the bootstrap [default: 0]"),
     opt("--record", is_flag=True, help="Write the result into the classifier's card as its test result"),
     opt("--no-plots", is_flag=True, help="No PNG files"),
+    OVERWRITE,
     _BATCH,
     _DEVICE,
 )
@@ -210,6 +212,9 @@ def eval_(asked: Evaluate) -> None:
 
     Intervals resample whole patients or studies where the data set knows them.
     """
+    folder = Path(asked.outdir)
+    if (folder / "metrics.json").exists() and not asked.overwrite:
+        raise UserError(f"--outdir={folder} holds a result already; choose another, or give --overwrite")
     voice = Voice(asked.json_file)
     model = load_classifier(asked.classifier).to(processes.pick_device(asked.device))
     images = open_labelled(asked.data, model.task, model.class_names)
@@ -225,7 +230,6 @@ def eval_(asked: Evaluate) -> None:
         "metrics": metrics,
         "versions": fitting.of_numbers(),
     }
-    folder = Path(asked.outdir)
     folder.mkdir(parents=True, exist_ok=True)
     _write_predictions(model, images, logits, folder / "predictions.csv")
     files.write_csv(folder / "per_class.csv", *evaluation.per_class_rows(metrics))
@@ -247,6 +251,7 @@ class Predict:
     classifier: str
     data: str
     out: str
+    overwrite: bool
     mapping: Mapping
     batch: int
     device: str
@@ -259,6 +264,7 @@ class Predict:
     _CLASSIFIER,
     opt("--data", required=True, metavar="PATH", help="Images, labelled or not (zip or folder)"),
     opt("--out", required=True, metavar="FILE.csv", help="Table of names, labels, groups, probabilities"),
+    OVERWRITE,
 )
 @group(
     "How",
@@ -270,8 +276,7 @@ class Predict:
 def predict_(asked: Predict) -> None:
     """Write the probability of every class for every image; no labels are needed."""
     voice = Voice(asked.json_file)
-    if not Path(asked.out).parent.is_dir():
-        raise UserError(f"the folder of --out={asked.out} does not exist; create it")
+    options.check_writable("--out", asked.out, overwrite=asked.overwrite)
     model = load_classifier(asked.classifier).to(processes.pick_device(asked.device))
     try:
         images = open_labelled(asked.data, model.task, model.class_names)

@@ -50,7 +50,7 @@ _path = {"type": click.Path(path_type=Path)}
     options.opt("--out", **_path, help="Folder for DICOM files, laid out like VinDr-SpineXR"),
     options.opt("--zip", "zip_path", **_path, help="Training set (X.zip or a folder), no DICOM"),
     options.opt("--sheet", **_path, help="Contact sheet: a PNG with a row per kind of lesion"),
-    options.opt("--overwrite", is_flag=True, help="Replace an older result"),
+    options.OVERWRITE,
 )
 @options.group(
     "What to draw",
@@ -99,6 +99,10 @@ def phantom(asked: Draw) -> None:
         raise UserError(
             "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
         )
+    if asked.zip_path is not None and asked.zip_path.suffix == ".zip":
+        options.check_writable("--zip", asked.zip_path, overwrite=asked.overwrite)
+    if asked.sheet is not None:
+        options.check_writable("--sheet", asked.sheet, overwrite=asked.overwrite)
     voice = options.Voice(asked.json_file)
     written: dict[str, Any] = {}
     if asked.out is not None:

@@ -56,7 +56,13 @@ def test_eval_on_own_images_warns_and_record_changes_the_card(trained: Path, tmp
     test = trained.parent / "test.zip"
     before = json.loads(out.with_suffix(".json").read_bytes())
     result = command(
-        "eval", f"--classifier={out}", f"--data={test}", f"--outdir={tmp_path}", "--no-plots", "--record"
+        "eval",
+        f"--classifier={out}",
+        f"--data={test}",
+        f"--outdir={tmp_path}",
+        "--no-plots",
+        "--record",
+        "--overwrite",
     )
     assert result.exit_code == 0, result.output
     after = json.loads(out.with_suffix(".json").read_bytes())
