@@ -24,14 +24,14 @@ def load_network(
     grey_from_rgb: bool = False,  # fold an RGB network to one that makes and judges grey images
     log: Callable[[str], None] = print,
 ) -> Networks:
-    """G, D, G_ema, augment_pipe (modules or None), training_set_kwargs and card of a network file.
+    """The networks in a file, by the keys of upstream's pickles, and the card of the file.
 
-    Reads official pickles of the PyTorch and the TensorFlow era and our own files, by content. Modules are in
-    eval mode, on the CPU and without gradients. Code inside a file is never run.
+    Every format there is, by content; code inside a file is never run. Modules come in eval mode, on the CPU
+    and without gradients.
 
-    >>> G = sg.load_network("network.pkl")["G_ema"]
-    >>> G.img_resolution, G.img_channels, G.c_dim
-    (8, 1, 2)
+    >>> networks = sg.load_network("network.pkl")
+    >>> networks["G_ema"].img_resolution, networks["D"].c_dim, networks["card"]["format"]
+    (8, 2, 'official')
     """
     file = run_files.network_in(os.fspath(place))
     return synthesis.remember_card(checkpoints.load_network(file, grey_from_rgb=grey_from_rgb, log=log))
