@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import click
@@ -27,6 +28,9 @@ def split_list(text: str) -> list[str]:
 
 
 _RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
+_MOST = 1_000_000  # numbers of one flag: more are a slip of the finger, and would fill the memory
+LAST_SEED = 2**32 - 1  # that numpy's generators take
+SEED = click.IntRange(0, LAST_SEED)
 
 
 def num_range(text: str) -> list[int]:
@@ -38,7 +42,7 @@ def num_range(text: str) -> list[int]:
 
 
 class NumRange(click.ParamType):
-    """Seeds, rows, columns or layers: see num_range."""
+    """Numbers, such as layers: see num_range."""
 
     name = "range"
 
@@ -48,10 +52,33 @@ class NumRange(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         if not isinstance(value, str):
             return value
+        ends = _RANGE.fullmatch(value)
+        if ends and _too_many(ends):
+            self.fail(f"{value} is more than {_MOST:,} numbers; give a smaller part at a time", param, ctx)
         try:
             return num_range(value)
         except ValueError:
             self.fail(f"{value!r} is neither a range like 0-9 nor a list like 1,4,7", param, ctx)
+
+
+def _too_many(ends: re.Match[str]) -> bool:
+    # Python itself refuses to read numbers of thousands of digits.
+    return max(len(ends[1]), len(ends[2])) > 18 or int(ends[2]) - int(ends[1]) >= _MOST
+
+
+class Seeds(NumRange):
+    """One seed or more, each of which numpy's generators take."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        seeds = super().convert(value, param, ctx)
+        if not isinstance(seeds, list):
+            return seeds
+        if not seeds:
+            self.fail(f"{value} names no seed: the smaller end of a range comes first, like 1-5", param, ctx)
+        odd = next((seed for seed in seeds if not 0 <= seed <= LAST_SEED), None)
+        if odd is not None:
+            self.fail(f"{odd} is no seed; seeds are numbers from 0 to {LAST_SEED}", param, ctx)
+        return seeds
 
 
 class ClassChoice(click.ParamType):
@@ -63,7 +90,7 @@ class ClassChoice(click.ParamType):
         return "INT|NAME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        is_number = isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value, re.ASCII)
+        is_number = isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII)
         return int(str(value)) if is_number else value
 
 
@@ -79,7 +106,7 @@ class NamedValue(click.ParamType):
         if not isinstance(value, str):
             return value
         name, equals, rest = value.partition("=")
-        if not (name and equals):
+        if not (name and equals and rest):
             self.fail(f"{value!r} must look like NAME=VALUE", param, ctx)
         return name, rest
 
@@ -95,8 +122,10 @@ class WeightedName(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         weight = str(value).partition(":")[2]
         try:
-            float(weight or 0)
+            is_number = math.isfinite(float(weight or 0))
         except ValueError:
+            is_number = False
+        if not is_number:
             self.fail(f"{value!r}: the weight after the colon must be a number", param, ctx)
         return value
 
@@ -106,6 +135,34 @@ def label_vector(text: str | None) -> list[float] | None:
     if text is None:
         return None
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0")
+    return numbers
+
+
+# What no flag of any command means, whatever its type: every option and argument asks these.
+
+
+def refuse_nonsense(parameter: click.Parameter, context: click.Context, typed: object, value: object) -> None:
+    """BadParameter for an empty text, a number that is none, and one that no machine word holds."""
+    is_text = isinstance(parameter.type, click.types.StringParamType | click.Path)
+    # The folder that we are in is written as a dot; nothing at all is a variable of a script that is not set.
+    if is_text and parameter.default != "" and "" in _flat(typed):
+        raise click.BadParameter("it is empty; give a value, or leave it out", context, parameter)
+    for number in _flat(value):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise click.BadParameter(f"{number} is no number to work with", context, parameter)
+        if isinstance(number, int) and abs(number) > _LARGEST:
+            raise click.BadParameter(
+                f"a number of {len(str(abs(number)))} digits is too large", context, parameter
+            )
+
+
+_LARGEST = 2**63 - 1
+
+
+def _flat(value: object) -> list[object]:
+    return [inner for item in value for inner in _flat(item)] if isinstance(value, tuple | list) else [value]

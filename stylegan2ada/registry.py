@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -58,3 +59,12 @@ class Registry:
                 f"{self.kind} {name!r}: module {module_name} has no class or function {attribute}"
             )
         return found
+
+
+def accepts(make: Callable[..., Any], *values: object, **named: object) -> bool:
+    """Whether it can be called like this, as far as its signature tells; nothing is called."""
+    try:
+        inspect.signature(make).bind(*values, **named)
+    except (TypeError, ValueError):  # ValueError: a builtin that shows no signature
+        return False
+    return True

@@ -11,6 +11,8 @@ from spine_plugins.experiments.figures import class_names, draw_sheet, fake_rows
 from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED
 from stylegan2ada.processes import pick_device
 from stylegan2ada.training import run_files
 
@@ -25,8 +27,11 @@ class Fig4:
     """What `figures fig4` was asked."""
 
     networks: str
+    names: str | None
     data: str
     out: str
+    overwrite: bool
+    captions: bool
     per_class: int
     seed: int
     trunc: float
@@ -38,10 +43,11 @@ class Fig4:
 @options.group(
     "What to draw",
     options.opt("--networks", required=True, metavar="A,B", help="A panel each: files, run folders, URLs"),
+    options.opt("--names", metavar="A,B", help="Titles of their panels [default: names of the files]"),
     options.opt("--data", required=True, metavar="PATH", help="Real images, the first panel"),
     options.opt("--per-class", type=click.IntRange(1, 64), default=8,
                 help="Images of each class [default: 8]"),
-    options.opt("--seed", type=int, default=0,
+    options.opt("--seed", type=SEED, default=0,
                 help="Which reals, and the first latent seed [default: 0]"),
     options.opt("--trunc", type=float, default=1,
                 help="Truncation psi; the paper's figure uses none [default: 1]"),
@@ -50,22 +56,35 @@ class Fig4:
 @options.group(
     "Where to",
     options.opt("--out", default="fig4.png", metavar="FILE", help="Picture to write [default: fig4.png]"),
+    options.OVERWRITE,
+    options.opt("--captions", is_flag=True, help="Also the seeds of every panel"),
 )
 @options.json_option
 def fig4(asked: Fig4) -> None:
     """Real radiographs and those of one or more networks, a row per class, nothing hand-picked.
 
     \b
-    spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip --out fig4.png
+    spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip
     """
+    options.check_writable("--out", asked.out, overwrite=asked.overwrite)
+    paths = [path for path in asked.networks.split(",") if path]
+    titles = [Path(path).stem for path in paths] if asked.names is None else asked.names.split(",")
+    if len(titles) != len(paths):
+        raise UserError(
+            f"--names={asked.names} has {len(titles)} names for {len(paths)} networks; give one each"
+        )
     voice = options.Voice(asked.json_file)
     dataset = ImageFolderDataset(asked.data, use_labels=True)
     panels = [("Real radiographs", real_rows(dataset, asked.per_class, asked.seed))]
-    for path in filter(None, asked.networks.split(",")):
+    for path, title in zip(paths, titles):
         loaded = load_network(run_files.network_in(path), log=voice.say)
         G = synthesis.averaged_generator(loaded, pick_device(asked.device))
-        panels.append((Path(path).stem, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
+        panels.append((title, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
     names = class_names(dataset)
+    if asked.captions:
+        last = asked.seed + asked.per_class * len(names) - 1
+        fakes = [(f"{title}, seeds {asked.seed} to {last}", rows) for title, rows in panels[1:]]
+        panels = [panels[0], *fakes]
     draw_sheet(panels, names, asked.per_class).save(asked.out)
     voice.say(
         f"{asked.out}: {len(panels)} panels, {asked.per_class} images of each of {len(names)} classes, "

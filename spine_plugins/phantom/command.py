@@ -11,6 +11,7 @@ import click
 
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED
 
 if TYPE_CHECKING:
     from spine_plugins.phantom.series import Row
@@ -49,12 +50,12 @@ _path = {"type": click.Path(path_type=Path)}
     options.opt("--out", **_path, help="Folder for DICOM files, laid out like VinDr-SpineXR"),
     options.opt("--zip", "zip_path", **_path, help="Training set (X.zip or a folder), no DICOM"),
     options.opt("--sheet", **_path, help="Contact sheet: a PNG with a row per kind of lesion"),
-    options.opt("--overwrite", is_flag=True, help="Replace an older result"),
+    options.OVERWRITE,
 )
 @options.group(
     "What to draw",
     options.opt("--n", default=96, show_default=True, type=click.IntRange(min=1), help="Number of images"),
-    options.opt("--seed", default=0, show_default=True, type=click.IntRange(min=0),
+    options.opt("--seed", default=0, show_default=True, type=SEED,
                 help="Same seed, same phantoms"),
     options.opt("--difficulty", default=1.0, show_default=True,
                 help="Lesions look severity / difficulty strong"),
@@ -98,6 +99,10 @@ def phantom(asked: Draw) -> None:
         raise UserError(
             "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
         )
+    if asked.zip_path is not None and asked.zip_path.suffix == ".zip":
+        options.check_writable("--zip", asked.zip_path, overwrite=asked.overwrite)
+    if asked.sheet is not None:
+        options.check_writable("--sheet", asked.sheet, overwrite=asked.overwrite)
     voice = options.Voice(asked.json_file)
     written: dict[str, Any] = {}
     if asked.out is not None:
@@ -189,7 +194,7 @@ def _balance_text(rows: list[Row]) -> str:
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     if not found:
-        raise UserError(f"--size={text} is not HEIGHTxWIDTH; for example --size=512x448")
+        raise UserError(f"--size={text} is not HEIGHTxWIDTH, up to 9999x9999; for example --size=512x448")
     return int(found[1]), int(found[2])
