@@ -38,6 +38,17 @@ class Job:
     dry_run: bool = False
     log: Callable[[str], None] = print
 
+    def checked(self) -> Job:
+        """Itself; a value that cannot be is refused."""
+        if not 0 <= self.fail_over <= 1:  # not a number is neither
+            raise UserError(f"--fail-over={self.fail_over} is no share; give a number from 0 to 1")
+        return self
+
+    @property
+    def may_name(self) -> bool:
+        """Whether names of input files and ids of the annotations may be told in files beside the output."""
+        return self.report_paths == "relative"
+
     @property
     def stem(self) -> Path:
         """X of X.zip, beside which the side files lie."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from spine_plugins.dicom.job import Conversion
 from spine_plugins.dicom.reasons import STATUS
 from spine_plugins.dicom.sources import Item
@@ -36,12 +38,21 @@ def raise_if_useless(run: Conversion, report: Report) -> None:
 def _raise_if_no_id_matches(run: Conversion) -> None:
     """The sentence for annotations of which not one belongs to a file."""
     db = run.journal.db
-    if db.execute("select 1 from results where image_id != '' limit 1").fetchone():
+    if db.execute("select 1 from results where image != '' limit 1").fetchone():
         return
-    unlabelled = "select name from results where reason = 'no_label' order by name limit 1"
-    row = db.execute(unlabelled).fetchone()
-    first = Item(row[0].decode("utf-8", "replace"), "").stem if row else ""
+    row = db.execute(
+        "select f.name from files f join results r on r.id = f.id where r.reason = 'no_label' order by f.name"
+    ).fetchone()
+    # Names may name patients: what they look like says enough to see what does not fit.
+    first = _shape(Item(row[0].decode("utf-8", "replace"), "").stem) if row else ""
+    wanted = _shape(db.execute("select min(image) from annotated").fetchone()[0] or "")
     raise NothingToDoError(
         f"no image id of the annotations matches a file of --source={', '.join(run.job.sources)} "
-        f"(images are called like {first!r}); give the annotations that belong to these files"
+        f"(files are called like {first!r}, images of the annotations like {wanted!r}); "
+        "give the annotations that belong to these files"
     )
+
+
+def _shape(name: str) -> str:
+    """`LAT_0012` -> `aaa_9999`."""
+    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", name[:64]))
