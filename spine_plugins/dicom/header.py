@@ -27,7 +27,7 @@ _MOST = (
 )
 _MOST_FRAMES = 1_000_000
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # the tag of an item, little and big endian
-_MOST_ITEMS = 100_000  # fragments and items of sequences; pydicom spends microseconds on each
+_MOST_ITEMS = 20_000  # fragments and items of sequences; pydicom spends microseconds on each
 
 
 def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Dataset:

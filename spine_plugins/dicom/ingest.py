@@ -61,6 +61,7 @@ def _run(job: Job) -> dict[str, Any]:
         is_done = True
         raise
     finally:
+        sources.close_archives()
         # An interrupted run keeps what it has for --resume; an empty journal would only be in the way.
         journal.close(remove=is_done or job.dry_run or journal.is_empty())
 

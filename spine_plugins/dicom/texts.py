@@ -24,6 +24,7 @@ _BOMS = (  # the longer first: that of UTF-16 begins that of UTF-32
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+_MOST_LINE = 1 << 20  # characters
 _CODE_PAGE = "cp1252"  # of Western Windows; differs from Latin-1 in quotes and dashes only
 
 
@@ -44,7 +45,7 @@ class Table:
     def rows(self) -> Iterator[list[str]]:
         """The cells of every line, stripped, those of the first included; quotes and CRLF are fine."""
         with _opened(self.path, self.encoding) as file, _told(self.path):
-            for cells in csv.reader(file, delimiter=self.separator):
+            for cells in csv.reader(_lines(file, self.path), delimiter=self.separator):
                 yield [cell.strip() for cell in cells]
 
     def records(self) -> Iterator[dict[str, str]]:
@@ -63,7 +64,7 @@ def table_of(path: Path) -> Table:
     """The table in a file."""
     encoding = _encoding(path)
     with _opened(path, encoding) as file, _told(path):
-        first = file.readline()
+        first = next(_lines(file, path), "")
     with _told(path):
         found = [next(csv.reader([first], delimiter=separator), []) for separator in _SEPARATORS]
     # The separator of the first line is what divides it most; of several the common one.
@@ -74,9 +75,16 @@ def table_of(path: Path) -> Table:
 def lines_of(path: Path) -> Iterator[str]:
     """The lines of a list, stripped; empty ones are left out."""
     with _opened(path, _encoding(path)) as file, _told(path):
-        for line in file:
+        for line in _lines(file, path):
             if text := line.strip():
                 yield text
+
+
+def _lines(file: TextIO, path: Path) -> Iterator[str]:
+    while line := file.readline(_MOST_LINE):
+        if len(line) == _MOST_LINE:
+            raise UserError(f"{path} is no table or list (it has a line without end); check the file")
+        yield line
 
 
 @contextmanager
