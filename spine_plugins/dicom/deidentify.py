@@ -119,8 +119,12 @@ def save_key(path: Path, key: bytes) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise UserError(f"{path} was made by another run in the meantime; run again to use it") from error
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(key.hex() + "\n")
-        file.flush()
-        # What is hashed with it lasts longer than a power cut.
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(key.hex() + "\n")
+            file.flush()
+            # What is hashed with it lasts longer than a power cut.
+            os.fsync(file.fileno())
+    except BaseException:  # half a key would be taken for damage by the next run
+        path.unlink()
+        raise

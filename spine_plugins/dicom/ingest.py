@@ -33,8 +33,8 @@ _OUR_ENDINGS = (
 
 def run(job: Job) -> dict[str, Any]:
     """Convert; returns the summary. A UserError with its exit code says why nothing came of it."""
-    check_places(job.checked())
     with told(job):
+        check_places(job.checked())
         return _run(job)
 
 

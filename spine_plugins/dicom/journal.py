@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from spine_plugins.dicom.deidentify import keyed_hash
-from spine_plugins.dicom.reasons import RETRIED
+from spine_plugins.dicom.reasons import LEFT_OUT, RETRIED
 from spine_plugins.dicom.record import BLOBS, Record
 from spine_plugins.dicom.sources import Item
 from stylegan2ada.errors import UserError
@@ -47,7 +47,6 @@ create temp table subset (id text primary key) without rowid;
 create temp table forbidden (value text primary key) without rowid;
 create temp table annotated (hash text primary key, image text) without rowid;
 """
-_LEFT_OUT = ("not_in_subset", "over_max_images")  # decided anew by each run, whatever an earlier one made
 
 
 class Journal:
@@ -177,7 +176,7 @@ class Journal:
                 # A changed file or other settings match no row, so r.id is null below.
                 " and r.state = f.state"
                 # Python writes a tuple of strings as SQL does.
-                f" where f.reason not in {_LEFT_OUT}"
+                f" where f.reason not in {LEFT_OUT}"
                 # f.reason is what this run's walk saw; it costs nothing to record anew.
                 f" and (r.id is null or r.reason in ({retried}) or f.reason != '') order by f.name"
             )
@@ -226,7 +225,7 @@ class Journal:
         ).fetchall():
             for last, reason, text, *blobs in rows:
                 name = os.fsdecode(last)
-                if text and reason not in _LEFT_OUT:
+                if text and reason not in LEFT_OUT:
                     yield Record.from_json(name, text, *blobs)
                 else:
                     yield Record(name, reason=reason or "unreadable")

@@ -10,7 +10,7 @@ from typing import Any
 from spine_plugins.dicom import codecs, labels, select, tally
 from spine_plugins.dicom.job import Conversion
 from spine_plugins.dicom.sheets import Gallery, contact_sheet, histogram_sheet
-from spine_plugins.dicom.verdict import raise_if_useless
+from spine_plugins.dicom.verdict import raise_if_useless, warnings
 from stylegan2ada import files, provenance
 from stylegan2ada.data.writer import DatasetWriter, archive_name
 
@@ -36,6 +36,8 @@ def write_outputs(run: Conversion, groups: select.Groups) -> dict[str, Any]:
             job.log(
                 f"note: no group fell into {split}: {target.name} was not written; try another --split-seed"
             )
+    for line in warnings(report):
+        job.log(line)
     job.log("wrote " + ", ".join(f"{job.targets()[split]} ({n} images)" for split, n in written.items()))
     return summary
 
