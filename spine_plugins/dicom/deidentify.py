@@ -113,18 +113,22 @@ def _check_mode(path: Path, status: os.stat_result) -> None:
 
 def save_key(path: Path, key: bytes) -> None:
     """Write a new key, readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else may read it, not even for a moment, and of two runs only one creates it.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(key.hex() + "\n")
+                file.flush()
+                # What is hashed with it lasts longer than a power cut.
+                os.fsync(file.fileno())
+        except BaseException:  # half a key would be taken for damage by the next run
+            path.unlink()
+            raise
     except FileExistsError as error:
         raise UserError(f"{path} was made by another run in the meantime; run again to use it") from error
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(key.hex() + "\n")
-            file.flush()
-            # What is hashed with it lasts longer than a power cut.
-            os.fsync(file.fileno())
-    except BaseException:  # half a key would be taken for damage by the next run
-        path.unlink()
-        raise
+    except OSError as error:
+        raise UserError(
+            f"--key-file={path} cannot be written ({error.strerror}); give a place that can"
+        ) from error

@@ -36,7 +36,7 @@ def class_map(path: str) -> tuple[tuple[str, str], ...]:
     wrong = UserError(f"--class-map={path} is not a JSON object or a CSV with two columns; check the file")
     if not untrusted.is_regular(path):
         raise wrong
-    if untrusted.read_file(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if untrusted.read_file(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         content = untrusted.read_file(path).decode("utf-8-sig", "replace")
         return tuple((str(name), str(target)) for name, target in _object(content, path).items())
     rows = [row for row in texts.table_of(Path(path)).rows() if any(row)]

@@ -23,7 +23,18 @@ _STAGE = re.compile(r"\.partial\.\d+")  # where a data set grows that is a folde
 _STAGED = re.compile(rf"\d{{5}}|{re.escape(LABELS_FILE)}")
 _DISK_ERRORS = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENAMETOOLONG", "ENOTDIR")
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "EIO",
+        "EFBIG",
+        "ENAMETOOLONG",
+        "ENOTDIR",
+        "ENOENT",
+    )
     if hasattr(errno, name)
 }
 _SQLITE_ERRORS = ("FULL", "IOERR", "READONLY", "CANTOPEN", "CORRUPT", "NOTADB", "BUSY", "LOCKED", "PERM")

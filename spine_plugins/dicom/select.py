@@ -50,7 +50,11 @@ def parse_split(text: str) -> tuple[float, ...]:
         shares = tuple(float(part) for part in text.split("/"))
     except ValueError:
         shares = ()
-    if len(shares) not in (2, 3) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+    if (
+        len(shares) not in (2, 3)
+        or not all(0 <= share <= 1 for share in shares)
+        or abs(sum(shares) - 1) > 1e-6
+    ):
         raise UserError(f"--split={text} is not two or three shares that sum to 1; for example 0.8/0.1/0.1")
     return shares
 
