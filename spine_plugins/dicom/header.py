@@ -43,7 +43,9 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Datas
             start = time.process_time()
             data = sniff.inflated(data, meta, settings.max_inflate_bytes)
             header.ms_decode = 1000 * (time.process_time() - start)
-    if any(data.count(tag) > _MOST_ITEMS for tag in _ITEMS):
+    # One look at the bytes; both forms only where the syntax is a guess.
+    is_big = header.transfer_syntax == uids.EXPLICIT_VR_BIG_ENDIAN
+    if any(data.count(tag) > _MOST_ITEMS for tag in (_ITEMS if is_headerless else _ITEMS[is_big:][:1])):
         raise Rejected("header_invalid", f"more than {_MOST_ITEMS:,} items or fragments")
     try:
         dataset = pydicom.dcmread(
