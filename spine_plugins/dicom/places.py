@@ -142,7 +142,7 @@ def told(job: Job) -> Iterator[None]:
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
         if not name.startswith(_SQLITE_ERRORS):
             raise
-        raise _no_room(job, str(error)) from error
+        raise _no_room(job, f"{error}; its temporary files are in TMPDIR") from error
 
 
 def _no_room(job: Job, because: str | None) -> UserError:
