@@ -23,7 +23,7 @@ from stylegan2ada.flag_types import SEED
 
 def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
     if not is_power_of_two(value):
-        raise click.BadParameter(f"{value} is not a power of two; use 256, 512, ...")
+        raise click.BadParameter(f"{value} is not a power of two up to 8192; use 256, 512, ...")
     return value
 
 

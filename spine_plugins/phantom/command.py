@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,20 +123,21 @@ def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
     left_out = missing_codecs() if asked.codecs else []
     for line in left_out:
         voice.say(line)
-    rows = write_dicom_tree(
-        out,
-        asked.n,
-        asked.seed,
-        _parse_size(asked.size),
-        asked.codecs,
-        asked.with_bad,
-        asked.label_noise,
-        asked.confound,
-        asked.difficulty,
-        asked.workers,
-        with_masks=asked.masks is not False,
-        overwrite=asked.overwrite,
-    )
+    with _told(out):
+        rows = write_dicom_tree(
+            out,
+            asked.n,
+            asked.seed,
+            _parse_size(asked.size),
+            asked.codecs,
+            asked.with_bad,
+            asked.label_noise,
+            asked.confound,
+            asked.difficulty,
+            asked.workers,
+            with_masks=asked.masks is not False,
+            overwrite=asked.overwrite,
+        )
     voice.say(f"{len(rows)} DICOM files in {out}, {_balance_text(rows)}")
     found: dict[str, Any] = {"path": out, **_balance(rows), "codecs_left_out": left_out}
     if asked.with_bad:
@@ -142,6 +145,17 @@ def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
         voice.say(f"unusable files in {bad}, what a reader should say of them in {expected}")
         found |= {"unusable": bad, "expected": expected}
     return found
+
+
+@contextlib.contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """A full disk, or one that may not be written, as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another place") from error
 
 
 def _write_zip(asked: Draw, dest: Path, voice: options.Voice) -> dict[str, Any]:
