@@ -105,13 +105,6 @@ def _record(*arguments: object) -> Record:
     return Record(arguments[0])
 
 
-def _empty_dict(*arguments: object) -> dict[object, object]:
-    # Items follow by opcodes of their own, which check the keys.
-    if arguments:
-        raise Unreadable("it creates a dictionary from something else than its items")
-    return {}
-
-
 def _set(*arguments: object) -> set[str]:
     items = arguments[0] if len(arguments) == 1 else None
     if type(items) is not list or any(type(v) is not str for v in items):
@@ -121,8 +114,8 @@ def _set(*arguments: object) -> set[str]:
 
 _CALLS: dict[names.Name, Callable[..., object]] = {
     names.RECONSTRUCT: _record,
-    names.ORDERED_DICT: _empty_dict,
-    names.EASY_DICT: _empty_dict,
+    names.ORDERED_DICT: pickle_tensors.empty_dict,
+    names.EASY_DICT: pickle_tensors.empty_dict,
     names.PARAMETER: pickle_tensors.rebuild_parameter,
     names.TENSOR: pickle_tensors.rebuild_tensor,
     names.NUMPY_DTYPE: pickle_tensors.NumpyType,

@@ -1,4 +1,4 @@
-"""Tensors and numpy values as pickles spell them, both ways, without torch's or numpy's unpickling."""
+"""What pickles of tensors and numpy values spell, both ways, without torch's or numpy's unpickling."""
 
 from __future__ import annotations
 
@@ -199,3 +199,10 @@ def encode_text(text: object, encoding: object) -> bytes:
     if type(text) is not str or encoding != "latin1":
         raise Unreadable("it encodes text in a way that pickles of networks do not")
     return text.encode("latin1")
+
+
+def empty_dict(*arguments: object) -> dict[object, object]:
+    """A dictionary whose items follow by opcodes of their own, which check the keys."""
+    if arguments:
+        raise Unreadable("it creates a dictionary from something else than its items")
+    return {}

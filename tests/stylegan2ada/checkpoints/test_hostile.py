@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import pickle
 import random
@@ -14,7 +15,8 @@ import pytest
 
 from stylegan2ada.checkpoints import load_network, save_network
 from stylegan2ada.errors import UserError
-from tests.stylegan2ada.checkpoints import hostile, hostile_work
+from tests.golden_data import golden_path
+from tests.stylegan2ada.checkpoints import fuzz, hostile, hostile_work
 from tests.stylegan2ada.checkpoints.conftest import make_networks
 
 ROOT = Path(__file__).parents[3]
@@ -207,3 +209,16 @@ def test_flipped_bytes_never_lead_to_anything_but_a_network_or_a_sentence(valid,
         except UserError:
             refused += 1
     assert 20 < refused < 150
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_files_broken_at_random_are_read_or_refused(valid, tmp_path):
+    other = make_networks(c_dim=2, resolution=8, with_d=True)
+    for name in ("y.pkl", "y.safetensors"):
+        save_network(other, tmp_path / name)
+    others = [golden_path("checkpoints/legacy_tf_style.pkl"), tmp_path / "y.pkl", tmp_path / "y.safetensors"]
+    contents = [*valid[:2], *(path.read_bytes() for path in others)]
+    rng = random.Random(3)
+    read = functools.partial(load_network, log=lambda _: None)
+    refused = fuzz.check(read, (fuzz.broken(rng, *contents) for _ in range(300)), tmp_path, "x")
+    assert 150 < refused < 300
