@@ -39,15 +39,17 @@ def check_layout(state: State, path: Path) -> State:
         _refuse(path, "ranks", "is empty; a run has one process at least")
     for number, own in enumerate(state["ranks"]):
         where = f"ranks[{number}]"
-        if not isinstance(own, dict) or "loss" not in own:
+        if not isinstance(own, dict):
             _refuse(path, where, "is no record of a process")
+        if "loss" not in own:  # of any kind: it is the loss's own
+            _refuse(path, f"{where}.loss", "is missing")
         _check_kinds(where + ".", own, _PER_RANK, path)
     for name, size in state["log"].items():
         if not isinstance(name, str) or not _is_count(size):
             _refuse(path, f"log.{name}", f"is {_shown(size)} instead of a number of bytes")
-    for root in (state["card"] or {}).get("starts_from") or []:
-        if not isinstance(root, dict):
-            _refuse(path, "card.starts_from", "is no list of origins")
+    roots = (state["card"] or {}).get("starts_from") or []
+    if not isinstance(roots, list) or not all(isinstance(root, dict) for root in roots):
+        _refuse(path, "card.starts_from", "is no list of origins")
     return state
 
 

@@ -62,7 +62,7 @@ def find(run_dir: Path) -> State | None:
         if not is_complete(previous):
             return None
         path = previous  # killed between the two renames: the newer file never got its name
-    return _of_this_version(load_state(path), path)
+    return of_this_version(load_state(path), path)
 
 
 def shared_state(run: Run) -> State:
@@ -163,7 +163,8 @@ def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
     torch.manual_seed(int(words[2]))
 
 
-def _of_this_version(state: State, path: Path) -> State:
+def of_this_version(state: State, path: Path) -> State:
+    """The same state, if this program can have written it."""
     if state.get("format") != _FORMAT:
         raise UserError(f"{path} is of another version; continue with that one")
     return state_checks.check_layout(state, path)
