@@ -24,6 +24,7 @@ _SHARED: dict[str, tuple[type, ...]] = {
     "log": (dict,),
 }  # fmt: skip
 _PER_RANK = dict.fromkeys(("rng", "buffers", "source", "hooks", "stats"), (dict,))
+_ADVICE = "continue with the version that wrote it, or start anew from the last snapshot with --resume=PKL"
 _COMPLAINTS = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
@@ -77,7 +78,7 @@ def check_fits(
         _check_moments(f"collector.{name}", state["collector"].get(name), path)
     _check_names("optimizers", state["optimizers"], optimizers, path)
     for name, optimizer in optimizers.items():
-        _check_optimizer(f"optimizers.{name}", state["optimizers"][name], optimizer, path)
+        check_optimizer(f"optimizers.{name}", state["optimizers"][name], optimizer, path)
     z, c = state["grid_z"], state["grid_c"]
     for name, value in (("grid_z", z), ("grid_c", c)):
         wanted = expected[name]
@@ -86,7 +87,7 @@ def check_fits(
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, advice: str = _ADVICE) -> Iterator[None]:
     """Inside, a complaint of whoever takes its part of the state is the file's fault."""
     try:
         yield
@@ -100,10 +101,7 @@ def explained(path: Path) -> Iterator[None]:
         ValueError,
     ) as e:
         reason = (str(e).splitlines() or [""])[0][:200]
-        raise UserError(f"{path} does not fit this run ({type(e).__name__}: {reason}); {_ADVICE}") from e
-
-
-_ADVICE = "continue with the version that wrote it, or start anew from the last snapshot with --resume=PKL"
+        raise UserError(f"{path} does not fit this run ({type(e).__name__}: {reason}); {advice}") from e
 
 
 def _refuse(path: Path, where: str, why: str) -> NoReturn:
@@ -195,7 +193,7 @@ def _check_moments(where: str, value: object, path: Path) -> None:
                 _refuse(path, f"{where}.{name}", f"is {_shown(inner)} instead of a counter")
 
 
-def _check_optimizer(where: str, value: object, optimizer: torch.optim.Optimizer, path: Path) -> None:
+def check_optimizer(where: str, value: object, optimizer: torch.optim.Optimizer, path: Path) -> None:
     """torch itself would take moments of any size, and stumble over them in the next step."""
     ours = optimizer.state_dict()
     _check_names(where, value, ours, path)
