@@ -271,7 +271,7 @@ class _Run:
 
     def state(self) -> State:
         """All that the next step depends on; its random numbers follow from where it is."""
-        # Plain values: the file is read with weights_only, which knows no class of ours.
+        # Plain values: the reader of states knows no class of ours.
         return {
             "at": {**self.at.__dict__},
             "network": self.classifier.state_dict(),
