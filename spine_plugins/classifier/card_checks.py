@@ -27,9 +27,10 @@ def is_ours(card: Mapping[str, object]) -> bool:
 def problem_of(card: Mapping[str, object]) -> str | None:
     """The first entry that is missing, or cannot be; None if all is well. For a card that `is_ours`."""
     for name, check in (_NEEDED | _OPTIONAL).items():
-        if name in card or name in _NEEDED:
-            if not check(card.get(name)):
-                return name
+        value = card.get(name)
+        # What is None is not known, which is no damage.
+        if (value is not None or name in _NEEDED) and not check(value):
+            return name
     least = 1 if card["task"] == "multilabel" else 2
     names = card["class_names"]
     assert isinstance(names, list)
