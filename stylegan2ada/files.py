@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from stylegan2ada import untrusted
 from stylegan2ada.errors import MissingError
 
 _URL = re.compile(r"^[a-z]+://")
@@ -202,7 +203,7 @@ def open_path_or_url(path_or_url: str) -> Iterator[BinaryIO]:
         raise MissingError(
             f"{path_or_url} is not a file; check the path, or give a URL that starts with https://"
         )
-    with open(path, "rb") as file:
+    with untrusted.open_regular(path) as file:
         yield file
 
 

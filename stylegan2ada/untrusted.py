@@ -67,7 +67,20 @@ def is_regular(path: str | Path) -> bool:
 def read_file(path: str | Path, limit: int = TEXT_LIMIT, *, error: type[UserError] = UserError) -> bytes:
     """All bytes of a regular file of at most `limit` bytes."""
     with open_regular(path, error=error) as file:
-        return read_bounded(file, limit, str(path), error=error)
+        return read_whole(file, limit, str(path), error=error)
+
+
+def read_whole(file: BinaryIO, limit: int, what: str, *, error: type[UserError] = UserError) -> bytes:
+    """All bytes of an open regular file: at once, as a network in pieces would stand in memory twice."""
+    size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        raise error(f"{what} holds more than {_amount(limit)}, which cannot be right; check it")
+    try:
+        data = file.read(size)
+    except OSError as failed:
+        raise error(f"{what} cannot be read ({failed.strerror}); check the disk") from failed
+    # What has grown meanwhile, or never tells its size.
+    return data + read_bounded(file, limit - size, what, error=error)
 
 
 def read_bounded(stream: Readable, limit: int, what: str, *, error: type[UserError] = UserError) -> bytes:
