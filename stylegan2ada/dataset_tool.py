@@ -88,7 +88,11 @@ def main(asked: DatasetTool) -> None:
 
 def _convert(asked: DatasetTool) -> None:
     transform = transforms.make_transform(asked.transform, asked.width, asked.height, asked.resize_filter)
-    source = open_source(asked.source, asked.max_images)
+    with open_source(asked.source, asked.max_images) as source:
+        _write(asked, source, transform)
+
+
+def _write(asked: DatasetTool, source: Source, transform: transforms.Transform) -> None:
     dest = Path(asked.dest)
     if dest.resolve() == Path(asked.source).resolve():
         raise SourceError(f"--dest={asked.dest} is the source itself; choose another name")

@@ -177,7 +177,9 @@ def _one_hot(raw: np.ndarray, at_least: int) -> np.ndarray:  # float32 [N, k]
         # One column of 0 and 1 is a binary label; its first class is "not that".
         return np.column_stack([1 - raw[:, 0], raw[:, 0]]) if raw.shape[1] == 1 else raw
     # Two columns at least, also where all images happen to be of class 0.
-    return np.eye(max(int(raw.max()) + 1, at_least, 2), dtype=np.float32)[raw]
+    columns = np.zeros((len(raw), max(int(raw.max()) + 1, at_least, 2)), dtype=np.float32)
+    columns[np.arange(len(raw)), raw] = 1
+    return columns
 
 
 def _check_task(path: str, labels: np.ndarray, task: Task) -> None:

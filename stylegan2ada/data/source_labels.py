@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import collections
 import csv
+import io
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from stylegan2ada.data.labels import label_table
+from stylegan2ada.data.labels import label_table, wrong_label
 from stylegan2ada.data.sources import Source, SourceError
 from stylegan2ada.data.writer import Label
 from stylegan2ada.errors import MissingError, UserError
+from stylegan2ada.untrusted import MIB, read_file
 
 _NAME_COLUMNS = ("image", "filename", "file", "name", "path")
 _MOST_LINES = 40
+_NO_NUMBERS = ("nan", "inf", "infinity")
+_MOST_CSV_BYTES = 256 * MIB
 
 
 # As a dataset.json holds them, which may be anything until `_check_alike` has looked.
@@ -83,7 +86,9 @@ def _from_folders(source: Source) -> SourceLabels:
     # By name, so that class numbers do not depend on the file system.
     classes = sorted({p[0] for p in parts.values()})
     number = {name: index for index, name in enumerate(classes)}
-    return SourceLabels({name: number[p[0]] for name, p in parts.items()}, classes)
+    found = SourceLabels({name: number[p[0]] for name, p in parts.items()}, classes)
+    _check_alike(found.of, f"the folders of {source.path}")
+    return found
 
 
 def _from_csv(source: Source, path: str) -> SourceLabels:
@@ -109,17 +114,24 @@ def _from_csv(source: Source, path: str) -> SourceLabels:
     return found
 
 
-def _read_csv(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _delimiter(text: str) -> str:
+    """What separates the titles: in some countries spreadsheets write semicolons, others export tabs."""
+    titles = text.split("\n", 1)[0]
+    return next((mark for mark in (",", ";", "\t") if mark in titles), ",")
+
+
+def _read_csv(path: str, flag: str = "labels") -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Titles, and (line number, cells) of every further line; a trailing comma makes no column."""
-    if not Path(path).is_file():
-        raise MissingError(f"--labels={path} does not exist; give 'folders' or the path of a .csv file")
+    if not Path(path).exists():
+        raise MissingError(f"--{flag}={path} does not exist; give the path of a .csv file")
+    content = read_file(path, _MOST_CSV_BYTES)
     try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first title.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+        # Spreadsheets put a byte order mark before the first title, and some write UTF-16.
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV file in UTF-8 ({error})") from error
+        raise UserError(f"{path} is not a CSV file in UTF-8 or UTF-16 ({error})") from error
     if len(lines) < 2:
         raise UserError(f"{path} needs a line of titles, such as image,label, and a line per image")
     header = lines[0][1]
@@ -156,6 +168,13 @@ def _match(source: Source, by_name: dict[str, list[str]], path: str) -> tuple[di
 def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     """Numbers are classes, or values if any has a fraction; names are numbered; lists become vectors."""
     texts = {name: row[0] for name, row in cells.items()}
+    for name, text in texts.items():
+        # Programs write NaN for "nothing known", which must not become the name of a class.
+        if any(part.strip().lstrip("+-").lower() in _NO_NUMBERS for part in text.split(";")):
+            raise UserError(
+                f"{path}: {name} has the label {text}, which is neither a number nor a class; "
+                "give it one, or leave the image out"
+            )
     # One semicolon anywhere makes every cell a list, so that single entries stay of the same kind.
     if any(";" in text for text in texts.values()):
         return _lists(
@@ -220,10 +239,9 @@ def _check_alike(labels: Labels, origin: str) -> None:
     """All class numbers from 0 on, or all lists of numbers of one length."""
     first_name, first = next(iter(labels.items()))
     for name, label in labels.items():
-        parts = label if isinstance(label, list) else [label]
-        # bool and numpy's numbers are Real, too.
-        if not all(isinstance(part, numbers.Real) and math.isfinite(part) for part in parts):
-            raise SourceError(f"{origin}: {name} has the label {label!r}, which is not made of numbers")
+        problem = wrong_label(label)
+        if problem is not None:
+            raise SourceError(f"{origin}: {name} has {problem}")
         if isinstance(label, list) != isinstance(first, list) or (
             isinstance(label, list) and len(label) != len(first)
         ):
@@ -231,8 +249,6 @@ def _check_alike(labels: Labels, origin: str) -> None:
                 f"{origin}: {first_name} has the label {first!r}, but {name} has {label!r}; "
                 "labels must be all numbers, or all lists of one length"
             )
-        if not isinstance(label, list) and label < 0:
-            raise SourceError(f"{origin}: {name} has the class {label}; classes count from 0")
 
 
 def class_table(labels: Sequence[Label], names: list[str] | None) -> list[str]:
