@@ -239,7 +239,13 @@ def _keep_list(dest: Path, bad: list[tuple[str, str]]) -> Path | None:
     path = dest.with_name(f"{dest.stem if dest.suffix.lower() == '.zip' else dest.name}_skipped.csv")
     if not bad and not path.exists():  # an older list must not speak of the new data set
         return None
-    files.write_csv(path, ("image", "reason"), bad)
+    try:
+        # Names of files may be names of patients.
+        files.write_csv(path, ("image", "reason"), bad, private=True)
+    except OSError as error:
+        raise DestinationError(
+            f"{path}, the list of images that were left out, cannot be written ({error.strerror})"
+        ) from error
     if bad:
         click.echo(f"{len(bad)} bad images were left out; {path} names them all:", err=True)
     for _, reason in bad[:_SHOWN]:

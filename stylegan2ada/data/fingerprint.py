@@ -105,8 +105,9 @@ def remember_fingerprint(dataset: Dataset, key_before: str | None, found: str) -
         return
     note = _note(key_before)
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(note) as file:
+        files.private_folder(note.parent.parent)
+        files.private_folder(note.parent)
+        with files.atomic_write(note, private=True) as file:
             file.write(found.encode())
     except OSError:
         pass  # nothing is lost but time
