@@ -123,7 +123,15 @@ def _convert(asked: DatasetTool) -> None:
         plan = make_plan(source, Path(asked.dest), labels, groups, shares=shares, seed=asked.split_seed)
         if Path(asked.source).resolve() in [target.resolve() for target in plan.targets.values()]:
             raise SourceError(f"--dest={asked.dest} is the source itself; choose another name")
-        done = _write(asked, source, plan, transform)
+        try:
+            done = _write(asked, source, plan, transform)
+        except (SourceError, DatasetError) as error:
+            # Masks and thumbnails beside DICOM files are not what was meant.
+            if not source.passed_over:
+                raise
+            raise SourceError(f"{error}. {source.passed_over}") from error
+        if source.passed_over:
+            labels.notes.append(source.passed_over)
     voice = options.Voice(asked.json_file)
     _tell(voice, asked, plan, done)
     skipped_list = _keep_list(Path(asked.dest), done.bad)

@@ -55,6 +55,7 @@ class Source:
     names: list[str] = field(default_factory=list)  # of folders and zips: labels can be given for them
     description: JsonObject = field(default_factory=dict)  # their dataset.json
     skips_unreadable: bool = False  # as if they were not there
+    passed_over: str = ""  # what else is there, for a sentence
 
 
 @contextlib.contextmanager
@@ -130,9 +131,12 @@ def _open_folder(path: str, decode: Decode) -> Source:
     # Also where it is no file: that the labels cannot be read must not mean that there are none.
     if os.path.lexists(label_file):
         described = read_file(label_file, description_limit(len(names)), error=SourceError)
-    return _of_files(
+    source = _of_files(
         path, names, lambda name: read_file(root / name, FILE_LIMIT, error=SourceError), decode, described
     )
+    if dicoms:
+        source.passed_over = f"{path} also holds {dicoms} DICOM files; {_DICOM_TOOL}"
+    return source
 
 
 def _open_zip(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
