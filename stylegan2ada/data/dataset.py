@@ -265,6 +265,8 @@ class ImageFolderDataset(Dataset):
         random_seed: int = 0,
     ) -> None:
         self.path = os.fspath(path)
+        if not self.path:  # which would mean the current folder
+            raise DatasetError("the path of the data set is empty; give a folder or .zip")
         # Process id, open archive, and what closes it.
         self._zip: tuple[int, zipfile.ZipFile, contextlib.ExitStack] | None = None
         self._is_zip = _is_zip_name(self.path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import gzip
 import io
 import json
@@ -34,6 +35,7 @@ from stylegan2ada.data.decode import FORMATS, DatasetError, decode_image, is_ima
 from stylegan2ada.data.labels import MOST_CLASSES
 from stylegan2ada.dataset_tool import main
 from stylegan2ada.errors import UserError
+from stylegan2ada.metrics.detectors import checked_hash
 from stylegan2ada.projector import read_target
 
 ROOT = Path(__file__).parents[3]
@@ -524,3 +526,33 @@ def test_dicom_is_sent_to_its_own_tool(tmp_path, kind):
     if kind == "zip":
         with pytest.raises(DatasetError, match=r"dataset_tool_dicom\.py"):
             ImageFolderDataset(source)
+
+
+def test_names_that_a_spreadsheet_would_calculate(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(encoded())
+    (tmp_path / "in" / '=HYPERLINK("x").png').write_bytes(b"rubbish")
+    assert tool("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--skip-bad").exit_code == 0
+    with (tmp_path / "x_skipped.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t"))]
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(encoded())
+    with pytest.raises(DatasetError, match="is empty"):
+        ImageFolderDataset("")
+    assert tool("--source=", "--dest=x.zip").exit_code == 2
+    assert tool("--source=.", "--dest=").exit_code == 2
+    assert not Path("x.zip").exists()
+
+
+def test_hashes_of_detectors_that_were_damaged(tmp_path, own_cache):
+    path = tmp_path / "det.pt"
+    path.write_bytes(b"x")
+    (own_cache / "detectors").mkdir()
+    for damage in ("{", "[]", '{"a": 1}', "[" * 100_000):
+        (own_cache / "detectors" / "hashes.json").write_text(damage)
+        with pytest.raises(UserError, match=r"hashes\.json"):
+            checked_hash(path)
