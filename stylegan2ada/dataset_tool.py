@@ -18,7 +18,7 @@ from stylegan2ada import files, options, provenance
 from stylegan2ada.data import splits, transforms
 from stylegan2ada.data.conversion import Done, Plan, Written, facts, make_plan, stem_of, write_images
 from stylegan2ada.data.decode import DatasetError
-from stylegan2ada.data.pseudonyms import create_key, read_key
+from stylegan2ada.data.pseudonyms import load_key, new_key, save_key
 from stylegan2ada.data.source_groups import SourceGroups, find_groups
 from stylegan2ada.data.source_labels import class_table, find_labels
 from stylegan2ada.data.sources import Source, SourceError, open_source
@@ -170,17 +170,15 @@ class _Key:
         self.path = Path(asked.key_file or dest.with_name(f"{stem_of(dest)}.key"))
         self.is_needed = groups is not None and not groups.is_hashed
         self.is_new = False
-        self._bytes = read_key(self.path) if self.is_needed and self.path.exists() else b""
+        known = load_key(self.path) if self.is_needed else None
+        self._bytes = known or new_key()
+        self._is_saved = known is not None
 
     def bytes(self) -> bytes:
-        if self.is_needed and not self._bytes:
-            try:
-                self._bytes = create_key(self.path)
-            except OSError as error:
-                raise DestinationError(
-                    f"--key-file={self.path} cannot be written ({error.strerror}); choose another"
-                ) from error
-            self.is_new = True
+        """For hashes that will be kept, so the key is kept, too."""
+        if self.is_needed and not self._is_saved:
+            save_key(self.path, self._bytes)
+            self.is_new = self._is_saved = True
         return self._bytes
 
     def take_back(self) -> None:

@@ -151,7 +151,7 @@ def facts(
     source: Source,
     plan: Plan,
     written: Written,
-    key: bytes,  # of the hashes
+    key: bytes,  # of the hashes of groups
 ) -> JsonObject:
     """The further keys of a dataset.json, but for the recipe."""
     found: JsonObject = {}

@@ -73,7 +73,10 @@ class _Dealer:
         self.room = [share * len(groups) for share in shares]
         self.has: set[tuple[int, int]] = set()  # (class, split)
         # Decides among equals; hashed with the seed, so that each seed deals others.
-        self.chance = {g: hashlib.sha256(f"{seed}:{g}".encode()).digest() for g in self.content}
+        self.chance = {
+            g: hashlib.sha256(f"{seed}:{g}".encode("utf-8", "backslashreplace")).digest()
+            for g in self.content
+        }
         self.chosen: dict[str, int] = {}
 
     def deal(self, kind: int, holders: list[str]) -> None:

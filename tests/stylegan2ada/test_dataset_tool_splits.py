@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner, Result
 
 from spine_plugins.dicom import deidentify
 from stylegan2ada.data.dataset import ImageFolderDataset
-from stylegan2ada.dataset_tool import main
-
-
-def run(*flags: object) -> Result:
-    result = CliRunner().invoke(main, [str(flag) for flag in flags])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def ok(*flags: object) -> Result:
-    result = run(*flags)
-    assert result.exit_code == 0, result.output
-    return result
+from stylegan2ada.data.pseudonyms import load_key
+from tests.stylegan2ada.test_dataset_tool import ok, run
 
 
 @pytest.fixture
@@ -75,7 +64,7 @@ def test_patients_and_classes(patients, tmp_path, by):
         ["images", "36", "12", "12"], [unit, "12", "4", "4"],
     ]  # fmt: skip
     assert result.stderr == ""
-    key = deidentify.load_or_create_key(tmp_path / "x.key")
+    key = load_key(tmp_path / "x.key")
     assert (tmp_path / "x.key").stat().st_mode & 0o777 == 0o600
     for split, path in parts.items():
         dataset = ImageFolderDataset(path, use_labels=True)
@@ -265,3 +254,14 @@ def test_one_table_for_labels_and_groups(patients, tmp_path):
     ok(*flags, f"--labels={csv}:label", f"--groups={csv}")
     assert ImageFolderDataset(tmp_path / "x.zip").label_names == ["abnormal", "normal"]
     assert len({entry["patient"] for entry in ImageFolderDataset(tmp_path / "x.zip").groups.values()}) == 20
+
+
+def test_names_that_are_no_text(tmp_path):
+    """Bytes of a name that are no UTF-8 are a group like any other."""
+    for patient in (b"\xff\xfe", b"b"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + patient + b"/1.png"))
+        path.parent.mkdir(parents=True)
+        PIL.Image.new("L", (8, 8)).save(path)
+    ok("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--groups={group}/*", "--split=0.5/0.5")
+    groups = [ImageFolderDataset(tmp_path / f"x-{split}.zip").groups for split in ("train", "val")]
+    assert len({entry["patient"] for table in groups for entry in table.values()}) == 2

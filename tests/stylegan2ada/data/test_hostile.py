@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner, Result
 
 from spine_plugins.report.pictures import thumbnail
 from spine_plugins.runs.dataset import read_dataset
@@ -33,10 +32,10 @@ from stylegan2ada.data.cache import cached_images
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.data.decode import FORMATS, DatasetError, decode_image, is_image_name
 from stylegan2ada.data.labels import MOST_CLASSES
-from stylegan2ada.dataset_tool import main
 from stylegan2ada.errors import UserError
 from stylegan2ada.metrics.detectors import checked_hash
 from stylegan2ada.projector import read_target
+from tests.stylegan2ada.test_dataset_tool import run as tool
 
 ROOT = Path(__file__).parents[3]
 GREY = PIL.Image.new("L", (8, 8), 7)
@@ -53,12 +52,6 @@ def zipped(path: Path, content: dict[str, bytes]) -> Path:
         for name, data in content.items():
             archive.writestr(name, data)
     return path
-
-
-def tool(*flags: object) -> Result:
-    result = CliRunner().invoke(main, [str(flag) for flag in flags])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def refused(source: Path, dest: Path, *flags: object) -> str:

@@ -13,24 +13,17 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner, Result
 
 from stylegan2ada.data.cache import cached_images
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.data.writer import DatasetWriter
-from stylegan2ada.dataset_tool import main
 from stylegan2ada.metrics.detectors import Detectors
 from stylegan2ada.metrics.features import dataset_features
+from tests.stylegan2ada.test_dataset_tool import run as tool
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 MEAN = {"return_features": True}
-
-
-def tool(*flags: object) -> Result:
-    result = CliRunner().invoke(main, [str(flag) for flag in flags])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def pictures(folder: Path, count: int = 4, side: int = 16) -> Path:
