@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -21,12 +22,23 @@ from typing import IO, Any, BinaryIO, Protocol
 
 from stylegan2ada.errors import MissingError, UserError
 
+try:
+    from lzma import LZMAError as _LZMAError
+except ImportError:  # a Python that was built without it, and then cannot fail by it
+
+    class _LZMAError(Exception):  # type: ignore[no-redef]
+        pass
+
+
 MIB = 1 << 20
 TEXT_LIMIT = 64 * MIB  # bytes of a table or a JSON document
 
 _NO_FILE = "is not a regular file (a folder, pipe, socket or device); give a file"
 # What the standard library raises on damaged, encrypted or exotic archives.
-_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+_DAMAGE: tuple[type[Exception], ...] = (
+    OSError, EOFError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError, struct.error,
+    zlib.error, zipfile.BadZipFile, _LZMAError,
+)  # fmt: skip
 
 
 class Readable(Protocol):
