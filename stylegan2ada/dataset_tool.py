@@ -200,7 +200,7 @@ def _recipe(source: Source, plan: Plan, asked: DatasetTool, split: str) -> dict[
     if asked.window is not None:
         flags["window"] = asked.window
     if asked.groups is not None:
-        flags["groups"] = asked.groups if "{" in asked.groups else "csv"
+        flags["groups"] = "pattern" if "{" in asked.groups else "csv"
     if split:
         flags |= {"split": asked.split, "split_seed": asked.split_seed}
     made_from = source.description.get("recipe")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -111,7 +112,8 @@ def class_numbers(labels: Sequence[object]) -> list[list[int]]:
         if isinstance(label, list):
             found.append([place for place, value in enumerate(label) if value] if is_findings else [])
         else:
-            found.append([int(label)] if isinstance(label, int | float) else [])
+            is_class = isinstance(label, int | float) and math.isfinite(label)
+            found.append([int(label)] if is_class else [])
     return found
 
 

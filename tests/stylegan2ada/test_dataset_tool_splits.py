@@ -265,3 +265,15 @@ def test_names_that_are_no_text(tmp_path):
     ok("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--groups={group}/*", "--split=0.5/0.5")
     groups = [ImageFolderDataset(tmp_path / f"x-{split}.zip").groups for split in ("train", "val")]
     assert len({entry["patient"] for table in groups for entry in table.values()}) == 2
+
+
+@pytest.mark.parametrize("label", ["NaN", "1e400", '"x"', "[null]", "[[1]]", "null"])
+def test_labels_that_some_images_lack_do_not_count(patients, tmp_path, label):
+    """The result has no labels then, so what is wrong with the others is no matter of the split."""
+    (patients / "dataset.json").write_text(
+        '{"labels": [["normal/P19_ap.png", LABEL]]}'.replace("LABEL", label)
+    )
+    flags = "--source", patients, "--dest", tmp_path / "x.zip", "--split=0.5/0.5", "--groups=*/{group}_*"
+    result = run(*flags)
+    assert result.exit_code in (0, 2), result.output
+    assert ("Error: the label" in result.stderr) == (result.exit_code == 2)
