@@ -90,7 +90,7 @@ def known_fingerprint(dataset: Dataset) -> str | None:
         return dataset.__dict__.get("_source_fingerprint")
     try:
         text = _note(key).read_text()
-    except OSError:
+    except (OSError, ValueError):  # absent, or no text
         return None
     # A damaged note costs a second reading, but never gives a wrong identity.
     return text if re.fullmatch("[0-9a-f]{64}", text) else None
