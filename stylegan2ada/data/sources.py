@@ -155,7 +155,8 @@ def _open_zip(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
 
 
 def _refuse_dicom(path: str, dicoms: int, images: int) -> None:
-    if dicoms > images:  # a few pictures beside them are masks or thumbnails
+    # A few pictures beside them are masks or thumbnails; a single file beside a picture may be anything.
+    if dicoms > images or dicoms == images > 1:
         raise SourceError(f"--source={path} holds {dicoms} DICOM files; {_DICOM_TOOL}")
 
 
