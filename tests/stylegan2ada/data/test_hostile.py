@@ -389,7 +389,7 @@ def test_facts_of_another_type(tmp_path, facts):
 
 def cifar(path: Path, batches: list[bytes], extra: bytes = b"") -> Path:
     path = path / "cifar-10-python.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         contents = {"first": extra} if extra else {}
         contents |= {f"cifar-10-batches-py/data_batch_{i + 1}": batch for i, batch in enumerate(batches)}
         for name, content in contents.items():
@@ -455,7 +455,7 @@ def test_cifar_bombs(tmp_path, where):
     size = (300 << 20) if where == "before" else (70 << 20)
     before, first = (bytes(size), batch()) if where == "before" else (b"", bytes(size))
     path = cifar(tmp_path, [first, *[batch()] * 4], before)
-    assert path.stat().st_size < 1 << 20
+    assert path.stat().st_size < 4 << 20
     said = refused(path, tmp_path / "d.zip")
     assert "unpacks to more than 256 MiB" in said or "holds more than 64 MiB" in said
 
