@@ -112,8 +112,7 @@ def class_numbers(labels: Sequence[object]) -> list[list[int]]:
         if isinstance(label, list):
             found.append([place for place, value in enumerate(label) if value] if is_findings else [])
         else:
-            is_class = isinstance(label, int | float) and math.isfinite(label)
-            found.append([int(label)] if is_class else [])
+            found.append([int(label)] if isinstance(label, int | float) and math.isfinite(label) else [])
     return found
 
 
