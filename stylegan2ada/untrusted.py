@@ -7,10 +7,12 @@ door in `data/decode.py`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import json
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -20,11 +22,23 @@ from typing import IO, Any, BinaryIO, Protocol
 
 from stylegan2ada.errors import MissingError, UserError
 
+try:
+    from lzma import LZMAError as _LZMAError
+except ImportError:  # a Python that was built without it, and then cannot fail by it
+
+    class _LZMAError(Exception):  # type: ignore[no-redef]
+        pass
+
+
 MIB = 1 << 20
 TEXT_LIMIT = 64 * MIB  # bytes of a table or a JSON document
 
+_NO_FILE = "is not a regular file (a folder, pipe, socket or device); give a file"
 # What the standard library raises on damaged, encrypted or exotic archives.
-_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+_DAMAGE: tuple[type[Exception], ...] = (
+    OSError, EOFError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError, struct.error,
+    zlib.error, zipfile.BadZipFile, _LZMAError,
+)  # fmt: skip
 
 
 class Readable(Protocol):
@@ -46,12 +60,14 @@ def open_regular(path: str | Path, *, error: type[UserError] = UserError) -> Ite
     except FileNotFoundError as missing:
         raise MissingError(f"{path} is not there; check the path") from missing
     except OSError as refused:
+        if refused.errno == errno.ENXIO:  # a socket, which cannot be opened at all
+            raise error(f"{path} {_NO_FILE}") from refused
         raise error(f"{path} cannot be opened ({refused.strerror}); check its permissions") from refused
     except ValueError as refused:  # a zero byte in the name
         raise error(f"{str(path)!r} is no path ({refused})") from refused
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise error(f"{path} is not a regular file (a folder, pipe or device); give a file")
+        raise error(f"{path} {_NO_FILE}")
     with os.fdopen(handle, "rb") as file:
         yield file
 
