@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, TypeVar
 
 import click
 
-from stylegan2ada import files
+from stylegan2ada import files, interrupts
 from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
 from stylegan2ada.training import run_files
 
@@ -63,6 +64,14 @@ class Command(click.Command):
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=34)
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        with interrupts.running():
+            return super().main(*args, **settings)
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        with quiet_interrupts():
+            return super().make_context(*args, **settings)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
@@ -74,9 +83,19 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with quiet_interrupts():
+                return super().invoke(ctx)
         except UserError as error:
             raise _Refused(error) from error
+
+
+@contextlib.contextmanager
+def quiet_interrupts() -> Iterator[None]:
+    """An interrupt of a command is its end, without more words."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(interrupts.EXIT_CODE) from None
 
 
 class _Refused(click.ClickException):
@@ -85,7 +104,7 @@ class _Refused(click.ClickException):
     def __init__(self, error: UserError) -> None:
         super().__init__(str(error))
         self.exit_code = error.exit_code  # type: ignore[misc]  # click has one per class
-        self.is_failure = not isinstance(error, StoppedOnRequest)
+        self.is_failure = not isinstance(error, StoppedOnRequest | Interrupted)
 
     def show(self, file: IO[Any] | None = None) -> None:
         if self.is_failure:
