@@ -142,7 +142,8 @@ def run_step(step: Step, folder: Path, voice: options.Voice) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
     child = None
     try:
-        with interrupts.deferred():  # between its start and its name here nobody could wait for it
+        # Between its start and its name here nobody could wait for it; nor could it catch an interrupt yet.
+        with interrupts.deferred(), interrupts.born_deaf(by_multiprocessing=False):
             child = subprocess.Popen(
                 command, env=environment, stdout=_STDERR if voice.is_for_programs else None
             )

@@ -27,10 +27,11 @@ class _Process:
 
 
 def listen() -> None:
-    """From now on an interrupt is quiet; called by programs, not by what others import."""
+    """From now on an interrupt is quiet, and heard; called by programs, not by what others import."""
     is_plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # nobody else's, and not ignored
     if is_plain and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
+    hear()
 
 
 @contextlib.contextmanager
@@ -63,11 +64,16 @@ def deferred() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def born_deaf() -> Iterator[None]:
+def born_deaf(*, by_multiprocessing: bool = True) -> Iterator[None]:
     """Processes that are started inside feel no Ctrl-C until they call `hear`: none could catch it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    if by_multiprocessing:
+        from multiprocessing import resource_tracker
+
+        # It starts this helper with its first process, and unblocks Ctrl-C after it.
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,7 +1,7 @@
 """One writer per folder: a lock that the system drops with its process, and that says who holds it.
 
-Readers need none. The file goes when its holder ends; one that stays behind is of a process that was killed,
-and the next one on that computer takes it over. Whether a process of another computer still runs cannot be told
+Readers need none. The file goes when its holder ends; one that stays is of a process that was killed, and
+the next one on that computer takes it over. Whether a process of another computer still runs cannot be told
 from here (not every network disk passes locks on), so that a person decides.
 """
 
