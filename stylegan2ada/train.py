@@ -137,6 +137,8 @@ def _continued_job(options: TrainOptions, run_dir: Path, dataset: Dataset | None
         options,
         lambda asked: resolve(asked, info, loss=_loss_facts(asked), known_metrics=_known_metrics(asked)),
     )
+    for name in options.metrics or ():
+        _check_metric(name)
     seen = _as_trained(dataset, config)
     return Job(config, before, outdir=str(run_dir.parent), run_dir=run_dir, is_continued=True, dataset=seen)
 
@@ -187,6 +189,15 @@ def _known_metrics(options: TrainOptions) -> list[str] | None:
     from stylegan2ada.metrics.registry import list_valid_metrics
 
     return list(list_valid_metrics())
+
+
+def _check_metric(name: str) -> None:
+    from stylegan2ada.metrics.registry import find_metric
+
+    try:
+        find_metric(name)
+    except UserError as error:
+        raise UserError(f"--metrics: {error}") from error
 
 
 def _rounds(config: TrainConfig) -> int:

@@ -94,9 +94,11 @@ def _how_far(run_dir: Path) -> str | None:
     if any(event.event == "saved" for event in run_files.read_events(run_dir)):
         return f"{run_files.EVENTS} says that it was saved"
     # Named by whole kimg, so that what the first tick leaves is called 0.
-    for path in [*run_files.snapshots_in(run_dir), *(grid.path for grid in run_files.grids_in(run_dir))]:
-        if kimg := run_files.kimg_of(path.name):
-            return f"{path.name} is of {kimg} kimg"
+    shown = {path.name: run_files.kimg_of(path.name) for path in run_files.snapshots_in(run_dir)}
+    shown |= {grid.path.name: grid.kimg for grid in run_files.grids_in(run_dir)}
+    for name, kimg in shown.items():
+        if kimg:
+            return f"{name} is of {kimg} kimg"
     for path in run_files.cut_back_files(run_dir):
         for line in path.read_bytes().splitlines():
             if (tick := _tick_of(line)) > 0:

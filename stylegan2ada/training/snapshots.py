@@ -96,7 +96,11 @@ def save_networks(run: Run, save: Callable[[Networks, Path], None] = save_networ
         apart = processes.differing(module, ignore=r"w_avg$")
         assert not apart, f"ranks disagree about {name}.{apart[0]}"
     if processes.rank() == 0:
-        save(published(run), path)
+        try:
+            save(published(run), path)
+        except UserError as refused:
+            # Another place, as whoever saves for himself is advised to take, a run cannot take.
+            raise refused.__cause__ if isinstance(refused.__cause__, OSError) else refused from None
         _drop_old(run)
     return path
 
