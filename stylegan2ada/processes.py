@@ -336,6 +336,11 @@ class StopRequest:
         """Ask from within the program, e.g. from a hook."""
         self.signal = by
 
+    @property
+    def is_signalled(self) -> bool:
+        """Asked from outside."""
+        return self.signal in signal.Signals.__members__
+
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
         if threading.current_thread() is not threading.main_thread():

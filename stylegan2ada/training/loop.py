@@ -119,6 +119,7 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
         _go_on(run, start)
     if other_draws:
         warn(run.run_dir, "ranks", other_draws, kimg=run.kimg)
+    _leave_early(run, start)
     # A run that goes on has found its split already.
     if state is None and run.device.type == "cuda":
         _split_to_fit(run)
@@ -128,6 +129,7 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
     try:
         if state is None:
             _show_beginning(run, grid, seams)
+            _leave_early(run, start)
         if run.is_done:
             processes.print0(f"Nothing left to do: {run.kimg:g} kimg are trained; raise --kimg to go on")
         else:
@@ -165,6 +167,15 @@ def _go_on(run: Run, start: Start) -> None:
     note(run.run_dir, "continued", kimg=run.kimg)
     for gap in gaps:
         warn(run.run_dir, "gap", gap, kimg=run.kimg)
+
+
+def _leave_early(run: Run, start: Start) -> None:
+    """Before the first iteration nothing need be saved: who is asked to stop goes at once."""
+    if not processes.any_rank(run.stop.is_signalled):
+        return
+    if start.state is not None:
+        ask_to_run_again(run)
+    raise Interrupted(f"stopped before the first iteration; --continue={run.run_dir} begins again")
 
 
 def _show_beginning(run: Run, grid: snapshots.Grid, seams: Seams) -> None:

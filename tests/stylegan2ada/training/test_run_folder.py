@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from stylegan2ada import files, locks, train
 from stylegan2ada.checkpoints.training_state import load_state, save_state
 from stylegan2ada.config import TrainOptions
 from stylegan2ada.data.decode import DatasetError
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.training import loop, run_files
 from stylegan2ada.training.hooks import Hook
 from tests.stylegan2ada.training.toy import (
@@ -342,3 +343,29 @@ def test_a_user_without_rights_gets_a_sentence(
     (run_dir / place).chmod(mode)
     said = as_nobody(lambda: go_on(run_dir, data=str(data)), open_place / "said.txt")
     assert re.search(sentence, said), said
+
+
+# Asked to stop before there is anything to save.
+
+
+class SignalAtStart(Hook):
+    def on_start(self, run) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_before_the_first_iteration_of_a_new_run_ends_it_at_once(tmp_path: Path) -> None:
+    config = toy_config(toy_dataset(tmp_path / "toy.zip", resolution=8))
+    run_dir = toy_run_dir(tmp_path / "run", config)
+    with pytest.raises(Interrupted, match="before the first iteration") as stopped:
+        loop.train(config, run_dir, device=CPU, hooks=[SignalAtStart()])
+    assert stopped.value.exit_code == 130
+    assert not (run_dir / run_files.STATE).exists()
+    loop.train(config, run_dir, device=CPU, is_continued=True)
+
+
+def test_a_signal_before_the_first_iteration_of_one_that_goes_on_leaves_its_state(stopped: Path) -> None:
+    state = (stopped / run_files.STATE).read_bytes()
+    with pytest.raises(StoppedOnRequest):
+        go_on(stopped, Counted(4), SignalAtStart())
+    assert (stopped / run_files.STATE).read_bytes() == state
+    assert (stopped / run_files.REQUEUE).exists()
