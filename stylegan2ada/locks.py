@@ -60,7 +60,7 @@ def hold(
     handle = _take(path, what, joins)
     try:
         if not joins:
-            _refuse_other_places(_parsed(os.pread(handle, _MOST_BYTES, 0)), path, what, job)
+            _refuse_other_places(_read(handle), path, what, job)
         try:
             if not joins:
                 _write(handle, Holder(platform.node(), os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S"), job))
@@ -68,7 +68,10 @@ def hold(
         finally:
             if not joins:
                 # While it is held: whoever opened the file before looks again once it is theirs.
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(
+                    OSError
+                ):  # a disk that went read-only: what ended the work tells of it
+                    path.unlink(missing_ok=True)
     finally:
         os.close(handle)
 
@@ -79,7 +82,7 @@ def _take(path: Path, what: str, joins: bool) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             if fcntl is not None and not _flock(handle, fcntl.LOCK_SH if joins else fcntl.LOCK_EX):
-                raise UserError(_busy(_parsed(os.pread(handle, _MOST_BYTES, 0)), path, what))
+                raise UserError(_busy(_read(handle), path, what))
             # Between opening and locking its holder may have removed it: a lock on no file keeps nobody out.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), os.stat(path)):
@@ -121,14 +124,16 @@ def _busy(holder: Holder | None, path: Path, what: str) -> str:
 
 
 def _write(handle: int, holder: Holder) -> None:
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, (json.dumps(asdict(holder)) + "\n").encode(), 0)
+    os.lseek(handle, 0, os.SEEK_SET)
+    os.truncate(handle, 0)
+    os.write(handle, (json.dumps(asdict(holder)) + "\n").encode())
     os.fsync(handle)
 
 
-def _parsed(text: bytes) -> Holder | None:
+def _read(handle: int) -> Holder | None:
+    os.lseek(handle, 0, os.SEEK_SET)
     try:
-        row = json.loads(text)
+        row = json.loads(os.read(handle, _MOST_BYTES))
         return Holder(
             str(row["host"])[:255], int(row["pid"]), str(row["started"])[:40], str(row["job"])[:255]
         )

@@ -113,3 +113,16 @@ def test_a_disk_without_locks_still_has_the_file(path: Path, monkeypatch: pytest
     monkeypatch.setattr(locks.fcntl, "flock", unknown)
     with locks.hold(path, "the run"):
         assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_disk_that_went_read_only_hides_no_reason(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    def work() -> None:
+        with locks.hold(path, "the run"):
+            monkeypatch.setattr(Path, "unlink", refuse)
+            raise UserError("the reason")
+
+    with pytest.raises(UserError, match="the reason"):
+        work()
