@@ -67,10 +67,9 @@ def hold(
             yield Lock(handle)
         finally:
             if not joins:
-                # While it is held: whoever opened the file before looks again once it is theirs.
-                with contextlib.suppress(
-                    OSError
-                ):  # a disk that went read-only: what ended the work tells of it
+                # While it is held: whoever opened the file before looks again once it is theirs. On a disk that
+                # went read-only it stays; what ended the work tells of that.
+                with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
     finally:
         os.close(handle)
