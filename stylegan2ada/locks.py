@@ -67,8 +67,8 @@ def hold(
             yield Lock(handle)
         finally:
             if not joins:
-                # While it is held: whoever opened the file before looks again once it is theirs. On a disk that
-                # went read-only it stays; what ended the work tells of that.
+                # While it is held: whoever opened the file before looks again once it is theirs. On a disk
+                # that went read-only it stays; what ended the work tells of that.
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
     finally:
