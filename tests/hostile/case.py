@@ -27,7 +27,8 @@ class Format:
 
     make: Make
     share: float = 10.0
-    cpu_sec: float = 8.0  # of the worker; four times that by the clock, as the machine may be busy
+    trains: bool = False  # needs optimisers, which torch takes a second to load
+    cpu_sec: float = 4.0  # of the worker; four times that by the clock, as the machine may be busy
 
 
 def case(attack: str, *argv: object, must_refuse: bool = False, keeps: tuple[str, ...] = ()) -> Case:

@@ -6,8 +6,10 @@ import functools
 import io
 import json
 import os
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,56 @@ def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+MB = 1 << 20
+
+
+@functools.cache
+def deflated_zeros(megabytes: int) -> tuple[bytes, int]:
+    """(raw deflate stream, CRC-32) of so many zeros; a thousandth of them in size."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)  # stands for itself, so it can be repeated
+    crc = 0
+    for _ in range(megabytes):
+        crc = zlib.crc32(_ZEROS, crc)
+    return block * megabytes + packer.flush(), crc
+
+
+_ZEROS = bytes(MB)
+# Name, compression method, stored bytes, CRC-32, size that it is said to have.
+Member = tuple[str, int, bytes, int, int]
+
+
+def zip_of_raw(members: list[Member]) -> bytes:
+    """A zip written by hand: its numbers are what they are said to be, its content is as it is given."""
+    body, directory = b"", b""
+    for name, method, raw, crc, size in members:
+        facts = struct.pack("<HHHHIII", 0x800, method, 0, 0x21, crc, len(raw), size)
+        label = name.encode()
+        place = struct.pack("<HHHHHII", len(label), 0, 0, 0, 0, 0, len(body))
+        directory += b"PK\x01\x02" + struct.pack("<HH", 20, 20) + facts + place + label
+        body += b"PK\x03\x04" + struct.pack("<H", 20) + facts + struct.pack("<HH", len(label), 0) + label + raw
+    count = len(members)
+    end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), 0)
+    return body + directory + b"PK\x05\x06" + end
+
+
+def stored(name: str, content: bytes) -> Member:
+    """An honest member."""
+    return name, 0, content, zlib.crc32(content), len(content)
+
+
+def bomb(name: str, megabytes: int = 2000) -> Member:
+    """A member of gigabytes that takes some megabytes."""
+    raw, crc = deflated_zeros(megabytes)
+    return name, zipfile.ZIP_DEFLATED, raw, crc, megabytes * MB
+
+
+def gzip_bomb(megabytes: int = 2000) -> bytes:
+    """The same as gzip."""
+    raw, crc = deflated_zeros(megabytes)
+    return b"\x1f\x8b\x08" + bytes(7) + raw + struct.pack("<II", crc, megabytes * MB % 2**32)
 
 
 @functools.cache

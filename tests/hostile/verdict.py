@@ -90,7 +90,8 @@ def _sentence(verb: str, heard: Heard) -> list[Sin]:
     errors = [i for i, line in enumerate(lines) if line.startswith(_ERROR)]
     if not errors:
         is_told_in_table = verb == "doctor" and "FAIL" in heard.out
-        return [] if is_told_in_table else [("no sentence", f"code {heard.code}: {heard.err[-200:]!r}")]
+        is_help = heard.err.startswith("Usage:") and "\nCommands:" in heard.err  # of a group without a verb
+        return [] if is_told_in_table or is_help else [("no sentence", f"code {heard.code}: {heard.err[-200:]!r}")]
     if len(errors) > 1 or errors[0] != len(lines) - 1:
         return [("several lines", " / ".join(lines[errors[0] :])[:300])]
     sentence = lines[-1].removeprefix(_ERROR)

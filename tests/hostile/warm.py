@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import pkgutil
 import random
@@ -11,8 +12,7 @@ from pathlib import Path
 
 import click
 
-# Optional parts of libraries that a command asks for while it runs.
-_LATE = ("encodings.utf_16", "encodings.utf_32", "encodings.idna", "encodings.cp437", "encodings.utf_8_sig", "lmdb")
+_CHARSETS = ("ascii", "cp437", "idna", "iso8859_1", "latin_1", "utf_16", "utf_32", "utf_8_sig", "unicode_escape")
 
 
 def command() -> click.Command:
@@ -32,10 +32,14 @@ def everything(names: Iterable[str]) -> None:
     torch.set_num_threads(1)
     for package in ("stylegan2ada", "spine_plugins"):
         _load(package)
-    for module in _LATE:
-        importlib.import_module(module)
+    import pydicom.charset
+
+    for charset in (*_CHARSETS, *pydicom.charset.python_encoding.values()):
+        codecs.lookup(charset)
     PIL.Image.init()
     for name in names:
+        if FORMATS[name].trains:
+            importlib.import_module("torch._dynamo")  # a second, which every worker would need again
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "case").mkdir()
             FORMATS[name].make(random.Random(0), Path(folder, "case"))

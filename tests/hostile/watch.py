@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",
@@ -21,12 +22,17 @@ _CHANGES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DEVICES = ("/dev/null", "/dev/full", "/dev/tty", "/dev/zero", "/dev/urandom")
-# Loaded late by our own commands or by the libraries they work with; all else that is imported while a command
-# reads a stranger's file was named by that file. What a format needs is loaded before the workers are made, so
-# this is short.
+# Loaded by the commands themselves, or the libraries under them, when they are needed; with what these import in
+# turn. All else that is imported while a command reads a stranger's file was named by that file.
 LATE_IMPORTS = frozenset((
-    "encodings.utf_16", "encodings.utf_32", "encodings.unicode_escape", "encodings.idna", "encodings.cp437",
-    "encodings.latin_1", "encodings.iso8859_1", "encodings.utf_8_sig", "stringprep", "linecache", "traceback",
+    "linecache", "traceback", "tracemalloc", "click._textwrap", "click.shell_completion", "imagecodecs",
+    "imagecodecs.imagecodecs", "lmdb", "torch._dynamo", "torch.utils.tensorboard", "torch.utils.serialization",
+    "torch.utils.serialization.config", "torch.distributed.elastic.multiprocessing", "gdcm", "getpass", "pwd",
+))  # fmt: skip
+_MODULE = "<module>"
+# What a CIFAR-10 archive needs; they come from a list, not from the file.
+_UNPICKLED = frozenset((
+    ("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
 ))  # fmt: skip
 
 Sin = tuple[str, str]  # kind, what
@@ -73,17 +79,20 @@ class Watch:
             raise BlockedError(1, f"{kind} is not allowed here", what[:300])
 
     def _process(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if arguments[:1] == ("uname",):  # platform.processor(), of which torch asks while it is imported
+            return
         self._sin("child process", f"{event} {arguments[:2]!r}")
 
     def _socket(self, event: str, arguments: tuple[Any, ...]) -> None:
         self._sin("socket", f"{event} {arguments[1:]!r}")
 
     def _unpickled(self, event: str, arguments: tuple[Any, ...]) -> None:
-        self._sin("unpickled", ".".join(map(str, arguments)), blocks=False)
+        if arguments not in _UNPICKLED:
+            self._sin("unpickled", ".".join(map(str, arguments)), blocks=False)
 
     def _imported(self, event: str, arguments: tuple[Any, ...]) -> None:
         name = str(arguments[0])
-        if name not in LATE_IMPORTS:
+        if name not in LATE_IMPORTS and not _is_nested(sys._getframe(2)):
             self._sin("import", name, blocks=False)
 
     def _opened(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -123,3 +132,14 @@ class Watch:
             resolved = os.path.realpath(whole)
         if not (resolved + os.sep).startswith(self._folder) and resolved not in _DEVICES:
             self._sin("outside", f"{event} {text}")
+
+
+def _is_nested(frame: FrameType | None) -> bool:
+    """Is this import asked for by a module that is being imported itself?"""
+    while frame is not None:
+        if frame.f_code.co_name == _MODULE and "tests/hostile" not in frame.f_code.co_filename:
+            return frame.f_globals.get("__name__") != "__main__" and frame.f_globals.get("__spec__") is not None and (
+                getattr(frame.f_globals["__spec__"], "_initializing", False)
+            )
+        frame = frame.f_back
+    return False

@@ -50,7 +50,9 @@ def make(rng: random.Random, folder: Path) -> Case:
         data, attack = damaged(files[which], rng, files[which ^ rng.choice((1, 2, 3))]), "damaged"
     network = folder / ("n.safetensors" if is_native else "n.pkl")
     network.write_bytes(data)
-    return case(attack, *_command(rng, network.name, is_native=is_native), must_refuse=must_refuse, keeps=(network.name,))
+    words = _command(rng, network.name, is_native=is_native)
+    must_refuse = must_refuse and (words[0] != "legacy" or not attack.startswith("weights"))  # no picture, no harm
+    return case(attack, *words, must_refuse=must_refuse, keeps=(network.name,))
 
 
 def _command(rng: random.Random, name: str, *, is_native: bool) -> tuple[str, ...]:
@@ -98,16 +100,17 @@ def _budgets() -> dict[str, bytes]:
     prime = 2**61 - 1  # Python hashes whole numbers modulo this
     colliding = b"}(" + b"".join(number(i * prime) + b"N" for i in range(1, 30_000)) + b"u"
     many = b"(" + b"N" * 100_000 + b"l\x94"
+    sets = b"".join(call(named("builtins", "set"), b"h\x00") for _ in range(20_000))
     # An allowed function, asked for the same large thing again and again.
     ordered = b"".join(call(named("collections", "OrderedDict")) + b"0" for _ in range(100_000))
     big_text = b"X" + struct.pack("<I", 1_000_000) + b"x" * 1_000_000 + b"\x94"
     encoded = b"".join(call(named(*names.ENCODE), b"h\x00", opcodes.text("latin1")) for _ in range(3000))
-    deep_card = b"}" * 1
+    deep_card = b"}"
     for _ in range(5000):
         deep_card = b"}(" + opcodes.text("a") + deep_card + b"u"
     return {
         "keys that collide": beside_networks(colliding),
-        "sets of one list": whole(b"(" + many + b"h\x00".join([b"\x8f(("] * 1) + b"N" * 100_000 + b"l"),
+        "sets of one list": whole(b"(" + many + sets + b"l"),
         "an allowed call a hundred thousand times": whole(ordered + b"}"),
         "one text encoded three thousand times": whole(b"(" + big_text + encoded + b"l"),
         "a card five thousand deep": whole(
