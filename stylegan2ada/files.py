@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import tempfile
 import time
@@ -20,6 +21,9 @@ from stylegan2ada.errors import MissingError
 _URL = re.compile(r"^[a-z]+://")
 _UNSAFE = re.compile(r"[^0-9a-zA-Z\-._]")
 _DOWNLOAD_ATTEMPTS = 10
+_HOST = re.sub(r"[^0-9a-zA-Z-]", "_", platform.node())[:64] or "host"
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<host>[0-9a-zA-Z_-]+)\.(?P<pid>\d+)\.tmp")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")  # a spreadsheet calculates such cells
 
 
 def is_url(path: str) -> bool:
@@ -47,16 +51,19 @@ def sha256_file(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, *, keep_previous: bool = False) -> Iterator[BinaryIO]:
-    """A binary file that appears under its name only when complete (temporary name, fsync, rename).
-
-    With keep_previous the file that stood there before remains as `<name>.previous`.
-    """
+def atomic_write(
+    path: str | Path,
+    *,
+    keep_previous: bool = False,  # the file that stood there remains as `<name>.previous`
+    private: bool = False,  # for the owner alone, whatever the umask says
+) -> Iterator[BinaryIO]:
+    """A binary file that appears under its name only when complete (temporary name, fsync, rename)."""
     path = Path(path)
-    # In the same folder: renames are atomic only within a file system. The number keeps processes apart.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # In the same folder: renames are atomic only within a file system. Host and number keep processes apart.
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
+    sweep(path.parent, of=path.name)
     try:
-        with open(temporary, "wb") as file:
+        with private_file(temporary) if private else open(temporary, "wb") as file:
             yield file
             file.flush()
             # Content before name: after a power cut the name could stand for an empty file.
@@ -71,26 +78,100 @@ def atomic_write(path: str | Path, *, keep_previous: bool = False) -> Iterator[B
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, value: Any, *, indent: int = 1) -> None:
+def private_file(path: str | Path) -> BinaryIO:
+    """A new or emptied file that its owner alone can read, from its first byte on, whatever the umask."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    if hasattr(os, "fchmod"):  # it may have been there, with other modes
+        os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "wb")
+
+
+def private_folder(path: str | Path) -> Path:
+    """A folder (made, with its parents, if need be) that its owner alone can enter."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def sweep(folder: Path, *, of: str | None = None) -> list[str]:
+    """Remove what killed processes of this computer left half-written there -> the names.
+
+    With `of` only what was to become that file.
+    """
+    gone = []
+    with contextlib.suppress(OSError):  # a folder that is not there holds nothing
+        names = os.listdir(folder)
+        for name in names:
+            match = _TEMPORARY.fullmatch(name)
+            if (
+                match
+                and of in (None, match["name"])
+                and match["host"] == _HOST
+                and not _runs(int(match["pid"]))
+            ):
+                (folder / name).unlink(missing_ok=True)
+                gone.append(name)
+    return sorted(gone)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
+def write_json(path: str | Path, value: Any, *, indent: int = 1, private: bool = False) -> None:
     """Readable JSON that appears complete or not at all."""
-    with atomic_write(path) as file:
+    with atomic_write(path, private=private) as file:
         text = json.dumps(value, indent=indent, ensure_ascii=False)
         file.write((text + "\n").encode("utf-8", "backslashreplace"))
 
 
-def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_csv(
+    path: str | Path,
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    private: bool = False,
+) -> None:
     """A table in UTF-8 with Unix line ends that appears complete or not at all; None is an empty cell."""
-    with atomic_write(path) as file:
+    with atomic_write(path, private=private) as file:
         file.write(csv_bytes(header, rows))
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """The content of such a table."""
+    """The content of such a table; text that a spreadsheet would calculate gets an apostrophe before it.
+
+    File names and labels come from strangers: `=HYPERLINK(...)` in a cell acts when the table is opened.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_inert(cell) for cell in row] for row in (header, *rows))
     return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _inert(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    # Python quotes a line feed in a cell but not a lone carriage return, which then ends the row for readers.
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{cell}" if cell[:1] in _FORMULA and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def local_copy(path_or_url: str) -> Path:
