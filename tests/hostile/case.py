@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,18 @@ Make = Callable[[random.Random, Path], Case]
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of input: who makes cases of it, how many of a hundred or so are its, and how long one may take."""
+    """A kind of input: who makes its cases, how many of a hundred or so, and how long one may take."""
 
-    make: Make
+    maker: Make
     share: float = 10.0
     trains: bool = False  # needs optimisers, which torch takes a second to load
     cpu_sec: float = 4.0  # of the worker; four times that by the clock, as the machine may be busy
+
+    def make(self, name: str, seed: int, folder: Path) -> Case:
+        """The case of this seed; libraries may grumble about what they are made to write."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.maker(random.Random(f"{name} {seed}"), folder)
 
 
 def case(attack: str, *argv: object, must_refuse: bool = False, keeps: tuple[str, ...] = ()) -> Case:

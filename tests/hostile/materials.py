@@ -1,4 +1,4 @@
-"""What hostile files are made of: small valid ones of every kind, made once, before the workers are forked."""
+"""What hostile files are made of: small valid ones of every kind, made once, before workers are forked."""
 
 from __future__ import annotations
 
@@ -70,33 +70,31 @@ MB = 1 << 20
 
 
 @functools.cache
-def deflated_zeros(megabytes: int) -> tuple[bytes, int]:
-    """(raw deflate stream, CRC-32) of so many zeros; a thousandth of them in size."""
+def deflated_zeros(megabytes: int) -> bytes:
+    """A raw deflate stream of so many zeros, a thousandth of them in size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)  # stands for itself, so it can be repeated
-    crc = 0
-    for _ in range(megabytes):
-        crc = zlib.crc32(_ZEROS, crc)
-    return block * megabytes + packer.flush(), crc
+    # A full flush: the block stands for itself, so it can be repeated.
+    block = packer.compress(bytes(MB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * megabytes + packer.flush()
 
 
-_ZEROS = bytes(MB)
 # Name, compression method, stored bytes, CRC-32, size that it is said to have.
 Member = tuple[str, int, bytes, int, int]
 
 
 def zip_of_raw(members: list[Member]) -> bytes:
     """A zip written by hand: its numbers are what they are said to be, its content is as it is given."""
-    body, directory = b"", b""
+    body, directory = bytearray(), bytearray()
     for name, method, raw, crc, size in members:
         facts = struct.pack("<HHHHIII", 0x800, method, 0, 0x21, crc, len(raw), size)
         label = name.encode()
         place = struct.pack("<HHHHHII", len(label), 0, 0, 0, 0, 0, len(body))
         directory += b"PK\x01\x02" + struct.pack("<HH", 20, 20) + facts + place + label
-        body += b"PK\x03\x04" + struct.pack("<H", 20) + facts + struct.pack("<HH", len(label), 0) + label + raw
+        body += b"PK\x03\x04" + struct.pack("<H", 20) + facts
+        body += struct.pack("<HH", len(label), 0) + label + raw
     count = len(members)
     end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(body), 0)
-    return body + directory + b"PK\x05\x06" + end
+    return bytes(body + directory + b"PK\x05\x06" + end)
 
 
 def stored(name: str, content: bytes) -> Member:
@@ -105,15 +103,14 @@ def stored(name: str, content: bytes) -> Member:
 
 
 def bomb(name: str, megabytes: int = 2000) -> Member:
-    """A member of gigabytes that takes some megabytes."""
-    raw, crc = deflated_zeros(megabytes)
-    return name, zipfile.ZIP_DEFLATED, raw, crc, megabytes * MB
+    """A member of gigabytes in two megabytes; nobody should come as far as its checksum, which is wrong."""
+    return name, zipfile.ZIP_DEFLATED, deflated_zeros(megabytes), 0, megabytes * MB
 
 
 def gzip_bomb(megabytes: int = 2000) -> bytes:
     """The same as gzip."""
-    raw, crc = deflated_zeros(megabytes)
-    return b"\x1f\x8b\x08" + bytes(7) + raw + struct.pack("<II", crc, megabytes * MB % 2**32)
+    end = struct.pack("<II", 0, megabytes * MB % 2**32)
+    return b"\x1f\x8b\x08" + bytes(7) + deflated_zeros(megabytes) + end
 
 
 @functools.cache
@@ -159,7 +156,9 @@ def trained_run() -> dict[str, bytes]:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "the run could not be made"
         run = Path(folder, "run")
-        return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        return {
+            path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()
+        }
 
 
 def _train() -> None:
@@ -178,6 +177,22 @@ def _train() -> None:
 
 
 @functools.cache
+def new_run() -> dict[str, bytes]:
+    """The files of a run that has not begun: enough to say how it would go on."""
+    from tests.stylegan2ada.training.toy import toy_config, toy_run_dir
+
+    here = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # the data is found from there
+        try:
+            Path("data.zip").write_bytes(data_zip())
+            run = toy_run_dir(Path("run"), toy_config(Path("data.zip")))
+            return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.iterdir()}
+        finally:
+            os.chdir(here)
+
+
+@functools.cache
 def reported_run() -> dict[str, bytes]:
     """The files of a run as the report likes it."""
     from tests.spine_plugins.runs.making import write_run
@@ -185,7 +200,9 @@ def reported_run() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder, "run")
         write_run(run, Path("data.zip"), Path("c.safetensors"), ticks=3, snapshots=2)
-        return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        return {
+            path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()
+        }
 
 
 def lay(folder: Path, files: dict[str, bytes]) -> None:

@@ -71,7 +71,9 @@ def _number(data: bytes, rng: random.Random, _: bytes, at: int) -> bytes:
     code = rng.choice("BHIQ")
     width = struct.calcsize(code)
     top = 2 ** (8 * width) - 1
-    value = rng.choice((0, 1, top, top // 2, top // 2 + 1, min(top, 10**9), min(top, 2**31), min(top, 65_500)))
+    value = rng.choice(
+        (0, 1, top, top // 2, top // 2 + 1, min(top, 10**9), min(top, 2**31), min(top, 65_500))
+    )
     return data[:at] + struct.pack(rng.choice("<>") + code, value) + data[at + width :]
 
 
@@ -97,7 +99,8 @@ def _blank(data: bytes, rng: random.Random, _: bytes, at: int) -> bytes:
 
 
 _DAMAGES: tuple[Callable[[bytes, random.Random, bytes, int], bytes], ...] = (
-    _flip, _flip, _set, _set, _cut, _lose, _noise, _number, _number, _number, _repeat, _splice, _graft, _blank,
+    _flip, _flip, _set, _set, _cut, _lose, _noise, _number, _number, _number, _repeat, _splice, _graft,
+    _blank,
 )  # fmt: skip
 
 
@@ -137,11 +140,13 @@ def twisted(
         new = rng.choice(values)
         kind = rng.choice(("set", "set", "set", "lose", "swap", "add", "wrap"))
 
-        def change(inside: Nested, key: object, kind: str = kind, new: object = new, other: Any = other) -> None:
+        def change(
+            inside: Nested, key: object, kind: str = kind, new: object = new, other: Any = other
+        ) -> None:
             if kind == "lose":
                 del inside[key]
             elif kind == "swap":
-                inside[key] = _at(value, other)
+                inside[key] = _at(value, other)  # noqa: B023 - called at once
             elif kind == "add" and isinstance(inside, dict):
                 inside[f"{key}x"] = inside[key]
             elif kind == "wrap":

@@ -124,9 +124,11 @@ def _deletes(outside: str) -> None:
 
 
 _SINS = {
-    "good": lambda _: None, "refuses": _refuses, "spawns": _spawns, "forks": _forks, "writes outside": _writes,
+    "good": lambda _: None, "refuses": _refuses, "spawns": _spawns, "forks": _forks,
+    "writes outside": _writes,
     "creates natively outside": _natively, "hangs": _hangs, "burns": _burns, "allocates": _allocates,
-    "traceback": _raises, "imports": _imports, "connects": _connects, "crashes": _crashes, "bad code": _bad_code,
+    "traceback": _raises, "imports": _imports, "connects": _connects, "crashes": _crashes,
+    "bad code": _bad_code,
     "says nothing": _silent, "says much": _talks, "accepts": lambda _: None, "loses": _loses,
     "unpickles": _unpickles, "deletes outside": _deletes,
 }  # fmt: skip

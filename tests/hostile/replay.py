@@ -51,7 +51,10 @@ def show_groups(verdicts: collections.abc.Iterable[Verdict]) -> int:
         first = min(found, key=lambda verdict: verdict.seed)
         print(f"{len(found):5}  {group}\n       {first.replay}  ({first.attack[:100]})")
         print(f"       {'; '.join(f'{kind}: {what}' for kind, what in first.sins)[:300]}")
-    print(f"{total} cases, {sum(map(len, groups.values()))} failures of {len(groups)} kinds, {1000 * sec / max(total, 1):.0f} ms each")
+    print(
+        f"{total} cases, {sum(map(len, groups.values()))} failures of {len(groups)} kinds, "
+        f"{1000 * sec / max(total, 1):.0f} ms each"
+    )
     return int(bool(groups))
 
 

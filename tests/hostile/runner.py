@@ -1,7 +1,7 @@
-"""Forked workers that judge cases; this process waits, looks at their time and memory, and ends who goes too far.
+"""Forked workers that judge cases; this process looks at their time and memory, and ends who goes too far.
 
-The parent has torch and every command loaded, so a worker is there at once. A worker serves many cases, and is
-replaced after some, or when it was ended or died.
+The parent has torch and every command loaded, so a worker is there at once. A worker serves many cases, and
+is replaced after some, or when it was ended or died.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class _Pool:
         name, seed = child.asked
         said = _text(child.err_fd)
         stack = _text(child.stack_fd)
-        verdict = Verdict(name, seed, "", (), None, ((kind, what),), _innermost(stack), (said + stack)[-2000:],
-                          time.monotonic() - child.since, grown_mb)  # fmt: skip
+        verdict = Verdict(name, seed, "", (), None, ((kind, what),), _innermost(stack),
+                          (said + stack)[-2000:],                          time.monotonic() - child.since, grown_mb)  # fmt: skip
         attack, argv = self._made(name, seed)
         if not self.keeps:
             shutil.rmtree(self.home / f"{name}-{seed}", ignore_errors=True)
@@ -207,13 +207,11 @@ class _Pool:
 
     def _made(self, name: str, seed: int) -> tuple[str, tuple[str, ...]]:
         """What the case was: the worker that knew it is gone."""
-        import random
-
         with tempfile.TemporaryDirectory(dir=_fast_disk()) as folder:
             inner = Path(folder, "case")
             inner.mkdir()
             try:
-                case = self.formats[name].make(random.Random(f"{name} {seed}"), inner)
+                case = self.formats[name].make(name, seed, inner)
             except Exception as error:  # noqa: BLE001 - the generator's own failure is told, too
                 return f"cannot be made: {error!r}", ()
         return case.attack, case.argv

@@ -1,4 +1,4 @@
-"""What a command may do with a hostile input: one of the agreed exit codes, one sentence, and nothing else."""
+"""What a command may do with a hostile input: one of the agreed exit codes, one sentence, nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ MOST_MB = 1024
 LONGEST = 1500  # characters of a sentence
 _ERROR = "Error: "
 _TRACEBACK = "Traceback (most recent call last)"
-_NOISE = re.compile(r"^\S+\.py:\d+: \w*Warning|^(Fatal Python error|thread '.*' panicked|terminate called)", re.M)
+_NOISE = re.compile(
+    r"^\S+\.py:\d+: \w*Warning|^(Fatal Python error|thread '.*' panicked|terminate called)", re.M
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ def _sentence(verb: str, heard: Heard) -> list[Sin]:
     if not errors:
         is_told_in_table = verb == "doctor" and "FAIL" in heard.out
         is_help = heard.err.startswith("Usage:") and "\nCommands:" in heard.err  # of a group without a verb
-        return [] if is_told_in_table or is_help else [("no sentence", f"code {heard.code}: {heard.err[-200:]!r}")]
+        return (
+            []
+            if is_told_in_table or is_help
+            else [("no sentence", f"code {heard.code}: {heard.err[-200:]!r}")]
+        )
     if len(errors) > 1 or errors[0] != len(lines) - 1:
         return [("several lines", " / ".join(lines[errors[0] :])[:300])]
     sentence = lines[-1].removeprefix(_ERROR)

@@ -5,14 +5,23 @@ from __future__ import annotations
 import codecs
 import importlib
 import pkgutil
-import random
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-_CHARSETS = ("ascii", "cp437", "idna", "iso8859_1", "latin_1", "utf_16", "utf_32", "utf_8_sig", "unicode_escape")
+_CHARSETS = (
+    "ascii",
+    "cp437",
+    "idna",
+    "iso8859_1",
+    "latin_1",
+    "utf_16",
+    "utf_32",
+    "utf_8_sig",
+    "unicode_escape",
+)
 
 
 def command() -> click.Command:
@@ -42,7 +51,7 @@ def everything(names: Iterable[str]) -> None:
             importlib.import_module("torch._dynamo")  # a second, which every worker would need again
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "case").mkdir()
-            FORMATS[name].make(random.Random(0), Path(folder, "case"))
+            FORMATS[name].make(name, 0, Path(folder, "case"))
 
 
 def _load(package: str) -> None:

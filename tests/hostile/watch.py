@@ -1,4 +1,4 @@
-"""What a command does besides its work, seen by Python's audit events: processes, sockets, imports, writes."""
+"""What a command does besides its work, by Python's audit events: processes, sockets, imports, writes."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty",
-              "pty.spawn", "os.startfile")  # fmt: skip
+_PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork",
+              "os.forkpty",              "pty.spawn", "os.startfile")  # fmt: skip
 _SOCKETS = ("socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname",
             "urllib.Request", "ftplib.connect", "smtplib.connect")  # fmt: skip
 _PICKLES = ("pickle.find_class",)
 # Event -> which arguments are paths that change.
 _CHANGES: dict[str, tuple[int, ...]] = {
-    "os.mkdir": (0,), "os.remove": (0,), "os.rmdir": (0,), "os.rename": (0, 1), "os.link": (1,), "os.symlink": (1,),
+    "os.mkdir": (0,), "os.remove": (0,), "os.rmdir": (0,), "os.rename": (0, 1), "os.link": (1,),
+    "os.symlink": (1,),
     "os.truncate": (0,), "os.chmod": (0,), "os.chown": (0,), "os.utime": (0,), "os.setxattr": (0,),
     "shutil.rmtree": (0,), "shutil.move": (0, 1), "shutil.copyfile": (1,),
 }  # fmt: skip
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DEVICES = ("/dev/null", "/dev/full", "/dev/tty", "/dev/zero", "/dev/urandom")
-# Loaded by the commands themselves, or the libraries under them, when they are needed; with what these import in
-# turn. All else that is imported while a command reads a stranger's file was named by that file.
+_NOWHERE = ("/proc/", "/dev/null/")  # nothing can be made there, whoever asks
+# Loaded by the commands themselves, or the libraries under them, when they are needed; with what these import
+# in turn. All else that is imported while a command reads a stranger's file was named by that file.
 LATE_IMPORTS = frozenset((
     "linecache", "traceback", "tracemalloc", "click._textwrap", "click.shell_completion", "imagecodecs",
-    "imagecodecs.imagecodecs", "lmdb", "torch._dynamo", "torch.utils.tensorboard", "torch.utils.serialization",
-    "torch.utils.serialization.config", "torch.distributed.elastic.multiprocessing", "gdcm", "getpass", "pwd",
+    "imagecodecs.imagecodecs", "lmdb", "torch._dynamo", "torch.utils.tensorboard",
+    "torch.utils.serialization",
+    "torch.utils.serialization.config", "torch.profiler._cupti_monitor", "gdcm", "getpass", "pwd",
 ))  # fmt: skip
 _MODULE = "<module>"
 # What a CIFAR-10 archive needs; they come from a list, not from the file.
 _UNPICKLED = frozenset((
-    ("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+    ("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs",
+     "encode"),
 ))  # fmt: skip
 
 Sin = tuple[str, str]  # kind, what
@@ -43,7 +47,7 @@ class BlockedError(PermissionError):
 
 
 class Watch:
-    """Between `begin` and `end` every event is looked at; there is one per process, as hooks stay for ever."""
+    """Between `begin` and `end` every event is looked at; one per process, as hooks stay for ever."""
 
     def __init__(self) -> None:
         self._folder = ""
@@ -104,8 +108,10 @@ class Watch:
     def _changed(self, event: str, arguments: tuple[Any, ...]) -> None:
         numbers = [value for value in arguments[-2:] if type(value) is int and value > 2]
         for i in _CHANGES[event]:
-            # Relative to an open folder, as shutil.rmtree does it: the number of the folder is the last argument.
-            self._must_be_inside(event, arguments[i], numbers[-1] if numbers and "rmtree" not in event else None)
+            # Relative to an open folder, as shutil.rmtree does it: its number is the last argument.
+            self._must_be_inside(
+                event, arguments[i], numbers[-1] if numbers and "rmtree" not in event else None
+            )
 
     def _database(self, event: str, arguments: tuple[Any, ...]) -> None:
         name = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""
@@ -118,7 +124,7 @@ class Watch:
         if isinstance(path, int) or not isinstance(path, str | bytes | os.PathLike):
             return
         text = os.fsdecode(path)
-        if text in _DEVICES or "\0" in text:
+        if text in _DEVICES or text.startswith(_NOWHERE) or "\0" in text:
             return
         if folder_number is not None and not os.path.isabs(text):
             try:
@@ -138,8 +144,10 @@ def _is_nested(frame: FrameType | None) -> bool:
     """Is this import asked for by a module that is being imported itself?"""
     while frame is not None:
         if frame.f_code.co_name == _MODULE and "tests/hostile" not in frame.f_code.co_filename:
-            return frame.f_globals.get("__name__") != "__main__" and frame.f_globals.get("__spec__") is not None and (
-                getattr(frame.f_globals["__spec__"], "_initializing", False)
+            return (
+                frame.f_globals.get("__name__") != "__main__"
+                and frame.f_globals.get("__spec__") is not None
+                and (getattr(frame.f_globals["__spec__"], "_initializing", False))
             )
         frame = frame.f_back
     return False

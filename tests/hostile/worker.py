@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import shutil
 import signal
 import sys
@@ -40,7 +39,9 @@ class Worker:
         self.fds = (out_fd, err_fd)
         self.watch = Watch()
         self._environment = dict(os.environ)
-        self._handlers = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+        self._handlers = {
+            kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        }
 
     def run(self, name: str, seed: int, *, keeps: bool = False) -> Verdict:
         """Make the case and judge the command; with `keeps` the folder stays."""
@@ -50,7 +51,7 @@ class Worker:
         (folder / "tmp").mkdir()
         try:
             os.chdir(folder)
-            case = self.formats[name].make(random.Random(f"{name} {seed}"), folder)
+            case = self.formats[name].make(name, seed, folder)
             started = time.monotonic()
             heard = self._hear(case, place, folder)
             return Verdict(
@@ -117,7 +118,9 @@ class _Streams:
         for number, fd in zip((1, 2), self._fds):
             os.dup2(fd, number)
         sys.stdout, sys.stderr = (
-            io.TextIOWrapper(io.FileIO(fd, "w", closefd=False), "utf-8", "backslashreplace", write_through=True)
+            io.TextIOWrapper(
+                io.FileIO(fd, "w", closefd=False), "utf-8", "backslashreplace", write_through=True
+            )
             for fd in self._fds
         )
 

@@ -21,10 +21,22 @@ from tests.spine_plugins.dicom.fuzzing import SYNTAXES
 COMMAND = ("convert", "--source=in", "--dest=x.zip", "--executor=serial", "--resolution=32", "--min-size=8",
            "--modality=any", "--fail-over=1", "--timeout=2")  # fmt: skip
 _FLAGS: tuple[tuple[str, ...], ...] = (
-    (), (), ("--dry-run",), ("--force-meta", "--frames=first"), ("--report-paths=hash",), ("--split=0.5/0.25/0.25",),
+    (), (), ("--dry-run",), ("--force-meta", "--frames=first"), ("--report-paths=hash",),
+    ("--split=0.5/0.25/0.25",),
     ("--preset=paper",), ("--allow-burned-in", "--dedupe=none"), ("--json=-",),
 )  # fmt: skip
-_TEXTS = ("ZZPHI HANS 1933", "=1+1", "\x1b[2J", "a" * 5000, "CR\\DX", "", " ", "é", "..\\..\\x", "/etc/passwd")
+_TEXTS = (
+    "ZZPHI HANS 1933",
+    "=1+1",
+    "\x1b[2J",
+    "a" * 5000,
+    "CR\\DX",
+    "",
+    " ",
+    "é",
+    "..\\..\\x",
+    "/etc/passwd",
+)
 
 
 def make(rng: random.Random, folder: Path) -> Case:
@@ -46,7 +58,9 @@ def make(rng: random.Random, folder: Path) -> Case:
         attack = rng.choice(sorted(_known()))
         (source / "0.dcm").write_bytes(_known()[attack])
     else:
-        attack = rng.choice(("pipe", "folder", "link to nothing", "link to itself", "link to a device", "socket"))
+        attack = rng.choice(
+            ("pipe", "folder", "link to nothing", "link to itself", "link to a device", "socket")
+        )
         lay_odd(source / "0.dcm", None, attack)
     if rng.random() < 0.3:
         (source / "ok.dcm").write_bytes(_valid()["explicit"])
@@ -67,7 +81,9 @@ def lay_valid(folder: Path) -> None:
 
 @functools.cache
 def plain(seed: int) -> bytes:
-    return making.to_bytes(making.dataset(making.radiograph(24, 24, seed=seed), bits=12, PatientID=f"P{seed}"))
+    return making.to_bytes(
+        making.dataset(making.radiograph(24, 24, seed=seed), bits=12, PatientID=f"P{seed}")
+    )
 
 
 @functools.cache
@@ -75,7 +91,9 @@ def _valid() -> dict[str, bytes]:
     found = {"explicit": plain(0)}
     for number, syntax in enumerate(SYNTAXES):
         bits = 8 if syntax == making.BASELINE else 12
-        pixels = making.radiograph(32, 36, bits=bits, seed=number).astype(np.uint8 if bits == 8 else np.uint16)
+        pixels = making.radiograph(32, 36, bits=bits, seed=number).astype(
+            np.uint8 if bits == 8 else np.uint16
+        )
         found[syntax] = making.to_bytes(making.dataset(pixels, syntax, bits=bits))
     return found
 
@@ -83,14 +101,20 @@ def _valid() -> dict[str, bytes]:
 def _with_tags(rng: random.Random) -> tuple[str, bytes]:
     """A well-formed file whose header says what cannot be."""
     name, value = rng.choice((
-        ("Rows", 0), ("Rows", 65_535), ("Columns", 1), ("Columns", 65_535), ("BitsAllocated", 0), ("BitsAllocated", 64),
-        ("BitsStored", 0), ("BitsStored", 99), ("HighBit", 200), ("SamplesPerPixel", 0), ("SamplesPerPixel", 9),
-        ("PixelRepresentation", 7), ("NumberOfFrames", 0), ("NumberOfFrames", -3), ("NumberOfFrames", 2**31 - 1),
+        ("Rows", 0), ("Rows", 65_535), ("Columns", 1), ("Columns", 65_535), ("BitsAllocated", 0),
+        ("BitsAllocated", 64),
+        ("BitsStored", 0), ("BitsStored", 99), ("HighBit", 200), ("SamplesPerPixel", 0), ("SamplesPerPixel",
+         9),
+        ("PixelRepresentation", 7), ("NumberOfFrames", 0), ("NumberOfFrames", -3), ("NumberOfFrames",
+         2**31 - 1),
         ("WindowWidth", "0"), ("WindowWidth", "1e308"), ("WindowCenter", "nan"), ("RescaleSlope", "0"),
-        ("RescaleSlope", "1e308"), ("RescaleIntercept", "inf"), ("PixelSpacing", ["0", "0"]), ("PixelSpacing", ["-1", "1e99"]),
+        ("RescaleSlope", "1e308"), ("RescaleIntercept", "inf"), ("PixelSpacing", ["0", "0"]),
+        ("PixelSpacing", ["-1", "1e99"]),
         ("PhotometricInterpretation", rng.choice(_TEXTS)), ("Modality", rng.choice(_TEXTS)),
-        ("BodyPartExamined", rng.choice(_TEXTS)), ("PatientID", rng.choice(_TEXTS)), ("StudyInstanceUID", rng.choice(_TEXTS)),
-        ("SOPInstanceUID", rng.choice(_TEXTS)), ("BurnedInAnnotation", rng.choice(_TEXTS)), ("ViewPosition", "X" * 9000),
+        ("BodyPartExamined", rng.choice(_TEXTS)), ("PatientID", rng.choice(_TEXTS)), ("StudyInstanceUID",
+         rng.choice(_TEXTS)),
+        ("SOPInstanceUID", rng.choice(_TEXTS)), ("BurnedInAnnotation", rng.choice(_TEXTS)), ("ViewPosition",
+         "X" * 9000),
         ("PixelAspectRatio", ["0", "0"]), ("SmallestImagePixelValue", -5), ("PresentationLUTShape", "x"),
     ))  # fmt: skip
     with warnings.catch_warnings():
@@ -116,11 +140,14 @@ def _known() -> dict[str, bytes]:
     return {
         "JPEG 2000 of three billion tiles": tiles,
         "JPEG 2000 stub": _stub(),
-        "a deflate bomb": deflated[: deflated.rfind(b"1.2.840.10008.1.2.1.99") + 24] + materials.deflated_zeros(2000)[0],
+        "a deflate bomb": deflated[: deflated.rfind(b"1.2.840.10008.1.2.1.99") + 24]
+        + materials.deflated_zeros(2000),
         "sequences nested five thousand deep": head[: head.rfind(b"\xe0\x7f\x10\x00")]
         + b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff" + nested * 5000,
-        "pixels of four gigabytes claimed": head[: head.rfind(b"\xe0\x7f\x10\x00") + 8] + b"\xff\xff\xff\x7f" + bytes(64),
-        "pixels of undefined length": head[: head.rfind(b"\xe0\x7f\x10\x00") + 8] + b"\xff\xff\xff\xff" + bytes(64),
+        "pixels of four gigabytes claimed": head[: head.rfind(b"\xe0\x7f\x10\x00") + 8] + b"\xff\xff\xff\x7f"
+        + bytes(64),
+        "pixels of undefined length": head[: head.rfind(b"\xe0\x7f\x10\x00") + 8] + b"\xff\xff\xff\xff"
+        + bytes(64),
         "no pixels": head[: head.rfind(b"\xe0\x7f\x10\x00")],
         "only a preamble": head[:132],
         "a million private tags": head[:132] + head[132:400] + b"\x09\x00\x01\x00LO\x00\x00" * 200_000,
@@ -136,5 +163,3 @@ def _stub() -> bytes:
     made = making.dataset(making.radiograph(24, 24), making.J2K, bits=12)
     made.Rows, made.Columns = 65_535, 65_535
     return making.to_bytes(made)[:900]
-
-

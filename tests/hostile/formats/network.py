@@ -51,7 +51,9 @@ def make(rng: random.Random, folder: Path) -> Case:
     network = folder / ("n.safetensors" if is_native else "n.pkl")
     network.write_bytes(data)
     words = _command(rng, network.name, is_native=is_native)
-    must_refuse = must_refuse and (words[0] != "legacy" or not attack.startswith("weights"))  # no picture, no harm
+    must_refuse = must_refuse and (
+        words[0] != "legacy" or not attack.startswith("weights")
+    )  # no picture, no harm
     return case(attack, *words, must_refuse=must_refuse, keeps=(network.name,))
 
 
@@ -62,7 +64,8 @@ def _command(rng: random.Random, name: str, *, is_native: bool) -> tuple[str, ..
         ("generate", f"--network={name}", "--seeds=0", "--outdir=out", "--device=cpu"),
         ("generate", f"--network={name}", "--seeds=0,1", "--class=0", "--outdir=out", "--device=cpu"),
         ("generate", f"--network={name}", "--per-class=1", "--outdir=out.zip", "--device=cpu"),
-        ("mix", f"--network={name}", "--rows=0", "--cols=1", "--styles=0", "--class=0", "--outdir=out", "--device=cpu"),
+        ("mix", f"--network={name}", "--rows=0", "--cols=1", "--styles=0", "--class=0", "--outdir=out",
+         "--device=cpu"),
     ))  # fmt: skip
 
 
@@ -118,7 +121,8 @@ def _budgets() -> dict[str, bytes]:
         ),
         "no networks at all": whole(dict_of(("G", NONE), ("D", NONE), ("G_ema", NONE))),
         "empty tensor of huge other sizes": network_with_tensor(tensor(size=(0, 2**62), stride=(1, 1))),
-        "empty tensor whose sizes overflow": network_with_tensor(tensor(size=(0, 2**62, 2**62), stride=(1, 1, 1))),
+        "empty tensor whose sizes overflow": network_with_tensor(tensor(size=(0, 2**62, 2**62), stride=(1, 1,
+         1))),
         "module named by a number": one_network(
             state_with(modules=b"}(" + number(1) + NONE + b"u")
         ),

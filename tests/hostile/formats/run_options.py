@@ -25,7 +25,8 @@ def _continued(rng: random.Random, folder: Path) -> Case:
     kind = rng.random()
     if kind < 0.15:
         name, value = rng.choice((
-            ("loss", "this.s"), ("loss", "os.system"), ("sampler", "this.s"), ("sampler", "antigravity.geohash"),
+            ("loss", "this.s"), ("loss", "os.system"), ("sampler", "this.s"), ("sampler",
+             "antigravity.geohash"),
             ("loss", "tests.hostile.planted.KINDS"), ("desc", "../../x"), ("flags", {"loss": "this.s"}),
         ))  # fmt: skip
         ours = record[run_files.OURS]
@@ -39,7 +40,9 @@ def _continued(rng: random.Random, folder: Path) -> Case:
         attack += f"; without {gone}"
     materials.lay(folder / "run", files)
     words = ["train", "--continue=run", "--workers=0", "--device=cpu"]
-    words += rng.choice(([], [], ["--dry-run"], ["--kimg=1", "--dry-run"], ["--data=data.zip"], ["--batch=4"]))
+    words += rng.choice(
+        ([], [], ["--dry-run"], ["--kimg=1", "--dry-run"], ["--data=data.zip"], ["--batch=4"])
+    )
     return case(attack, *words, keeps=keeps)
 
 
@@ -59,4 +62,6 @@ def _reported(rng: random.Random, folder: Path) -> Case:
         files[name], attack = bad_json(json.loads(files[name]), rng)
     materials.lay(folder / "run", files)
     kept = tuple(f"run/{name}" for name in files)
-    return case(f"{name}: {attack}", "report", "run", *rng.choice(((), ("--paths",), ("--json=-",))), keeps=kept)
+    return case(
+        f"{name}: {attack}", "report", "run", *rng.choice(((), ("--paths",), ("--json=-",))), keeps=kept
+    )

@@ -20,7 +20,17 @@ from tests.hostile.mutate import NUMBERS, TEXTS, Nested, damaged, twisted
 
 CIFAR = "cifar-10-python.tar.gz"
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-_VALUES: tuple[object, ...] = (*NUMBERS, *TEXTS, None, [], {}, [0] * 100, b"x", np.zeros(3), np.zeros((2, 5, 7)))
+_VALUES: tuple[object, ...] = (
+    *NUMBERS,
+    *TEXTS,
+    None,
+    [],
+    {},
+    [0] * 100,
+    b"x",
+    np.zeros(3),
+    np.zeros((2, 5, 7)),
+)
 
 
 def make(rng: random.Random, folder: Path) -> Case:
@@ -29,7 +39,9 @@ def make(rng: random.Random, folder: Path) -> Case:
 
 
 def _converted(attack: str, source: str, *, must_refuse: bool = False) -> Case:
-    return case(attack, "dataset", f"--source={source}", "--dest=e.zip", "--max-images=3", must_refuse=must_refuse)
+    return case(
+        attack, "dataset", f"--source={source}", "--dest=e.zip", "--max-images=3", must_refuse=must_refuse
+    )
 
 
 def _cifar(rng: random.Random, folder: Path) -> Case:
@@ -91,7 +103,9 @@ def _cifar_attacks() -> dict[str, bytes]:
         "links": folders.getvalue(),
         "empty": b"",
         "gzip of gigabytes": materials.gzip_bomb(),
-        "labels that are no numbers": of(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["x"]}, 2)),
+        "labels that are no numbers": of(
+            pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["x"]}, 2)
+        ),
         "a list": of(pickle.dumps([1, 2], 2)),
         "no labels": of(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": None}, 2)),
     }
@@ -164,5 +178,3 @@ def _database() -> bytes:
             for key in (b"a", b"b", b"c"):
                 transaction.put(key, materials.png())
         return Path(folder, "data.mdb").read_bytes()
-
-

@@ -1,4 +1,4 @@
-"""training-state.pt of a run that is continued: other values in it, correctly signed, or damaged as a file."""
+"""training-state.pt of a run that is continued: other values in it, correctly signed, or a damaged file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.hostile.mutate import NUMBERS, TEXTS, Nested, damaged, twisted
 VALUES: tuple[object, ...] = (
     *NUMBERS, *TEXTS, None, True, [], {}, (), [0] * 100, torch.zeros(3), torch.zeros(0), torch.zeros(2, 0, 5),
     torch.full((4,), float("nan")), torch.arange(700), torch.zeros(1, dtype=torch.int64), {"<bytes>": 3},
-    {"<numpy>": ["O", [1], {"<bytes>": torch.zeros(8, dtype=torch.uint8)}]}, {"<numpy>": ["<f8", [2**40], {}]},
+    {"<numpy>": ["O", [1], {"<bytes>": torch.zeros(8, dtype=torch.uint8)}]},
+    {"<numpy>": ["<f8", [2**40], {}]},
     torch.zeros(1).expand(3), torch.zeros(3, dtype=torch.complex64),
 )  # fmt: skip
 
@@ -43,7 +44,14 @@ def make(rng: random.Random, folder: Path) -> Case:
         files.pop(f"{run_files.STATE}{run_files.PREVIOUS}", None)
     materials.lay(folder / "run", files)
     (folder / "data.zip").write_bytes(materials.data_zip())
-    return case(attack, "train", "--continue=run", "--workers=0", "--device=cpu", keeps=("run/stats.jsonl", "data.zip"))
+    return case(
+        attack,
+        "train",
+        "--continue=run",
+        "--workers=0",
+        "--device=cpu",
+        keeps=("run/stats.jsonl", "data.zip"),
+    )
 
 
 @functools.cache
@@ -84,7 +92,9 @@ def _known() -> dict[str, bytes]:
         "a list": signed(saved([1, 2])),
         "nothing in it": signed(saved({})),
         "only the format": signed(saved({"format": 1})),
-        "log that begins before the file": signed(saved({**state, "log": {"stats.jsonl": -5, "../data.zip": 0}})),
+        "log that begins before the file": signed(
+            saved({**state, "log": {"stats.jsonl": -5, "../data.zip": 0}})
+        ),
         "log of a file outside": signed(saved({**state, "log": {"../data.zip": 3, "/dev/shm/x": 0}})),
         "counters with other names": signed(saved({**state, "counters": {"__class__": 1, "cur_nimg": 8}})),
         "a zip bomb": signed(_bomb()),
@@ -94,4 +104,6 @@ def _known() -> dict[str, bytes]:
 
 def _bomb() -> bytes:
     """torch's reader inflates what zips deflate."""
-    return materials.zip_of_raw([materials.bomb("archive/data.pkl"), materials.stored("archive/version", b"3")])
+    return materials.zip_of_raw(
+        [materials.bomb("archive/data.pkl"), materials.stored("archive/version", b"3")]
+    )

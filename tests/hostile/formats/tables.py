@@ -13,8 +13,10 @@ from tests.hostile.formats import dicom
 from tests.hostile.mutate import bad_json, damaged
 
 _CELLS = (
-    "", "0", "1", "-1", "0.5", "1e9", "9" * 400, "1e308", "nan", "inf", "-inf", "x", "=cmd|' /C calc'!A0", "@SUM(1)", "+1",
-    "-2+3", "\t=1", '"', '"a', "a\x00b", "\ud800".encode("utf-8", "surrogatepass").decode("latin1"), "é", "a" * 200_000,
+    "", "0", "1", "-1", "0.5", "1e9", "9" * 400, "1e308", "nan", "inf", "-inf", "x", "=cmd|' /C calc'!A0",
+    "@SUM(1)", "+1",
+    "-2+3", "\t=1", '"', '"a', "a\x00b", "\ud800".encode("utf-8", "surrogatepass").decode("latin1"), "é",
+    "a" * 200_000,
     "1;2;3", ";", ";;;", "0x10", "1_000", "１", "True", "None", "..", "/etc/passwd", "\x1b[2J",
 )  # fmt: skip
 _SEPARATORS = (",", ",", ",", ";", "\t", "|", " ", "\x00")
@@ -31,10 +33,18 @@ def _labels(rng: random.Random, folder: Path) -> Case:
     """--labels of dataset_tool."""
     names = [name.rpartition("/")[2] for name, _ in materials.DESCRIPTION["labels"]]
     header = rng.choice((["image", "label"], ["image", "a", "b"], ["file"], ["image", "image"], [], ["", ""]))
-    data, attack = table(rng, header, [[name, *(str(i % 2) for _ in header[1:])] for i, name in enumerate(names)])
+    data, attack = table(
+        rng, header, [[name, *(str(i % 2) for _ in header[1:])] for i, name in enumerate(names)]
+    )
     (folder / "l.csv").write_bytes(data)
     (folder / "d.zip").write_bytes(materials.zip_of(dict(list(materials.data_members().items())[:-1])))
-    words = ("dataset", "--source=d.zip", "--dest=e.zip", "--labels=l.csv", *rng.choice(((), ("--skip-bad",))))
+    words = (
+        "dataset",
+        "--source=d.zip",
+        "--dest=e.zip",
+        "--labels=l.csv",
+        *rng.choice(((), ("--skip-bad",))),
+    )
     return case(attack, *words, keeps=("l.csv", "d.zip"))
 
 
@@ -49,7 +59,10 @@ def _annotations(rng: random.Random, folder: Path) -> Case:
              for k, c in enumerate(columns)] for i in range(3)]  # fmt: skip
     data, attack = table(rng, columns, rows)
     (folder / "a.csv").write_bytes(data)
-    words = ["--annotations=a.csv", *rng.choice(((), ("--labels=binary",), ("--labels=spine8",), ("--labels=csv:label",)))]
+    words = [
+        "--annotations=a.csv",
+        *rng.choice(((), ("--labels=binary",), ("--labels=spine8",), ("--labels=csv:label",))),
+    ]
     return case(f"annotations: {attack}", *dicom.COMMAND, *words, keeps=("a.csv",))
 
 
@@ -57,7 +70,11 @@ def _lists(rng: random.Random, folder: Path) -> Case:
     """Lists of ids, of checksums, of files."""
     dicom.lay_valid(folder / "in")
     flag = rng.choice(("--subset-list", "--checksums", "--source", "--key-file"))
-    rows = [["a" * 64, "0.dcm"], ["0" * 64, "1.dcm"]] if flag == "--checksums" else [["0"], ["in/1.dcm"], ["2.dcm"]]
+    rows = (
+        [["a" * 64, "0.dcm"], ["0" * 64, "1.dcm"]]
+        if flag == "--checksums"
+        else [["0"], ["in/1.dcm"], ["2.dcm"]]
+    )
     data, attack = table(rng, [], rows)
     name = "l.txt"
     (folder / name).write_bytes(data)
@@ -80,7 +97,11 @@ def _class_map(rng: random.Random, folder: Path) -> Case:
     (folder / name).write_bytes(data)
     rows = "image_id,lesion_type\n0,Osteophytes\n1,No finding\n2,Other lesions\n"
     (folder / "a.csv").write_text(rows)
-    words = (f"--class-map={name}", "--annotations=a.csv", rng.choice(("--labels=spine8", "--labels=multi13", "--rare=other")))
+    words = (
+        f"--class-map={name}",
+        "--annotations=a.csv",
+        rng.choice(("--labels=spine8", "--labels=multi13", "--rare=other")),
+    )
     return case(f"class map: {attack}", *dicom.COMMAND, *words, keeps=(name,))
 
 
@@ -92,7 +113,9 @@ def _forbidden(rng: random.Random, folder: Path) -> Case:
     (folder / "x_report.csv").write_bytes(data)
     summary, _ = bad_json({"key_id": "e" * 8, "files": 3}, rng)
     (folder / "x_summary.json").write_bytes(summary)
-    return case(f"forbidden: {attack}", *dicom.COMMAND, "--forbid-groups=x_report.csv", keeps=("x_report.csv",))
+    return case(
+        f"forbidden: {attack}", *dicom.COMMAND, "--forbid-groups=x_report.csv", keeps=("x_report.csv",)
+    )
 
 
 def table(rng: random.Random, header: list[str], rows: list[list[str]]) -> tuple[bytes, str]:
@@ -100,7 +123,9 @@ def table(rng: random.Random, header: list[str], rows: list[list[str]]) -> tuple
     lines = [list(header), *(list(row) for row in rows)] if header else [list(row) for row in rows]
     told = []
     for _ in range(rng.choice((1, 1, 2, 3))):
-        act: Callable[[list[list[str]], random.Random], str] = rng.choice((_cell, _cell, _cell, _add, _lose, _twice, _shorter))
+        act: Callable[[list[list[str]], random.Random], str] = rng.choice(
+            (_cell, _cell, _cell, _add, _lose, _twice, _shorter)
+        )
         told.append(act(lines, rng) if lines else "nothing left")
     separator, code, end = rng.choice(_SEPARATORS), rng.choice(_CODES), rng.choice(_ENDS)
     data = end.join(separator.join(line) for line in lines).encode(code, "replace")
@@ -137,5 +162,3 @@ def _shorter(lines: list[list[str]], rng: random.Random) -> str:
     line = rng.choice(lines)
     del line[-1:]
     return "a shorter line"
-
-
