@@ -33,6 +33,7 @@ STAGES = {
         "metrics":   ("stylegan2ada.calc_metrics:main",           "FID, KID, precision and recall, ... of a network."),
         "detectors": ("spine_plugins.detectors_command:detectors", "List or fetch the networks that metrics need."),
         "figures":   ("spine_plugins.experiments.command:figures", "Draw the paper's figures from networks and data."),
+        "compare":   ("spine_plugins.compare.command:compare",    "Runs side by side, of this program and of the official one."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
     },
     "First steps": {

@@ -23,6 +23,9 @@ OPTION_CLASSES = {
     "augment_kwargs": "training.augment.AugmentPipe",
 }
 
+# Modules of the official program that ours looks for when it runs in there.
+TRAINING_STATS = "torch_utils.training_stats"
+
 # TensorFlow-era files are a tuple of three of these.
 TF_NETWORK: Name = ("dnnlib.tflib.network", "Network")
 TF_MIN_VERSION = 4

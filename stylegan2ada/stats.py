@@ -15,11 +15,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 from typing import TypedDict, TypeVar
 
 import torch
 
-from stylegan2ada import processes
+from stylegan2ada import official_names, processes
 
 V = TypeVar("V")
 _Counters = dict[torch.device, torch.Tensor]  # per device: float64 [3], count, sum, sum of squares
@@ -57,6 +58,10 @@ def reset() -> None:
 @torch.no_grad()
 def report(name: str, value: V) -> V:
     """Count all elements of a number, list, array or tensor under `name`; returns the value unchanged."""
+    # Inside the official program its own collector writes stats.jsonl, and ADA reads what it has counted.
+    if (theirs := sys.modules.get(official_names.TRAINING_STATS)) is not None:
+        theirs.report(name, value)
+        return value
     values = torch.as_tensor(value).detach().to(torch.float32).flatten()
     counters = _Process.fresh.setdefault(name, {})
     if values.device not in counters:

@@ -60,7 +60,7 @@ def run(
     os.environ.update(processes.adopt_slurm(os.environ))
     going_on = run_to_continue(options)
     if going_on is None:
-        job = _fresh_job(options, dataset)
+        job = fresh_job(options, dataset)
     else:
         job = _continued_job(options, going_on, dataset)
     job = dataclasses.replace(job, hooks=tuple(hooks), record=dict(record or {}), warnings=tuple(warnings))
@@ -108,7 +108,8 @@ def open_data(path: str | None) -> Dataset:
         raise UserError(f"--data: {error}") from error
 
 
-def _fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
+def fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
+    """A new run, resolved and checked; nothing is written."""
     for flag in ("data", "outdir"):
         if getattr(options, flag) is None:
             raise UserError(

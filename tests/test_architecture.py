@@ -36,10 +36,11 @@ COMMANDS = {
 
 # The plugins: which rooms each room may import beside the engine and itself. Rooms to come stand here, too.
 PLUGIN_GROUND = {"vindr", "uids", "statistics", "markup", "resumable", "executors"}  # import no room
-READERS = {"runs", "statistics", "markup"}
+READERS = {"runs", "statistics", "markup", "pages"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in PLUGIN_GROUND},
     "runs": PLUGIN_GROUND,
+    "pages": {"runs", "statistics", "markup"},
     "privacy": PLUGIN_GROUND,
     "phantom": {"vindr", "uids", "executors"},
     "dicom": {"vindr", "uids", "phantom", "executors"},
@@ -48,11 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "official": {"privacy", "losses"},
     "training": {"losses", "classifier", "privacy", "audit", "official"},
     "recipes": {"resumable", "statistics", "classifier", "phantom"},
-    "audit": {"runs", "statistics", "classifier"},
+    "audit": {"runs", "statistics", "classifier", "markup", "pages"},
     "report": READERS,
     "compare": READERS,
     "release": READERS,
-    "experiments": {"runs", "compare", "statistics", "executors"},
+    "experiments": {"runs", "compare", "statistics", "executors", "markup", "pages"},
     "demo_command": set(),
     "doctor_command": {"dicom"},
     "detectors_command": set(),

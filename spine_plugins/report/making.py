@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from spine_plugins.markup import Safe, join, tag
-from spine_plugins.report.tables import UNKNOWN, code, comparison, facts, run_label
+from spine_plugins.pages.tables import UNKNOWN, code, comparison, facts, run_label
 from spine_plugins.runs.documents import Document, as_dict, as_list, cell, number
 from spine_plugins.runs.places import command_text, short_value
 from spine_plugins.runs.reading import Run

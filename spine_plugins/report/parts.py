@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from spine_plugins.markup import Safe, join, tag
-from spine_plugins.report.curves import show
-from spine_plugins.report.gallery import Album
-from spine_plugins.report.tables import UNKNOWN, code, facts, interval, numbers, row
+from spine_plugins.pages.curves import show
+from spine_plugins.pages.gallery import Album
+from spine_plugins.pages.tables import UNKNOWN, code, facts, interval, numbers, row
 from spine_plugins.runs.documents import Document, as_dict, cell, number, whole
 from spine_plugins.runs.places import file_name
 from spine_plugins.runs.reading import Run

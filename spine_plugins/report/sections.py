@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from spine_plugins.markup import Safe, join, tag
-from spine_plugins.report.curves import show
-from spine_plugins.report.tables import UNKNOWN, comparison, run_label
+from spine_plugins.pages.curves import show
+from spine_plugins.pages.frame import heading as page_heading
+from spine_plugins.pages.tables import UNKNOWN, comparison, run_label
 from spine_plugins.runs.concerns import LEVELS, Concern, concerns, differences
 from spine_plugins.runs.documents import as_dict, number
 from spine_plugins.runs.places import short_text
@@ -32,9 +33,7 @@ def heading(runs: list[Run], title: str) -> Safe:
     ):
         if is_one and text:
             pills.append(tag("li", text, class_="pill"))
-    words = tag("div", tag("p", "SpineGAN training report", class_="eyebrow"), tag("h1", title))
-    button = tag("button", "Theme", type="button", id="theme", hidden=True)
-    return join([tag("div", words, button, class_="title-row"), tag("ul", pills, class_="pills")])
+    return page_heading("SpineGAN training report", title, pills)
 
 
 def key_figures(runs: list[Run]) -> Safe:
@@ -82,13 +81,6 @@ def warnings(runs: list[Run], *, with_paths: bool) -> Safe:
 def shown_text(concern: Concern, *, with_paths: bool) -> str:
     """What a concern says, without the folders of people's disks unless they are asked for."""
     return concern.text if with_paths else short_text(concern.text)
-
-
-def chart_grid(figures: list[Safe], otherwise: str = "", hint: str = "") -> Safe | None:
-    """Charts in two columns below a hint, or the sentence that says why there is none."""
-    if figures:
-        return join([hint and tag("p", hint, class_="help how"), tag("div", figures, class_="two")])
-    return tag("p", otherwise, class_="card") if otherwise else None
 
 
 def no_metrics(runs: list[Run]) -> str:

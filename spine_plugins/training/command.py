@@ -10,8 +10,11 @@ from pathlib import Path
 import click
 
 from spine_plugins.losses.spine import SpineGANLoss
+from spine_plugins.official import program
+from spine_plugins.official.checkout import look_at
+from spine_plugins.official.request import refuse_what_is_ours, request
 from spine_plugins.training import checks
-from spine_plugins.training.judge import Judge
+from spine_plugins.training.judge import Judge, SnapshotJudge
 from spine_plugins.training.presets import PRESETS
 from stylegan2ada import options as flags
 from stylegan2ada import processes, train
@@ -22,6 +25,7 @@ from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.protocols import JsonObject, Options
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.seams import open_dataset
 
 # Flags that are arguments of the loss.
 _OF_LOSS = ("classifier", "cls_weight", "cls_reduction", "cls_warmup", "spine_aug", "spine_compat")
@@ -32,6 +36,7 @@ class TrainSpine(TrainOptions):
     """What `train_spine` was asked: what `train` knows, and ours; None where nothing was given."""
 
     preset: str | None = None
+    engine: str | None = None
     classifier: str | None = None
     cls_weight: float | None = None
     cls_reduction: str | None = None
@@ -84,11 +89,17 @@ preset_options = flags.group(
               help="paper-ada, paper-spine, paper-multi: the paper's settings; radiograph: small data. "
               "Flags that are given win; the expansion is printed"),
 )  # fmt: skip
+engine_options = flags.group(
+    "The program that trains",
+    flags.opt("--engine", metavar="PATH",
+              help="Your own checkout of stylegan2-ada-pytorch; it trains, with our loss [default: ours]"),
+)  # fmt: skip
 
 
 @flags.command("train_spine", record=TrainSpine)
 @preset_options
 @spine_options
+@engine_options
 @flags.train_options
 def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
@@ -97,10 +108,36 @@ def main(asked: TrainSpine) -> None:
     train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
     train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
     """
-    made = prepare(expand(asked))
+    asked = expand(asked)
+    if asked.engine is not None:
+        train_there(asked, asked.engine)
+        return
+    made = prepare(asked)
     train.run(
         made.options, hooks=made.hooks, record=made.record, warnings=made.warnings, dataset=made.dataset
     )
+
+
+def train_there(asked: TrainSpine, engine: str) -> Path | None:
+    """Train in the user's checkout of the official program; our judge looks at its snapshots."""
+    checkout = look_at(engine)
+    refuse_what_is_ours(asked.for_engine())
+    made = prepare(asked)
+    config = train.fresh_job(made.options, made.dataset).config
+    told = request(made.options, config)
+    doubts = [f"--engine: {concern}" for concern in checkout.concerns]
+    for line in (*(f"Warning: {doubt}" for doubt in doubts), *(f"Note: {note}" for note in config.notes)):
+        processes.print0(line)
+    facts = {
+        "loss": config.loss,
+        "flags": list(told.flags),
+        "changes": told.changes,
+        "resume": config.resume_pkl,
+        "warnings": doubts + [text for _, text in made.warnings],
+        **made.record,
+    }
+    judge = None if asked.judge is None else SnapshotJudge(Judge(asked.judge), open_dataset(config))
+    return program.run(checkout, told, outdir=Path(str(made.options.outdir)), record=facts, on_snapshot=judge)
 
 
 def expand(asked: TrainSpine) -> TrainSpine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
@@ -15,7 +16,9 @@ from spine_plugins.classifier.answers import asked_logit, is_as_wanted
 from spine_plugins.classifier.cards import Card
 from spine_plugins.classifier.model import SpineClassifier, load_classifier
 from stylegan2ada import processes, synthesis
+from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import Dataset
+from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_float, to_uint8
 from stylegan2ada.networks.stylegan2 import Generator
 from stylegan2ada.training import run_files
@@ -82,6 +85,40 @@ class Judge(Hook):
         with open(run.run_dir / run_files.JUDGE, "a") as file:
             file.write(json.dumps(record) + "\n")
         print(f"Judge: {100 * verdict['accuracy']:.1f} % of the fakes are what was asked for")
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """A network file as the judge wants to see a run."""
+
+    run_dir: Path
+    device: torch.device
+    G_ema: Generator
+    dataset: Dataset
+    cur_nimg: int
+
+
+class SnapshotJudge:
+    """The same on network files of a run that another program trains."""
+
+    def __init__(self, judge: Judge, dataset: Dataset) -> None:
+        self.judge, self.dataset = judge, dataset
+
+    def __call__(self, path: Path) -> None:
+        """Judge one file; what cannot be read is said, and the training goes on."""
+        try:
+            G_ema = load_network(path)["G_ema"]
+        except UserError as error:
+            print(f"Judge: {error}")
+            return
+        if G_ema is None:
+            print(f"Judge: {path.name} holds no G_ema")
+            return
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        nimg = round(1000 * (run_files.kimg_of(path.name) or 0))
+        self.judge.on_snapshot(
+            _Snapshot(path.parent, device, G_ema.to(device).eval(), self.dataset, nimg), path
+        )
 
 
 @torch.no_grad()

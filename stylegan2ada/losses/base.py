@@ -36,7 +36,7 @@ class Loss:
         real_c: Tensor,  # [N, c_dim]
         gen_z: Tensor,  # [M, z_dim]; M = N unless a sampler draws by chance
         gen_c: Tensor,  # [M, c_dim]
-        sync: bool,  # for losses that wrap networks in DDP; here the training loop averages over ranks
+        sync: bool,  # networks in DDP exchange gradients now; ours are not, and the loop averages over ranks
         gain: float,  # factor of the gradients
     ) -> None:
         """Back-propagate one round of one phase: add gradients to the parameters that require them."""

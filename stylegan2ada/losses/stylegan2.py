@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class StyleGAN2Loss(Loss):
         real_c: Tensor,  # [N, c_dim]
         gen_z: Tensor,  # [N, z_dim]
         gen_c: Tensor,  # [N, c_dim]
-        sync: bool,  # for losses that wrap networks in DDP; here the training loop averages over ranks
+        sync: bool,  # networks in DDP exchange gradients now; ours are not, and the loop averages over ranks
         gain: float,  # factor of the gradients
     ) -> None:
         """Back-propagate one round of one phase."""
@@ -90,16 +91,18 @@ class StyleGAN2Loss(Loss):
         is_main, is_reg = part != "reg", part != "main"
 
         if network == "G":
+            has_paths = is_reg and self.pl_weight != 0
+            # Of several backward passes the last one exchanges what all have summed up.
             if is_main:
-                self._fool(real_img, gen_z, gen_c).mul(gain).backward()
-            if is_reg and self.pl_weight:
-                self._even_out_paths(gen_z, gen_c).mul(gain).backward()
+                self._fool(real_img, gen_z, gen_c, sync and not has_paths).mul(gain).backward()
+            if has_paths:
+                self._even_out_paths(gen_z, gen_c, sync).mul(gain).backward()
             return
 
         has_r1 = is_reg and self.r1_gamma != 0
         fakes = self._reject_fakes(gen_z, gen_c, gain) if is_main and len(gen_z) else None
         if len(real_img) and (is_main or has_r1):
-            self._accept_reals(real_img, real_c, fakes, is_main, has_r1).mul(gain).backward()
+            self._accept_reals(real_img, real_c, fakes, is_main, has_r1, sync).mul(gain).backward()
 
     def after_step(self, phase: NamedPhase | str) -> None:
         """A Wasserstein critic is kept within its bounds."""
@@ -126,16 +129,16 @@ class StyleGAN2Loss(Loss):
 
     # The generator's side
 
-    def _fool(self, real_img: Tensor, z: Tensor, c: Tensor) -> Tensor:
-        img, _ = self._generate(z, c)
-        logits = self._judge("fake", self._augment(img), c)
+    def _fool(self, real_img: Tensor, z: Tensor, c: Tensor, sync: bool) -> Tensor:
+        img, _ = self._generate(z, c, sync)
+        logits = self._judge("fake", self._augment(img), c, sync=False)
         wanted = stats.report("Loss/G/loss", self.objective.g(logits))
         return sum(weighted_sum(self.terms, img, c, real_img), start=wanted.mean())
 
-    def _even_out_paths(self, z: Tensor, c: Tensor) -> Tensor:
+    def _even_out_paths(self, z: Tensor, c: Tensor, sync: bool) -> Tensor:
         """Path length regularisation (Karras et al. 2020, arXiv:1912.04958, eq. 4)."""
         n = max(len(z) // self.pl_batch_shrink, 1)
-        img, ws = self._generate(z[:n], c[:n])
+        img, ws = self._generate(z[:n], c[:n], sync)
         direction = self.draws.pl_noise(img) / math.sqrt(math.prod(img.shape[2:]))
         (change,) = torch.autograd.grad((img * direction).sum(), ws, create_graph=True)  # [n, num_ws, w_dim]
         lengths = change.square().sum(2).mean(1).sqrt()
@@ -146,27 +149,29 @@ class StyleGAN2Loss(Loss):
         weighted = stats.report("Loss/G/reg", penalty * self.pl_weight)
         return weighted.mean() + _zero(img)
 
-    def _generate(self, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def _generate(self, z: Tensor, c: Tensor, sync: bool) -> tuple[Tensor, Tensor]:
         """Images and the ws they were made from."""
-        ws = self.G_mapping(z, c)
-        if self.style_mixing_prob > 0:
-            num_ws = ws.shape[1]
-            second = self.G_mapping(self.draws.mixing_z(z), c, skip_w_avg_update=True)
-            # A mask, not a slice: the cutoff's value never has to leave the device.
-            is_first = torch.arange(num_ws, device=ws.device) < self.draws.mixing_cutoff(num_ws)
-            ws = torch.where(is_first[:, None], ws, second)
+        with exchanging(self.G_mapping, sync):
+            ws = self.G_mapping(z, c)
+            if self.style_mixing_prob > 0:
+                num_ws = ws.shape[1]
+                second = self.G_mapping(self.draws.mixing_z(z), c, skip_w_avg_update=True)
+                # A mask, not a slice: the cutoff's value never has to leave the device.
+                is_first = torch.arange(num_ws, device=ws.device) < self.draws.mixing_cutoff(num_ws)
+                ws = torch.where(is_first[:, None], ws, second)
         if torch.is_grad_enabled() and not ws.requires_grad:
             ws.requires_grad_()  # of a mapping that does not learn; paths start here all the same
         mode = self.draws.noise_mode
-        return self.G_synthesis(ws) if mode is None else self.G_synthesis(ws, noise_mode=mode), ws
+        with exchanging(self.G_synthesis, sync):
+            return self.G_synthesis(ws) if mode is None else self.G_synthesis(ws, noise_mode=mode), ws
 
     # The discriminator's side
 
     def _reject_fakes(self, z: Tensor, c: Tensor, gain: float) -> tuple[Tensor, Tensor]:
         """Back-propagate D's loss of fakes; what D saw, and the loss per sample."""
         with torch.no_grad():
-            seen = self._augment(self._generate(z, c)[0])
-        loss = self.objective.on_fake(self._judge("fake", seen, c))
+            seen = self._augment(self._generate(z, c, sync=False)[0])
+        loss = self.objective.on_fake(self._judge("fake", seen, c, sync=False))
         loss.mean().mul(gain).backward()  # at once: the graphs of both halves need not live together
         return seen, loss.detach()
 
@@ -177,11 +182,12 @@ class StyleGAN2Loss(Loss):
         fakes: tuple[Tensor, Tensor] | None,  # what D saw of them, and its loss
         is_main: bool,
         has_r1: bool,
+        sync: bool,
     ) -> Tensor:
         """D's loss of reals, and its penalties."""
         img = img.detach().requires_grad_(has_r1)
         seen = self._augment(img)
-        logits = self._judge("real", seen, c)
+        logits = self._judge("real", seen, c, sync)
         total = _zero(logits)
         if is_main:
             loss = self.objective.on_real(logits)
@@ -193,7 +199,8 @@ class StyleGAN2Loss(Loss):
                 "Loss/D/loss", (fake_loss if len(fake_loss) == len(loss) else fake_loss.mean()) + loss
             )
             if (measure := self.objective.penalty) is not None:
-                total = total + self._critic_penalty(measure, seen, fake_seen, c, logits)
+                with exchanging(self.D, sync):
+                    total = total + self._critic_penalty(measure, seen, fake_seen, c, logits)
         if has_r1:
             penalty = stats.report("Loss/r1_penalty", r1_penalty(logits, img))  # before augmentation
             total = total + stats.report("Loss/D/reg", penalty * (self.r1_gamma / 2)).mean()
@@ -221,11 +228,18 @@ class StyleGAN2Loss(Loss):
             else self.augment_pipe(img, debug_percentile=percentile)
         )
 
-    def _judge(self, kind: str, seen: Tensor, c: Tensor) -> Tensor:
-        logits = self.D(seen, c)
+    def _judge(self, kind: str, seen: Tensor, c: Tensor, sync: bool) -> Tensor:
+        with exchanging(self.D, sync):
+            logits = self.D(seen, c)
         stats.report(f"Loss/scores/{kind}", logits)
         stats.report(f"Loss/signs/{kind}", logits.sign())
         return logits
+
+
+def exchanging(module: object, wanted: bool) -> AbstractContextManager[None]:
+    """Whether the backward pass of what is computed in here makes a DDP-wrapped module exchange gradients."""
+    no_sync = getattr(module, "no_sync", None)
+    return nullcontext() if wanted or no_sync is None else no_sync()
 
 
 def _zero(values: Tensor) -> Tensor:

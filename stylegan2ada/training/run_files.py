@@ -29,6 +29,8 @@ STATS = "stats.jsonl"
 LOG = "log.txt"
 EVENTS = "events.jsonl"
 JUDGE = "judge.jsonl"
+ENGINE = "engine.json"  # which program trained, where it was not ours
+ENGINE_LOG = "engine_log.txt"  # what it said last, if it failed
 REALS = "reals.png"
 REPORT = "report.html"
 CLASSES = "classes"  # folder of a grid per class
@@ -66,6 +68,8 @@ TABLE = (
     RunFile(EVENTS,                     _HISTORY, "what happened; `effective` hides what was undone"),
     RunFile("metric-*.jsonl",           _LOG, "measurements against real images"),
     RunFile(JUDGE,                      _LOG, "what a second classifier says of fakes and reals"),
+    RunFile(ENGINE,                     Trait.PUBLIC, "the official program that trained, and with what"),
+    RunFile(ENGINE_LOG,                 _NONE, "its last lines, if it failed"),
     RunFile("network-snapshot-*.pkl",   Trait.PUBLIC, "networks"),
     RunFile("fakes*.png",               Trait.PUBLIC, "generated images"),
     RunFile(f"{CLASSES}/*.png",         Trait.PUBLIC, "generated images of one class"),

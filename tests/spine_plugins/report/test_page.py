@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from spine_plugins.markup import Safe, tag
+from spine_plugins.pages.pictures import thumbnail
 from spine_plugins.report import page as room
 from spine_plugins.report.command import report
-from spine_plugins.report.pictures import thumbnail
 from spine_plugins.runs.documents import cell, read_json
 from stylegan2ada.training import run_files
 from tests.spine_plugins.runs.making import (

@@ -17,7 +17,7 @@ from tests.spine_plugins.runs.making import append, mean, stats_row
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for room in ("runs", "report")
+    for room in ("runs", "pages", "report", "compare")
     for path in (ROOT / "spine_plugins" / room).glob("*.py")
     if path.stem != "__init__"
 )

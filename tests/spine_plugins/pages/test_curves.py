@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from spine_plugins.report.curves import Line, Mark, chart, show, thinned
+from spine_plugins.pages.curves import Line, Mark, chart, show, thinned
 
 
 def ticks(figure: str, anchor: str) -> list[str]:

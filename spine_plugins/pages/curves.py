@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 from spine_plugins.markup import Safe, join, tag
-from spine_plugins.report import tables
+from spine_plugins.pages import tables
 
 # Units of the viewBox; the browser scales them to the width of a column.
 _WIDTH, _HEIGHT = 560, 236

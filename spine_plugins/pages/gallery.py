@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from spine_plugins.markup import Child, Safe, join, tag
-from spine_plugins.report import pictures
-from spine_plugins.report.tables import run_label
+from spine_plugins.pages import pictures
+from spine_plugins.pages.tables import run_label
 from spine_plugins.runs.reading import Run, Snapshot
 
 _TINY = 640  # pixels of width below which enlarging shows pixels instead of blur

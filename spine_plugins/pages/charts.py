@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spine_plugins.markup import Safe
-from spine_plugins.report.curves import Line, Mark, Point, chart
-from spine_plugins.report.tables import run_label
+from spine_plugins.markup import Safe, join, tag
+from spine_plugins.pages.curves import Line, Mark, Point, chart
+from spine_plugins.pages.tables import run_label
 from spine_plugins.runs.documents import as_dict, finite, number
 from spine_plugins.runs.reading import Run
 from stylegan2ada.training import run_files
@@ -119,6 +119,13 @@ def better(metric: str) -> str:
     if base.startswith(run_files.LOWER_IS_BETTER):
         return "Lower is better."
     return "Higher is better." if base.startswith(("pr", "is", "dc")) else ""
+
+
+def grid(figures: list[Safe], otherwise: str = "", hint: str = "") -> Safe | None:
+    """Charts in two columns below a hint, or the sentence that says why there is none."""
+    if figures:
+        return join([hint and tag("p", hint, class_="help how"), tag("div", figures, class_="two")])
+    return tag("p", otherwise, class_="card") if otherwise else None
 
 
 def _lines(runs: list[Run], curves: _Curves) -> list[Line]:

@@ -1,0 +1,1 @@
+"""What all our pages have in common: frame, look, tables, curves, pictures; no room that makes results."""
