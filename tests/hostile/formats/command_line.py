@@ -67,6 +67,8 @@ _CALLS: tuple[tuple[str, ...], ...] = (
      "--device=cpu", "--epochs=1",
      "--size=64", "--val-share=0.5"),
     ("report", "run", "--out=r.html"),
+    ("compare", "run", "new", "--out=r.html", "--csv=r.csv"),
+    ("figures", "fig4", "--networks=n.pkl", "--data=d.zip", "--per-class=1", "--out=f.png", "--device=cpu"),
     ("doctor", "--data=d.zip", "--outdir=."),
     (*dicom.COMMAND, "--split=0.5/0.25/0.25", "--percentiles", "1", "99"),
     (*dicom.COMMAND, "--dry-run", "--body-part=SPINE"),
@@ -80,6 +82,7 @@ _NEVER = (
     "-h",
     "--version",
     "--demo",
+    "--engine",
     "--list-decoders",
     "--save-video",
     "--codecs",
@@ -113,9 +116,8 @@ def _change(words: list[str], rng: random.Random) -> str:
         flag, takes = rng.choice(known)
         words.append(f"{flag}={rng.choice(_VALUES)}" if takes else flag)
         return f"and {words[-1]:.60}"
-    if kind < 0.92 and len(words) > 1:
-        gone = rng.randrange(1, len(words))
-        return f"without {words.pop(gone)}"
+    if kind < 0.92 and (loose := [i for i, word in enumerate(words) if i and _may(word)]):
+        return f"without {words.pop(rng.choice(loose))}"
     extra = rng.choice(
         ("--nope", "-x", "--", "word", "", "--seeds", "--network", "-", "\ud800", "--SEEDS=1", "--seed_s=1")
     )
