@@ -18,7 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -196,14 +196,15 @@ class _Pool:
     def _ended(self, child: _Child, kind: str, what: str, grown_mb: float = 0.0) -> Verdict:
         assert child.asked is not None
         name, seed = child.asked
-        said = _text(child.err_fd)
         stack = _text(child.stack_fd)
-        verdict = Verdict(name, seed, "", (), None, ((kind, what),), _innermost(stack),
-                          (said + stack)[-2000:],                          time.monotonic() - child.since, grown_mb)  # fmt: skip
         attack, argv = self._made(name, seed)
         if not self.keeps:
             shutil.rmtree(self.home / f"{name}-{seed}", ignore_errors=True)
-        return replace(verdict, attack=attack, argv=argv)
+        said = (_text(child.err_fd) + stack)[-2000:]
+        sec = time.monotonic() - child.since
+        return Verdict(
+            name, seed, attack, argv, None, ((kind, what),), _innermost(stack), said, sec, grown_mb
+        )
 
     def _made(self, name: str, seed: int) -> tuple[str, tuple[str, ...]]:
         """What the case was: the worker that knew it is gone."""

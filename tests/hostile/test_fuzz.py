@@ -1,4 +1,4 @@
-"""Seeded hostile inputs of every format: the commands give a sentence and an agreed exit code, nothing else."""
+"""Seeded hostile inputs of every format: commands give a sentence and an agreed exit code, nothing else."""
 
 from __future__ import annotations
 

@@ -62,6 +62,8 @@ def _reported(rng: random.Random, folder: Path) -> Case:
         files[name], attack = bad_json(json.loads(files[name]), rng)
     materials.lay(folder / "run", files)
     kept = tuple(f"run/{name}" for name in files)
-    return case(
-        f"{name}: {attack}", "report", "run", *rng.choice(((), ("--paths",), ("--json=-",))), keeps=kept
-    )
+    attack = f"{name}: {attack}"
+    if rng.random() < 0.3:
+        materials.lay(folder / "other", materials.reported_run())
+        return case(attack, "compare", "run", "other", "--csv=c.csv", keeps=kept)
+    return case(attack, "report", "run", *rng.choice(((), ("--paths",), ("--json=-",))), keeps=kept)
