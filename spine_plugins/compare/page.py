@@ -49,7 +49,9 @@ def _runs(runs: list[Run]) -> Safe:
         "kimg": [show(run.kimg) for run in runs],
         "Data set": [run.dataset.name or _UNKNOWN for run in runs],
         "Seconds per kimg (median)": [show(joined.typical(run, "Timing/sec_per_kimg")) for run in runs],
-        "GPU memory, GB (highest)": [show(joined.highest(run, "Resources/peak_gpu_mem_gb")) for run in runs],
+        "GPU memory, GB (highest)": [
+            show(joined.highest(run, "Resources/peak_gpu_mem_gb") or None) for run in runs
+        ],
         "Memory, GB (highest)": [show(joined.highest(run, "Resources/cpu_mem_gb")) for run in runs],
         "Augmentation p (last)": [_last(run, "Progress/augment") for run in runs],
     }

@@ -69,7 +69,7 @@ main { padding-top: 1.6rem; padding-bottom: 2rem; } main:focus { outline: none; 
 section { margin-bottom: 2.2rem; }
 .card, .chart { background: var(--card); border: 1px solid var(--edge); border-radius: 12px;
   padding: 1.1rem 1.2rem; min-width: 0; }
-.card + .card { margin-top: 1rem; }
+.card + .card, .card + .two, .card + .concerns { margin-top: 1rem; }
 .figures { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); }
 .figures div { background: var(--card); border: 1px solid var(--edge);
   border-radius: 12px; padding: .8rem 1rem; }
@@ -116,6 +116,7 @@ thead th { color: var(--soft); font-weight: 550; font-size: .84rem; white-space:
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 .compare th, .compare td { padding-left: .7rem; }
+.compare { min-width: 34rem; } .numbers th[scope=row] { min-width: 9rem; }
 tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { background: var(--accent-soft); }
 .gallery { display: grid; gap: 1.1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
