@@ -13,7 +13,7 @@ import click
 
 from stylegan2ada import files
 from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.errors import StoppedOnRequest, UserError, one_line
 from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
 from stylegan2ada.training import run_files
 
@@ -83,7 +83,7 @@ class _Refused(click.ClickException):
     """What click prints and which code it leaves with, for one of our errors."""
 
     def __init__(self, error: UserError) -> None:
-        super().__init__(str(error))
+        super().__init__(one_line(str(error)))
         self.exit_code = error.exit_code  # type: ignore[misc]  # click has one per class
         self.is_failure = not isinstance(error, StoppedOnRequest)
 
