@@ -11,6 +11,7 @@ from spine_plugins.experiments.figures import class_names, draw_sheet, fake_rows
 from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.errors import UserError
 from stylegan2ada.processes import pick_device
 from stylegan2ada.training import run_files
 
@@ -18,6 +19,9 @@ from stylegan2ada.training import run_files
 @click.group()
 def figures() -> None:
     """Pictures for papers and pages."""
+
+
+_KINDS = (".png", ".jpg", ".jpeg", ".pdf", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def fig4(asked: Fig4) -> None:
     spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip --out fig4.png
     """
     voice = options.Voice(asked.json_file)
+    _check_target(asked.out)
     dataset = ImageFolderDataset(asked.data, use_labels=True)
     panels = [("Real radiographs", real_rows(dataset, asked.per_class, asked.seed))]
     for path in filter(None, asked.networks.split(",")):
@@ -66,7 +71,12 @@ def fig4(asked: Fig4) -> None:
         G = synthesis.averaged_generator(loaded, pick_device(asked.device))
         panels.append((Path(path).stem, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
     names = class_names(dataset)
-    draw_sheet(panels, names, asked.per_class).save(asked.out)
+    try:
+        draw_sheet(panels, names, asked.per_class).save(asked.out)
+    except OSError as error:
+        raise UserError(
+            f"--out={asked.out} cannot be written ({error.strerror or error}); give another"
+        ) from error
     voice.say(
         f"{asked.out}: {len(panels)} panels, {asked.per_class} images of each of {len(names)} classes, "
         f"psi {asked.trunc:g}"
@@ -79,3 +89,12 @@ def fig4(asked: Fig4) -> None:
         "truncation_psi": asked.trunc,
         "first_seed": asked.seed,
     })  # fmt: skip
+
+
+def _check_target(out: str) -> None:
+    """Before anything is computed: a kind of picture that can be written, in a folder that is there."""
+    path = Path(out)
+    if path.suffix.lower() not in _KINDS:
+        raise UserError(f"--out={out} is no kind of picture; let it end in {', '.join(_KINDS)}")
+    if not path.parent.is_dir():
+        raise UserError(f"--out={out}: the folder {path.parent} does not exist; create it")

@@ -62,6 +62,19 @@ def test_one_panel_per_network_and_one_for_reals(data: Path, network: Path, tmp_
         assert picture.mode == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("out", "said"), [("fig4.nope", "kind of picture"), ("no/fig4.png", "does not exist")]
+)
+def test_a_picture_that_cannot_be_written_is_refused_at_once(
+    data: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
+) -> None:
+    monkeypatch.setattr(figures_command, "load_network", lambda *_: pytest.fail("nothing need be read"))
+    words = ["fig4", "--networks", str(network), "--data", str(data), "--out", str(tmp_path / out)]
+    result = CliRunner().invoke(figures_command.figures, words)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
 def test_reals_are_of_their_class_and_too_few_leave_black(data: Path) -> None:
     dataset = ImageFolderDataset(data, use_labels=True)
     rows = figures.real_rows(dataset, 3, seed=0)
