@@ -105,7 +105,7 @@ def _silent(_: str) -> None:
 
 
 def _talks(_: str) -> None:
-    raise UserError("this is wrong\nand that\nis wrong, too")
+    raise click.UsageError("this is wrong\nand that\nis wrong, too")
 
 
 def _loses(_: str) -> None:

@@ -76,7 +76,7 @@ def sins_of(case: Case, heard: Heard) -> list[Sin]:
     elif heard.code == 0 and case.must_refuse:
         found.append(("accepted", case.attack))
     elif heard.code not in (0, 75):
-        found += _sentence(verb, heard)
+        found += _sentence(case, heard)
     if noise := _NOISE.search(heard.err):
         found.append(("noise", heard.err[noise.start() :].splitlines()[0]))
     if heard.grown_mb > MOST_MB:
@@ -86,9 +86,16 @@ def sins_of(case: Case, heard: Heard) -> list[Sin]:
     return found
 
 
-def _sentence(verb: str, heard: Heard) -> list[Sin]:
+def _sentence(case: Case, heard: Heard) -> list[Sin]:
     """Exactly one line that says what is wrong, and it is the last."""
-    lines = [line for line in heard.err.splitlines() if line.strip()]
+    verb, err = case.argv[0], heard.err
+    for word in case.argv:
+        # What was typed may be quoted as it was typed.
+        value = word.partition("=")[2] if word.startswith("--") else word
+        if len(value) > 200 or not value.isprintable():
+            err = err.replace(value, "...")
+    # What there is to choose from is listed by click, a line each.
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith("\t")]
     errors = [i for i, line in enumerate(lines) if line.startswith(_ERROR)]
     if not errors:
         is_told_in_table = verb == "doctor" and "FAIL" in heard.out

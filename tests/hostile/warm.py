@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import importlib
 import pkgutil
 import tempfile
@@ -12,16 +13,9 @@ from pathlib import Path
 import click
 
 _CHARSETS = (
-    "ascii",
-    "cp437",
-    "idna",
-    "iso8859_1",
-    "latin_1",
-    "utf_16",
-    "utf_32",
-    "utf_8_sig",
-    "unicode_escape",
-)
+    "ascii", "cp437", "cp1252", "idna", "iso8859_1", "latin_1", "mbcs", "unicode_escape", "utf_8_sig",
+    *(f"utf_{width}{order}" for width in (16, 32) for order in ("", "_le", "_be")),
+)  # fmt: skip
 
 
 def command() -> click.Command:
@@ -44,7 +38,8 @@ def everything(names: Iterable[str]) -> None:
     import pydicom.charset
 
     for charset in (*_CHARSETS, *pydicom.charset.python_encoding.values()):
-        codecs.lookup(charset)
+        with contextlib.suppress(LookupError):  # that of another system
+            codecs.lookup(charset)
     PIL.Image.init()
     for name in names:
         if FORMATS[name].trains:
