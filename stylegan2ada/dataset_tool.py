@@ -54,8 +54,8 @@ class DatasetTool:
 )  # fmt: skip
 @options.group(
     "Size",
-    options.opt("--width", type=click.IntRange(min=1), metavar="INT", help="Width of the result"),
-    options.opt("--height", type=click.IntRange(min=1), metavar="INT", help="Height of the result"),
+    options.opt("--width", type=click.IntRange(1, 16_384), metavar="INT", help="Width of the result"),
+    options.opt("--height", type=click.IntRange(1, 16_384), metavar="INT", help="Height of the result"),
     options.opt("--transform", type=click.Choice(transforms.TRANSFORMS), help="Crop [default: none]"),
     options.opt("--resize-filter", type=click.Choice(list(transforms.FILTERS)), default="lanczos",
                 help="How pixels are mixed [default: lanczos]"),

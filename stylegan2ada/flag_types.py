@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import click
 
 from stylegan2ada.errors import UserError
+
+LAST_SEED = 2**32 - 1  # of numpy's generators, which recorded images rest on
+MOST_NUMBERS = 1_000_000  # of one range: a list of pictures, not a way to fill the memory
+_LARGEST = 2**31 - 1
+
+
+def check_value(parameter: click.Parameter, value: object) -> None:
+    """BadParameter for a value that no option of ours can mean: not finite, endless, or empty."""
+    if isinstance(value, list) and not value:  # upstream: 5-1 is a range of nothing
+        raise click.BadParameter("it holds no number; write the smaller end first.", param=parameter)
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, float) and not math.isfinite(one):
+            raise click.BadParameter(f"{one} cannot be used; give a finite number.", param=parameter)
+        if isinstance(one, int) and not isinstance(one, bool):
+            is_seed = "seed" in (parameter.name or "")
+            low, high = (0, LAST_SEED) if is_seed else (-_LARGEST, _LARGEST)
+            if not low <= one <= high:
+                raise click.BadParameter(f"{one} is not in the range {low} to {high}.", param=parameter)
+        # An empty path would mean the current folder: mostly a variable of a script that was never set.
+        # An empty pattern matches everything, and may be meant.
+        if one == "" and parameter.metavar != "REGEX":
+            raise click.BadParameter("it is empty; give a value, or leave the option out.", param=parameter)
 
 
 class CommaList(click.ParamType):
@@ -32,9 +55,12 @@ _RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
 def num_range(text: str) -> list[int]:
     """`3-6` -> [3, 4, 5, 6] (both ends included); `1,2,7` -> [1, 2, 7]; anything else is a ValueError."""
     ends = _RANGE.fullmatch(text)
-    if ends:
-        return list(range(int(ends[1]), int(ends[2]) + 1))
-    return [int(part) for part in text.split(",")]
+    if not ends:
+        return [int(part) for part in text.split(",")]
+    first, last = int(ends[1]), int(ends[2])
+    if last - first >= MOST_NUMBERS:
+        raise ValueError(f"{text} are more than {MOST_NUMBERS} numbers")
+    return list(range(first, last + 1))
 
 
 class NumRange(click.ParamType):
@@ -49,9 +75,16 @@ class NumRange(click.ParamType):
         if not isinstance(value, str):
             return value
         try:
-            return num_range(value)
+            numbers = num_range(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a range like 0-9 nor a list like 1,4,7", param, ctx)
+            self.fail(
+                f"{value:.60} is neither a range like 0-9, of a million at most, nor a list like 1,4,7",
+                param,
+                ctx,
+            )
+        if numbers and not 0 <= min(numbers) <= max(numbers) <= LAST_SEED:
+            self.fail(f"{value:.60} holds a number that is not in the range 0 to {LAST_SEED}", param, ctx)
+        return numbers
 
 
 class ClassChoice(click.ParamType):
@@ -106,6 +139,9 @@ def label_vector(text: str | None) -> list[float] | None:
     if text is None:
         return None
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0") from None
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0")
+    return numbers

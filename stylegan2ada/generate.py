@@ -57,7 +57,12 @@ class Generate:
     "What to draw",
     options.opt("--seeds", type=flag_types.NumRange(), help="One image per seed"),
     options.opt("--projected-w", metavar="FILE", help="Draw the w of this .npz instead of seeds"),
-    options.opt("--per-class", type=int, metavar="INT", help="A labelled data set: this many of every class"),
+    options.opt(
+        "--per-class",
+        type=click.IntRange(max=10_000_000),
+        metavar="INT",
+        help="A labelled data set: this many of every class",
+    ),
 )
 @options.label_options
 @options.image_options
@@ -65,7 +70,9 @@ class Generate:
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR|ZIP", help="Folder, or the .zip of --per-class"),
     options.opt("--grid", is_flag=True, help="Also one picture of all, grid.png"),
-    options.opt("--batch", type=int, default=16, metavar="INT", help="Images at once [default: 16]"),
+    options.opt(
+        "--batch", type=click.IntRange(min=1), default=16, metavar="INT", help="Images at once [default: 16]"
+    ),
 )
 @options.json_option
 def main(asked: Generate) -> None:
@@ -166,6 +173,11 @@ def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: opt
     """N images of every class (or N in all without classes) as a data set with a card beside it."""
     n, drawn = asked.per_class or 0, _labels_to_draw(G, asked)
     first_seed = asked.seeds[0] if asked.seeds else 0
+    if (last := first_seed + n * len(drawn) - 1) > flag_types.LAST_SEED:
+        raise UserError(
+            f"--seeds={first_seed}: the last of {n * len(drawn)} images would have the seed {last}; "
+            "begin lower"
+        )
     recipe = _recipe(network_card, drawn, first_seed, asked)
     names = _label_names(network_card, G)
     dest = Path(asked.outdir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import math
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from stylegan2ada import files
 from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
 from stylegan2ada.errors import StoppedOnRequest, UserError, one_line
-from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName
+from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName, check_value
 from stylegan2ada.training import run_files
 
 HELP_COLUMNS = 100
@@ -65,18 +67,27 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             hint = HABITS.get(error.option_name.lstrip("-").replace("_", "-"))
             if hint is None:
                 raise
             raise click.UsageError(f"No such option {error.option_name!r}: {hint}.", ctx) from error
+        for parameter in self.params:
+            if ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
+                check_value(parameter, ctx.params.get(str(parameter.name)))
+        return left
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except UserError as error:
             raise _Refused(error) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            # Even to ask whether such a file exists is an error, wherever it is asked first.
+            raise _Refused(UserError(f"{error.filename} is longer than names of files can be")) from error
 
 
 class _Refused(click.ClickException):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -57,4 +58,16 @@ class Registry:
             raise UserError(
                 f"{self.kind} {name!r}: module {module_name} has no class or function {attribute}"
             )
+        return found
+
+    def find_taking(self, name: str, *arguments: str) -> Callable[..., Any]:
+        """The same, if it takes arguments of these names; it is not called, as it may be anything."""
+        found = self.find(name)
+        try:
+            inspect.signature(found).bind_partial(**dict.fromkeys(arguments))
+        except (TypeError, ValueError) as error:  # it takes others, or is built in and does not say
+            listed = ", ".join(arguments)
+            raise UserError(
+                f"{self.kind} {name!r} is no {self.kind}, which is called with {listed}; name another"
+            ) from error
         return found

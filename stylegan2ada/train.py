@@ -16,10 +16,10 @@ from stylegan2ada import options as flags
 from stylegan2ada import processes
 from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_with, resolve
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
-from stylegan2ada.data.samplers import find_sampler
+from stylegan2ada.data.samplers import SAMPLERS
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
-from stylegan2ada.losses.registry import find_loss, find_term
+from stylegan2ada.losses.registry import LOSSES, TERMS
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
@@ -119,7 +119,7 @@ def fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
     dataset = dataset or open_data(options.data)
     info = dataset.as_if_opened(use_labels=bool(options.cond)).info()
     config = resolve(options, info, loss=_loss_facts(options), known_metrics=_known_metrics(options))
-    find_sampler(config.sampler)  # refused before a folder is made for it
+    SAMPLERS.find_taking(config.sampler, "rank", "num_replicas", "seed")  # before a folder is made for it
     return Job(
         config=config, options=options, outdir=str(options.outdir), dataset=_as_trained(dataset, config)
     )
@@ -171,8 +171,9 @@ def _on_this_group(options: TrainOptions) -> TrainOptions:
 
 def _loss_facts(options: TrainOptions) -> LossFacts:
     for term in options.term or ():
-        find_term(term.partition(":")[0])  # refused before a folder is made for it
-    make = find_loss(options.loss or "stylegan2")
+        TERMS.find_taking(term.partition(":")[0], "device")  # refused before a folder is made for it
+    made_with = ("device", "G_mapping", "G_synthesis", "D", "augment_pipe")
+    make = LOSSES.find_taking(options.loss or "stylegan2", *made_with)
     if "objective" not in inspect.signature(make).parameters:
         return LossFacts(make)
     is_objective = options.loss in OBJECTIVES

@@ -64,9 +64,14 @@ def fig4(asked: Fig4) -> None:
     """
     voice = options.Voice(asked.json_file)
     _check_target(asked.out)
+    paths = [path for path in asked.networks.split(",") if path]
+    if not paths:
+        raise UserError(
+            f"--networks={asked.networks} names no network; give one or more, with commas between"
+        )
     dataset = ImageFolderDataset(asked.data, use_labels=True)
     panels = [("Real radiographs", real_rows(dataset, asked.per_class, asked.seed))]
-    for path in filter(None, asked.networks.split(",")):
+    for path in paths:
         loaded = load_network(run_files.network_in(path), log=voice.say)
         G = synthesis.averaged_generator(loaded, pick_device(asked.device))
         panels.append((Path(path).stem, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))

@@ -40,6 +40,7 @@ class Draw:
     json_file: str | None
 
 
+_SIDES = (32, 8192)  # pixels, of --size
 _path = {"type": click.Path(path_type=Path)}
 
 
@@ -98,6 +99,8 @@ def phantom(asked: Draw) -> None:
         raise UserError(
             "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
         )
+    if asked.sheet is not None and not asked.sheet.parent.is_dir():
+        raise UserError(f"--sheet={asked.sheet}: the folder {asked.sheet.parent} does not exist; create it")
     voice = options.Voice(asked.json_file)
     written: dict[str, Any] = {}
     if asked.out is not None:
@@ -189,7 +192,10 @@ def _balance_text(rows: list[Row]) -> str:
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
     if not found:
         raise UserError(f"--size={text} is not HEIGHTxWIDTH; for example --size=512x448")
-    return int(found[1]), int(found[2])
+    height, width = int(found[1]), int(found[2])
+    if not _SIDES[0] <= min(height, width) <= max(height, width) <= _SIDES[1]:
+        raise UserError(f"--size={text}: both sides must lie between {_SIDES[0]} and {_SIDES[1]} pixels")
+    return height, width

@@ -12,6 +12,8 @@ from stylegan2ada.errors import UserError
 if TYPE_CHECKING:
     from stylegan2ada.data.dataset import DatasetInfo
 
+MOST_WORKERS = 1024
+
 
 def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str] | None) -> None:
     """Refuse values that cannot be right by themselves."""
@@ -22,6 +24,8 @@ def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str]
         value = getattr(options, flag)
         if value is not None and value < 1:
             raise UserError(f"--{flag.replace('_', '-')}={value} must be at least 1")
+    if options.workers is not None and options.workers > MOST_WORKERS:
+        raise UserError(f"--workers={options.workers} threads do not help; use {MOST_WORKERS} at most")
     for flag in ("gamma", "freezed"):
         value = getattr(options, flag)
         if value is not None and not value >= 0:

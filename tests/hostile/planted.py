@@ -79,7 +79,7 @@ def _raises(_: str) -> None:
 
 
 def _imports(_: str) -> None:
-    import this  # noqa: F401
+    import zipapp  # noqa: F401
 
 
 def _connects(_: str) -> None:
