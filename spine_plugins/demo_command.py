@@ -69,7 +69,7 @@ def steps(kimg: int) -> list[Step]:
               "--outdir={out}/synthetic.zip"), 15),
         Step("report", "write the page about it",
              (*_SPINEGAN, "report", "{run}", "--synthetic={out}/synthetic.zip",
-              "--out={out}/report.html"), 5),
+              "--out={out}/report.html"), 5, ("report.html",)),
     ]  # fmt: skip
 
 

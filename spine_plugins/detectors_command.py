@@ -51,7 +51,7 @@ class FetchDetectors:
 
 
 @options.command("fetch", parent=detectors, record=FetchDetectors)
-@click.argument("names", nargs=-1)
+@click.argument("names", cls=options.Argument, nargs=-1)
 @options.group(
     "Where to",
     options.opt("--to", metavar="DIR", help="Put the files here, to carry them to another computer"),

@@ -14,9 +14,9 @@ from stylegan2ada.lazy import exports
 
 if TYPE_CHECKING:
     from stylegan2ada import data, metrics, stats
-    from stylegan2ada.checkpoints.network_files import load_network, save_network
+    from stylegan2ada.checkpoints.network_files import save_network
     from stylegan2ada.data.dataset import ImageFolderDataset
-    from stylegan2ada.library import train_network
+    from stylegan2ada.library import load_network, train_network
     from stylegan2ada.losses.registry import find_loss, register_loss, register_term
     from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
     from stylegan2ada.networks.augment import AugmentPipe
@@ -33,9 +33,9 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "checkpoints.network_files": ["load_network", "save_network"],
+    "checkpoints.network_files": ["save_network"],
     "data.dataset": ["ImageFolderDataset"],
-    "library": ["train_network"],
+    "library": ["load_network", "train_network"],
     "losses.registry": ["find_loss", "register_loss", "register_term"],
     "losses.stylegan2": ["StyleGAN2Loss"],
     "networks.augment": ["AugmentPipe"],
@@ -45,9 +45,16 @@ _HOMES = {
     "training.hooks": ["Hook"],
 }
 _ROOMS = ["data", "metrics", "stats"]
+_COMMANDS = [
+    "calc_metrics",
+    "generate",
+    "projector",
+    "style_mixing",
+    "train",
+]  # called, they say what to call
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ lets every misspelt name pass
     __getattr__, __dir__ = exports(
         __name__,
         {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
-        | dict.fromkeys(_ROOMS, ""),
+        | dict.fromkeys(_ROOMS + _COMMANDS, ""),
     )

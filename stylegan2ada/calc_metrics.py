@@ -7,7 +7,9 @@ if __name__ == "__main__" and not __package__:
 
 import contextlib
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import is_url
+from stylegan2ada.lazy import is_command
 from stylegan2ada.metrics import registry
 from stylegan2ada.metrics.detectors import Detectors
 from stylegan2ada.protocols import Generator, Options
@@ -44,7 +47,30 @@ class CalcMetrics:
     json_file: str | None
 
 
-@options.command(record=CalcMetrics)
+_FAMILIES = {
+    "fid": "distance of the statistics of features; 0 is best",
+    "kid": "the same by kernels, also fair to few images; 0 is best",
+    "pr": "precision: fakes look real; recall: reals are drawn; 1 is best",
+    "dc": "density and coverage: the same, less moved by outliers; 1 is best",
+    "ppl": "length of paths between images; shorter is smoother",
+    "is": "inception score, for photographs of objects; higher is better",
+}
+
+
+def _epilog() -> str:
+    """All metrics, by what they say."""
+    lines = ["Metrics, by number of images; _full: against all real ones:"]
+    left = registry.list_valid_metrics()
+    for family, meaning in _FAMILIES.items():
+        names = [name for name in left if re.match(rf"{family}[\d_]", name)]
+        lines += [f"  {meaning}", *textwrap.wrap(", ".join(names), 72, initial_indent=" " * 4,
+                                                 subsequent_indent=" " * 4)]  # fmt: skip
+        left = [name for name in left if name not in names]
+    lines += [f"  others: {', '.join(left)}"] if left else []
+    return "\b\n" + "\n".join([*lines, "  NAME@DETECTOR measures with a feature network of your own"])
+
+
+@options.command(record=CalcMetrics, epilog=_epilog())
 @options.group(
     "What to measure",
     options.opt("--network", metavar="FILE|RUN|URL",
@@ -56,13 +82,14 @@ class CalcMetrics:
 @options.group(
     "How",
     options.opt("--metrics", type=flag_types.CommaList(), default="fid50k_full",
-                help="[default: fid50k_full]"),
+                help="The last lines here list them [default: fid50k_full]"),
     options.opt("--detector", type=flag_types.NamedValue(), multiple=True, help="File of a feature network"),
     options.opt("--gpus", type=int, default=1, metavar="INT", help="Processes, one device each [default: 1]"),
     options.DEVICE,
-    options.opt("--batch", type=click.IntRange(min=1), default=64, metavar="INT",
+    options.opt("--batch", type=click.IntRange(1), default=64, metavar="INT",
                 help="Images per detector call [default: 64]"),
-    options.opt("--seed", type=int, default=0, metavar="INT", help="Of latents and labels [default: 0]"),
+    options.opt("--seed", type=flag_types.SEED, default=0, metavar="INT",
+                help="Of latents and labels [default: 0]"),
     options.opt("--verbose", type=bool, default=True, metavar="BOOL", help="Show progress [default: true]"),
 )  # fmt: skip
 @options.json_option
@@ -73,8 +100,8 @@ def main(asked: CalcMetrics) -> None:
     metric-NAME.jsonl there. Numbers made with different detectors, counts or resize filters do not compare.
 
     \b
-    python stylegan2ada/calc_metrics.py --network=runs/00000-spine/network-snapshot-000200.pkl
-    python stylegan2ada/calc_metrics.py --data=real.zip --fakes=fake.zip --metrics=kid50k_full,pr50k3_full
+    calc_metrics.py --network=runs/00000-spine/network-snapshot-000200.pkl
+    calc_metrics.py --data=real.zip --fakes=fake.zip --metrics=kid50k_full
     """
     _check(asked)
     if asked.gpus > 1 and not processes.is_launched():
@@ -210,5 +237,6 @@ def _check(asked: CalcMetrics) -> None:
         _networks(asked.network)
 
 
+is_command(__name__, "sg.metrics has what measures from Python")
 if __name__ == "__main__":
     main()

@@ -21,6 +21,7 @@ from stylegan2ada.data.writer import DatasetWriter, DestinationError
 from stylegan2ada.errors import NothingToDoError
 from stylegan2ada.progress import Progress
 
+_SIDE = click.IntRange(1, transforms.LARGEST)
 _SHOWN = 10  # bad images named on the screen; the list names them all
 
 
@@ -54,8 +55,8 @@ class DatasetTool:
 )  # fmt: skip
 @options.group(
     "Size",
-    options.opt("--width", type=click.IntRange(1, 16_384), metavar="INT", help="Width of the result"),
-    options.opt("--height", type=click.IntRange(1, 16_384), metavar="INT", help="Height of the result"),
+    options.opt("--width", type=_SIDE, metavar="INT", help="Width of the result"),
+    options.opt("--height", type=_SIDE, metavar="INT", help="Height of the result"),
     options.opt("--transform", type=click.Choice(transforms.TRANSFORMS), help="Crop [default: none]"),
     options.opt("--resize-filter", type=click.Choice(list(transforms.FILTERS)), default="lanczos",
                 help="How pixels are mixed [default: lanczos]"),

@@ -9,28 +9,6 @@ import click
 
 from stylegan2ada.errors import UserError
 
-LAST_SEED = 2**32 - 1  # of numpy's generators, which recorded images rest on
-MOST_NUMBERS = 1_000_000  # of one range: a list of pictures, not a way to fill the memory
-_LARGEST = 2**31 - 1
-
-
-def check_value(parameter: click.Parameter, value: object) -> None:
-    """BadParameter for a value that no option of ours can mean: not finite, endless, or empty."""
-    if isinstance(value, list) and not value:  # upstream: 5-1 is a range of nothing
-        raise click.BadParameter("it holds no number; write the smaller end first.", param=parameter)
-    for one in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(one, float) and not math.isfinite(one):
-            raise click.BadParameter(f"{one} cannot be used; give a finite number.", param=parameter)
-        if isinstance(one, int) and not isinstance(one, bool):
-            is_seed = "seed" in (parameter.name or "")
-            low, high = (0, LAST_SEED) if is_seed else (-_LARGEST, _LARGEST)
-            if not low <= one <= high:
-                raise click.BadParameter(f"{one} is not in the range {low} to {high}.", param=parameter)
-        # An empty path would mean the current folder: mostly a variable of a script that was never set.
-        # An empty pattern matches everything, and may be meant.
-        if one == "" and parameter.metavar != "REGEX":
-            raise click.BadParameter("it is empty; give a value, or leave the option out.", param=parameter)
-
 
 class CommaList(click.ParamType):
     """`a,b,c` -> ("a", "b", "c"); `none` or nothing -> ()."""
@@ -50,21 +28,21 @@ def split_list(text: str) -> list[str]:
 
 
 _RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
+_MOST = 1_000_000  # numbers of one flag: more are a slip of the finger, and would fill the memory
+LAST_SEED = 2**32 - 1  # that numpy's generators take
+SEED = click.IntRange(0, LAST_SEED)
 
 
 def num_range(text: str) -> list[int]:
     """`3-6` -> [3, 4, 5, 6] (both ends included); `1,2,7` -> [1, 2, 7]; anything else is a ValueError."""
     ends = _RANGE.fullmatch(text)
-    if not ends:
-        return [int(part) for part in text.split(",")]
-    first, last = int(ends[1]), int(ends[2])
-    if last - first >= MOST_NUMBERS:
-        raise ValueError(f"{text} are more than {MOST_NUMBERS} numbers")
-    return list(range(first, last + 1))
+    if ends:
+        return list(range(int(ends[1]), int(ends[2]) + 1))
+    return [int(part) for part in text.split(",")]
 
 
 class NumRange(click.ParamType):
-    """Seeds, rows, columns or layers: see num_range."""
+    """Numbers, such as layers: see num_range."""
 
     name = "range"
 
@@ -74,17 +52,33 @@ class NumRange(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         if not isinstance(value, str):
             return value
+        ends = _RANGE.fullmatch(value)
+        if ends and _too_many(ends):
+            self.fail(f"{value} is more than {_MOST:,} numbers; give a smaller part at a time", param, ctx)
         try:
-            numbers = num_range(value)
+            return num_range(value)
         except ValueError:
-            self.fail(
-                f"{value:.60} is neither a range like 0-9, of a million at most, nor a list like 1,4,7",
-                param,
-                ctx,
-            )
-        if numbers and not 0 <= min(numbers) <= max(numbers) <= LAST_SEED:
-            self.fail(f"{value:.60} holds a number that is not in the range 0 to {LAST_SEED}", param, ctx)
-        return numbers
+            self.fail(f"{value!r} is neither a range like 0-9 nor a list like 1,4,7", param, ctx)
+
+
+def _too_many(ends: re.Match[str]) -> bool:
+    # Python itself refuses to read numbers of thousands of digits.
+    return max(len(ends[1]), len(ends[2])) > 18 or int(ends[2]) - int(ends[1]) >= _MOST
+
+
+class Seeds(NumRange):
+    """One seed or more, each of which numpy's generators take."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        seeds = super().convert(value, param, ctx)
+        if not isinstance(seeds, list):
+            return seeds
+        if not seeds:
+            self.fail(f"{value} names no seed: the smaller end of a range comes first, like 1-5", param, ctx)
+        odd = next((seed for seed in seeds if not 0 <= seed <= LAST_SEED), None)
+        if odd is not None:
+            self.fail(f"{odd} is no seed; seeds are numbers from 0 to {LAST_SEED}", param, ctx)
+        return seeds
 
 
 class ClassChoice(click.ParamType):
@@ -96,7 +90,7 @@ class ClassChoice(click.ParamType):
         return "INT|NAME"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        is_number = isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value, re.ASCII)
+        is_number = isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII)
         return int(str(value)) if is_number else value
 
 
@@ -112,7 +106,7 @@ class NamedValue(click.ParamType):
         if not isinstance(value, str):
             return value
         name, equals, rest = value.partition("=")
-        if not (name and equals):
+        if not (name and equals and rest):
             self.fail(f"{value!r} must look like NAME=VALUE", param, ctx)
         return name, rest
 
@@ -128,8 +122,10 @@ class WeightedName(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         weight = str(value).partition(":")[2]
         try:
-            float(weight or 0)
+            is_number = math.isfinite(float(weight or 0))
         except ValueError:
+            is_number = False
+        if not is_number:
             self.fail(f"{value!r}: the weight after the colon must be a number", param, ctx)
         return value
 
@@ -145,3 +141,28 @@ def label_vector(text: str | None) -> list[float] | None:
     if not all(map(math.isfinite, numbers)):
         raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0")
     return numbers
+
+
+# What no flag of any command means, whatever its type: every option and argument asks these.
+
+
+def refuse_nonsense(parameter: click.Parameter, context: click.Context, typed: object, value: object) -> None:
+    """BadParameter for an empty text, a number that is none, and one that no machine word holds."""
+    is_text = isinstance(parameter.type, click.types.StringParamType | click.Path)
+    # The folder that we are in is written as a dot; nothing at all is a variable of a script that is not set.
+    if is_text and parameter.default != "" and "" in _flat(typed):
+        raise click.BadParameter("it is empty; give a value, or leave it out", context, parameter)
+    for number in _flat(value):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise click.BadParameter(f"{number} is no number to work with", context, parameter)
+        if isinstance(number, int) and abs(number) > _LARGEST:
+            raise click.BadParameter(
+                f"a number of {len(str(abs(number)))} digits is too large", context, parameter
+            )
+
+
+_LARGEST = 2**63 - 1
+
+
+def _flat(value: object) -> list[object]:
+    return [inner for item in value for inner in _flat(item)] if isinstance(value, tuple | list) else [value]

@@ -36,17 +36,22 @@ def parsed(
 
 
 def _as_words(parameter: click.Parameter, value: object) -> list[str]:
-    """What one would type: one word per value."""
+    """What one would type: one word per value, its flag before it."""
     flag = max(parameter.opts, key=len)
     if value is None or value is False and getattr(parameter, "is_flag", False):
         return []
     if getattr(parameter, "is_flag", False):
         return [flag]
+    return [f"{flag}={word}" for word in words(parameter, value)]
+
+
+def words(parameter: click.Parameter, value: object) -> list[str]:
+    """A value as it is typed behind its flag; several of a flag that may be repeated."""
     if parameter.multiple:
-        return [f"{flag}={word}" for word in _several(value)]
+        return _several(value)
     if isinstance(parameter.type, CommaList) and not isinstance(value, str):
-        return [f"{flag}={','.join(_several(value)) or 'none'}"]
-    return [f"{flag}={_word(value)}"]
+        return [",".join(_several(value)) or "none"]
+    return [_word(value)]
 
 
 def _several(value: object) -> list[str]:
@@ -55,7 +60,7 @@ def _several(value: object) -> list[str]:
         value = list(value.items())
     if isinstance(value, str | os.PathLike) or not isinstance(value, Iterable):
         return [_word(value)]
-    return ["=".join(map(_word, item)) if isinstance(item, tuple) else _word(item) for item in value]
+    return ["=".join(map(_word, item)) if isinstance(item, tuple | list) else _word(item) for item in value]
 
 
 def _word(value: object) -> str:

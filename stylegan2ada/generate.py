@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import PIL.Image
 import torch
 
 from stylegan2ada import files, flag_types, options, provenance, synthesis
@@ -20,10 +21,13 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.checkpoints.cards import derive_card
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
-from stylegan2ada.images import save_png, tile
+from stylegan2ada.images import captioned_tiles, save_png, tile, to_pil
+from stylegan2ada.lazy import is_command
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import Card, Generator
+
+_MOST_PER_CLASS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Generate:
     noise_mode: str
     outdir: str
     grid: bool
+    captions: bool
     batch: int
     json_file: str | None
 
@@ -55,14 +60,9 @@ class Generate:
 @options.network_option
 @options.group(
     "What to draw",
-    options.opt("--seeds", type=flag_types.NumRange(), help="One image per seed"),
+    options.opt("--seeds", type=flag_types.Seeds(), help="One image per seed"),
     options.opt("--projected-w", metavar="FILE", help="Draw the w of this .npz instead of seeds"),
-    options.opt(
-        "--per-class",
-        type=click.IntRange(max=10_000_000),
-        metavar="INT",
-        help="A labelled data set: this many of every class",
-    ),
+    options.opt("--per-class", type=int, metavar="INT", help="A labelled data set: this many of every class"),
 )
 @options.label_options
 @options.image_options
@@ -70,8 +70,9 @@ class Generate:
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR|ZIP", help="Folder, or the .zip of --per-class"),
     options.opt("--grid", is_flag=True, help="Also one picture of all, grid.png"),
+    options.opt("--captions", is_flag=True, help="The same with the seed and class of every image on it"),
     options.opt(
-        "--batch", type=click.IntRange(min=1), default=16, metavar="INT", help="Images at once [default: 16]"
+        "--batch", type=click.IntRange(1), default=16, metavar="INT", help="Images at once [default: 16]"
     ),
 )
 @options.json_option
@@ -79,8 +80,8 @@ def main(asked: Generate) -> None:
     """Draw images, or a whole labelled data set, from a trained network.
 
     \b
-    python stylegan2ada/generate.py --network=net.pkl --seeds=0-63 --class=1 --trunc=0.7 --outdir=out
-    python stylegan2ada/generate.py --network=net.pkl --per-class=5000 --outdir=synthetic.zip
+    generate.py --network=net.pkl --seeds=0-63 --class=1 --trunc=0.7 --outdir=out
+    generate.py --network=net.pkl --per-class=5000 --outdir=synthetic.zip
     """
     voice = options.Voice(asked.json_file)
     loaded = load_network(asked.network, log=voice.say)
@@ -90,7 +91,7 @@ def main(asked: Generate) -> None:
         if asked.seeds is not None:
             click.echo("Warning: --seeds is ignored, --projected-w says what to draw", err=True)
         ws = synthesis.read_w(asked.projected_w, G)
-        _write_images(enumerate(_from_w(G, ws, asked)), "proj{:02d}.png", asked, voice)
+        _write_images(enumerate(_from_w(G, ws, asked)), "proj{:02d}.png", asked, voice, caption="w ")
     elif asked.per_class is not None:
         card = loaded["card"]
         assert card is not None, "a loaded file has one, if only of its origin"
@@ -101,7 +102,9 @@ def main(asked: Generate) -> None:
         vector = flag_types.label_vector(asked.label)
         c = synthesis.labels(G, len(asked.seeds), class_idx=asked.class_number, vector=vector)
         images = zip(asked.seeds, _from_seeds(G, asked.seeds, c, asked))
-        _write_images(images, "seed{:04d}.png", asked, voice)
+        label = synthesis.label_text(loaded["card"], class_idx=asked.class_number, label=asked.label)
+        about = f"\n{label}" if G.c_dim else ""
+        _write_images(images, "seed{:04d}.png", asked, voice, caption="seed ", about=about)
     else:
         raise UserError("say what to draw: --seeds=0-9, --per-class=N or --projected-w=FILE")
 
@@ -137,6 +140,9 @@ def _write_images(
     name: str,
     asked: Generate,
     voice: options.Voice,
+    *,
+    caption: str,  # of --captions, before the number
+    about: str = "",  # behind it
 ) -> None:
     folder = Path(asked.outdir)
     if folder.suffix.lower() == ".zip":
@@ -146,22 +152,25 @@ def _write_images(
     for number, image in images:
         written.append(folder / name.format(number))
         save_png(image, written[-1])
-        if asked.grid:
-            shown.append(image)
+        if asked.grid or asked.captions:
+            shown.append((f"{caption}{number}{about}", image))
     if shown:
         written.append(folder / "grid.png")
-        save_png(_squarish(shown), written[-1])
+        _squarish(shown, has_captions=asked.captions).save(written[-1], format="PNG")
     count = len(written) - bool(shown)
     voice.say(f"{count} images in {folder}")
     seeds = asked.seeds if asked.projected_w is None else None
     voice.numbers({"images": count, "files": written, "seeds": seeds})
 
 
-def _squarish(images: list[np.ndarray]) -> np.ndarray:
+def _squarish(shown: list[tuple[str, np.ndarray]], *, has_captions: bool) -> PIL.Image.Image:
     """[H, W, C] each -> one picture, row by row, about as wide as high; places left over stay black."""
+    captions, images = zip(*shown)
     columns = math.ceil(math.sqrt(len(images)))
+    if has_captions:
+        return captioned_tiles(images, captions, columns)
     empty = [np.zeros_like(images[0])] * (-len(images) % columns)
-    return tile(np.stack([*images, *empty]).transpose(0, 3, 1, 2), columns)
+    return to_pil(tile(np.stack([*images, *empty]).transpose(0, 3, 1, 2), columns))
 
 
 # A synthetic data set.
@@ -174,10 +183,7 @@ def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: opt
     n, drawn = asked.per_class or 0, _labels_to_draw(G, asked)
     first_seed = asked.seeds[0] if asked.seeds else 0
     if (last := first_seed + n * len(drawn) - 1) > flag_types.LAST_SEED:
-        raise UserError(
-            f"--seeds={first_seed}: the last of {n * len(drawn)} images would have the seed {last}; "
-            "begin lower"
-        )
+        raise UserError(f"--seeds={first_seed} leads to the seed {last}; the last is {flag_types.LAST_SEED}")
     recipe = _recipe(network_card, drawn, first_seed, asked)
     names = _label_names(network_card, G)
     dest = Path(asked.outdir)
@@ -214,6 +220,8 @@ def _labels_to_draw(G: Generator, asked: Generate) -> list[Label]:
     """Every class, or the one that was asked for, or one vector, or nothing to choose from."""
     if asked.per_class is None or asked.per_class < 1:
         raise UserError(f"--per-class={asked.per_class} draws nothing; give at least 1")
+    if asked.per_class > _MOST_PER_CLASS:
+        raise UserError(f"--per-class={asked.per_class} is more than {_MOST_PER_CLASS:,}; draw several sets")
     if asked.label is not None and asked.class_idx is not None:
         raise UserError("--class and --label exclude each other")
     if G.c_dim == 0:
@@ -275,5 +283,6 @@ def _label_names(network_card: Card, G: Generator) -> list[str] | None:
     return [str(name) for name in names] if names and is_usable else None
 
 
+is_command(__name__, 'sg.generate_images(G, seeds) draws from Python, G = sg.load_network(file)["G_ema"]')
 if __name__ == "__main__":
     main()

@@ -74,6 +74,29 @@ def captioned_grid(
     return sheet
 
 
+_LEAST_SIDE = 96  # pixels: of a tile that a caption is to fit on
+_LINE = 12  # pixels
+
+
+def captioned_tiles(
+    images: Sequence[np.ndarray],  # uint8 [H, W, C], of one size
+    captions: Sequence[str],  # may have several lines
+    columns: int,
+) -> PIL.Image.Image:
+    """Rows of images, each below its caption; small ones are enlarged by a whole factor, unsmoothed."""
+    scale = -(-_LEAST_SIDE // min(images[0].shape[:2]))
+    band = _LINE * max(caption.count("\n") + 1 for caption in captions) + 2
+    tiles = []
+    for image, caption in zip(images, captions, strict=True):
+        picture = to_pil(image.repeat(scale, axis=0).repeat(scale, axis=1))
+        tiles.append(captioned_grid(
+            caption, [picture], 1, cell=picture.size, band=band, at=(2, 0), mode=picture.mode,
+            ink=255 if picture.mode == "L" else (255, 255, 255),
+        ))  # fmt: skip
+    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
+    return stacked([stacked(row, is_row=True) for row in rows])
+
+
 def stacked(
     pictures: Sequence[PIL.Image.Image], *, is_row: bool = False, background: int = 0
 ) -> PIL.Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 
 
 def exports(
@@ -22,3 +23,20 @@ def exports(
         return found
 
     return find, lambda: sorted({*vars(sys.modules[package]), *homes})
+
+
+class _Command(ModuleType):
+    """A module that is a command: to call it is a guess, and the answer names the function."""
+
+    def __call__(self, *_: object, **__: object) -> object:
+        raise TypeError(f"{self.__name__} is the module of a command; {vars(self)['_advice']}")
+
+
+def is_command(
+    module: str,  # its __name__
+    advice: str,  # what to call instead
+) -> None:
+    """Let the module, called as if it were a function, say what to call instead."""
+    found = sys.modules[module]
+    found.__class__ = _Command
+    vars(found)["_advice"] = advice

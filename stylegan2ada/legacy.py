@@ -24,8 +24,8 @@ class Legacy:
 @options.command(record=Legacy)
 @options.group(
     "Conversion",
-    options.opt("--source", metavar="PKL", required=True,
-                help="Network file to read: path or URL, of any era"),
+    options.opt("--source", metavar="PKL|RUN|URL", required=True, callback=options.network_place,
+                help="Network file of any era to read; a run folder: its newest"),
     options.opt("--dest", metavar="PKL", required=True,
                 help="File to write: .pkl official, .safetensors native"),
     options.opt("--force-fp16", type=bool, default=False, metavar="BOOL",

@@ -1,19 +1,40 @@
-"""Training from Python: the command `train`, its flags as arguments, its checks as they are."""
+"""What notebooks have of the commands: training with flags as arguments, networks by their runs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from stylegan2ada import from_python, stats, train
+from stylegan2ada import checkpoints, from_python, stats, synthesis, train
 from stylegan2ada.checkpoints.training_state import capture_rng, restore_rng
 from stylegan2ada.config import TrainOptions
 from stylegan2ada.errors import UserError
+from stylegan2ada.protocols import Networks
+from stylegan2ada.training import run_files
 from stylegan2ada.training.hooks import Hook
+
+
+def load_network(
+    place: str | os.PathLike[str],  # file or URL; a run folder: its newest, also RUN/best:METRIC
+    *,
+    grey_from_rgb: bool = False,  # fold an RGB network to one that makes and judges grey images
+    log: Callable[[str], None] = print,
+) -> Networks:
+    """The networks in a file, by the keys of upstream's pickles, and the card of the file.
+
+    Every format there is, by content; code inside a file is never run. Modules come in eval mode, on the CPU
+    and without gradients.
+
+    >>> networks = sg.load_network("network.pkl")
+    >>> networks["G_ema"].img_resolution, networks["D"].c_dim, networks["card"]["format"]
+    (8, 2, 'official')
+    """
+    file = run_files.network_in(os.fspath(place))
+    return synthesis.remember_card(checkpoints.load_network(file, grey_from_rgb=grey_from_rgb, log=log))
 
 
 def train_network(

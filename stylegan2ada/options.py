@@ -1,180 +1,44 @@
-"""How a command is declared and what it says: option groups, one record per command, words and numbers."""
+"""The options that commands share, and what a command says: groups, words and numbers."""
 
 from __future__ import annotations
 
-import errno
-import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from stylegan2ada import files
-from stylegan2ada.config import TRANSFER_SOURCES, augmentation_presets
-from stylegan2ada.errors import StoppedOnRequest, UserError, one_line
-from stylegan2ada.flag_types import ClassChoice, CommaList, NamedValue, WeightedName, check_value
+from stylegan2ada import files, flag_files
+from stylegan2ada.config import PRESETS, TRANSFER_SOURCES, augmentation_presets
+from stylegan2ada.declaring import (
+    HABITS,
+    HELP_COLUMNS,
+    Argument,
+    Command,
+    Declared,
+    Decorator,
+    Option,
+    Settings,
+    command,
+    group,
+    opt,
+    record_of,
+    stack,
+)
+from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED, ClassChoice, CommaList, NamedValue, WeightedName
 from stylegan2ada.training import run_files
 
-HELP_COLUMNS = 100
-# Flags of other programs, and what says the same here.
-HABITS = {
-    "epochs": "length is given in thousands of images, --kimg",
-    "lr": "learning rates come with the preset, --cfg",
-    "n": "say which images, --seeds=0-15",
-    "num": "say which images, --seeds=0-15",
-    "num-images": "say which images, --seeds=0-15",
-    "truncation": "psi is given by --trunc",
-    "psi": "psi is given by --trunc",
-    "classes": "one class is given by --class",
-}
-F = TypeVar("F", bound=Callable[..., object])
-Settings = dict[str, Any]  # keyword arguments of click
-Declared = tuple[tuple[str, ...], Settings]  # one option: its names, and click.option's settings
-
-
-class Decorator(Protocol):
-    """What adds options to a function, and leaves its type as it was."""
-
-    def __call__(self, function: F, /) -> F: ...
-
-
-class Command(click.Command):
-    """Help in groups, `--like_this` read as `--like-this`, and a UserError shown as one sentence."""
-
-    def __init__(self, name: str | None, **settings: Any) -> None:
-        context: Settings = {
-            "max_content_width": HELP_COLUMNS,
-            "help_option_names": ["-h", "--help"],
-            "token_normalize_func": _dashed,
-        }
-        settings["context_settings"] = context | (settings.get("context_settings") or {})
-        super().__init__(name, **settings)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            row = parameter.get_help_record(ctx)
-            if row is not None:
-                title = getattr(parameter, "group", None) or "Other options"
-                groups.setdefault(title, []).append(row)
-        for title, rows in groups.items():
-            with formatter.section(title):
-                formatter.write_dl(rows, col_max=34)
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            left = super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            hint = HABITS.get(error.option_name.lstrip("-").replace("_", "-"))
-            if hint is None:
-                raise
-            raise click.UsageError(f"No such option {error.option_name!r}: {hint}.", ctx) from error
-        for parameter in self.params:
-            if ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE:
-                check_value(parameter, ctx.params.get(str(parameter.name)))
-        return left
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            raise _Refused(error) from error
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            # Even to ask whether such a file exists is an error, wherever it is asked first.
-            raise _Refused(UserError(f"{error.filename} is longer than names of files can be")) from error
-
-
-class _Refused(click.ClickException):
-    """What click prints and which code it leaves with, for one of our errors."""
-
-    def __init__(self, error: UserError) -> None:
-        super().__init__(one_line(str(error)))
-        self.exit_code = error.exit_code  # type: ignore[misc]  # click has one per class
-        self.is_failure = not isinstance(error, StoppedOnRequest)
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        if self.is_failure:
-            super().show(file)
-        else:
-            click.echo(self.format_message(), file=file, err=file is None)
-
-
-class Option(click.Option):
-    """A click option that knows the heading it is printed under."""
-
-    def __init__(self, *args: Any, group: str | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.group = group
-
-
-def command(
-    name: str | None = None,
-    *,
-    record: type | None = None,  # frozen dataclass with a field per option; the function receives one
-    parent: click.Group | None = None,  # a group that the command becomes a verb of
-    **settings: Any,  # click.command's
-) -> Callable[[Callable[..., object]], click.Command]:
-    """click.command with our Command class; below it stand the groups, then the function."""
-    register = click.command if parent is None else parent.command
-
-    def decorate(function: Callable[..., object]) -> click.Command:
-        callback = function if record is None else _given_as(record, function)
-        return register(name, cls=Command, **settings)(callback)
-
-    return decorate
-
-
-def _given_as(record: type, function: Callable[..., object]) -> Callable[..., object]:
-    """The function, called with the parsed options in one record."""
-
-    @functools.wraps(function)  # click keeps the options in an attribute of the function
-    def call(**values: object) -> object:
-        return function(record(**values))
-
-    vars(call)["record"] = record
-    return call
-
-
-def record_of(asked: click.Command) -> type | None:
-    """The record that a command's function receives; None for one that takes its options singly."""
-    return getattr(asked.callback, "record", None)
-
-
-def group(title: str, *options: Declared) -> Decorator:
-    """A decorator that adds these options (made by `opt`) below one heading, in this order."""
-
-    def decorate(function: F) -> F:
-        for names, settings in reversed(options):  # click lists first what was added last
-            function = click.option(*names, cls=Option, group=title, **settings)(function)
-        return function
-
-    return decorate
-
-
-def opt(*names: str, **settings: Any) -> Declared:
-    """One option of a group; the arguments are click.option's."""
-    return names, settings
-
-
-def stack(*groups: Decorator) -> Decorator:
-    """Several groups as one decorator, first group first."""
-
-    def decorate(function: F) -> F:
-        for add in reversed(groups):
-            function = add(function)
-        return function
-
-    return decorate
-
-
-def _dashed(token: str) -> str:
-    return token.replace("_", "-")
+# Commands find all that they are declared with on this page.
+__all__ = [
+    "DEVICE", "HABITS", "HELP_COLUMNS", "OVERWRITE", "Argument", "Command", "Declared", "Decorator", "Option",
+    "Settings", "Voice", "cfg_epilog", "check_writable", "command", "group", "image_options", "json_option",
+    "label_options", "network_option", "network_place", "opt", "performance_options", "record_of",
+    "settings_options", "stack", "train_options",
+]  # fmt: skip
 
 
 # What a command says: numbers for programs, words for people.
@@ -230,12 +94,27 @@ def _plain(value: Any) -> object:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+# Upstream's commands replace what is there; ours do so only if they are told to.
+
+OVERWRITE = opt("--overwrite", is_flag=True, help="Replace an earlier result")
+
+
+def check_writable(flag: str, path: str | Path, *, overwrite: bool) -> None:
+    """UserError if no new file can be written there: before the work rather than after it."""
+    path = Path(path)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UserError(f"{flag}={path} is not a file in an existing folder; give one")
+    if path.exists() and not overwrite:
+        raise UserError(f"{flag}={path} exists already; choose another name, or give --overwrite")
+
+
 # The groups of commands that use a trained network.
 
 DEVICE = opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]")
 
 
-def _network(context: click.Context, parameter: click.Parameter, value: str) -> str:
+def network_place(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Callback of an option that names a network: the file that is meant by a run folder."""
     try:
         return run_files.network_in(value)
     except UserError as error:
@@ -245,12 +124,12 @@ def _network(context: click.Context, parameter: click.Parameter, value: str) -> 
 def _start(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     # A folder that happens to be called like a known network is not meant.
     is_known = value is None or value == "noresume" or value in TRANSFER_SOURCES
-    return value if is_known else _network(context, parameter, str(value))
+    return value if is_known else network_place(context, parameter, str(value))
 
 
 network_option = group(
     "Network",
-    opt("--network", required=True, metavar="FILE|RUN|URL", callback=_network,
+    opt("--network", required=True, metavar="FILE|RUN|URL", callback=network_place,
         help="Network pickle or .safetensors; a run folder: its newest, also RUN/best:METRIC"),
     DEVICE,
 )  # fmt: skip
@@ -285,7 +164,7 @@ general_options = group(
     opt("--gpus", **_int, help="Processes that train together, one device each [default: 1]"),
     opt("--snap", **_int, help="Ticks between snapshots of images and networks [default: 50]"),
     opt("--metrics", type=CommaList(), help="Measured at each network snapshot [default: fid50k_full]"),
-    opt("--seed", **_int, help="Start of all random numbers [default: 0]"),
+    opt("--seed", type=SEED, metavar="INT", help="Start of all random numbers [default: 0]"),
     opt("-n", "--dry-run", is_flag=True, help="Print what would be done, create nothing"),
 )
 dataset_options = group(
@@ -298,8 +177,8 @@ dataset_options = group(
 )  # fmt: skip
 base_config_options = group(
     "Base configuration",
-    opt("--cfg", type=click.Choice(["auto", "stylegan2", "paper256", "paper512", "paper1024", "cifar"]),
-        help="Preset that all flags below start from [default: auto]"),
+    opt("--cfg", type=click.Choice(["auto", *PRESETS]), metavar="NAME",
+        help="Preset that all flags below start from; the last lines here say which [default: auto]"),
     opt("--gamma", **_float, help="Weight of the R1 penalty [default: by preset]"),
     opt("--kimg", **_int, help="Length in thousands of images shown to D [default: by preset, 25000]"),
     opt("--batch", **_int, help="Images per iteration, over all devices [default: by preset]"),
@@ -319,8 +198,8 @@ augmentation_options = group(
     opt("--aug", type=click.Choice(["noaug", "ada", "fixed"]), help="Who sets the strength [default: ada]"),
     opt("--p", **_float, help="Strength for --aug=fixed, 0 to 1"),
     opt("--target", **_float, help="Target of ADA's overfitting measure, 0 to 1 [default: 0.6]"),
-    opt("--augpipe", type=click.Choice(list(augmentation_presets())),
-        help="Kinds of augmentation [default: bgc]"),
+    opt("--augpipe", type=click.Choice(list(augmentation_presets())), metavar="NAME",
+        help=f"Kinds of augmentation: {', '.join(augmentation_presets())} [default: bgc]"),
     opt("--ada-max-p", **_float, help="Upper bound of ADA's strength, 0 to 1 [default: none]"),
 )  # fmt: skip
 transfer_options = group(
@@ -351,7 +230,15 @@ run_control_options = group(
     opt("--detector", type=NamedValue(), multiple=True, metavar="NAME=PATH",
         help="File of a feature network for the metrics: inception, vgg16, ... (repeatable)"),
 )  # fmt: skip
+settings_options = group(
+    "Settings from a file (flags win over --config, and that over --from-run)",
+    opt("--config", metavar="FILE.toml", is_eager=True, expose_value=False, callback=flag_files.from_config,
+        help="Lines such as kimg = 2000; each run writes its own, config.toml"),
+    opt("--from-run", metavar="RUN", is_eager=True, expose_value=False, callback=flag_files.from_run,
+        help="Train anew with the settings of this one"),
+)  # fmt: skip
 train_options = stack(
+    settings_options,
     required_options,
     general_options,
     dataset_options,
@@ -362,3 +249,23 @@ train_options = stack(
     performance_options,
     run_control_options,
 )
+
+
+# What their authors used the configurations for.
+_MADE_FOR = {
+    "stylegan2": "faces, 1024x1024",
+    "paper256": "faces or cats, 256x256",
+    "paper512": "animals, slides, 512x512",
+    "paper1024": "paintings, 1024x1024",
+    "cifar": "CIFAR-10, 32x32",
+}
+
+
+def cfg_epilog() -> str:
+    """The presets of --cfg as the last lines of a help page."""
+    rows = [f"{'auto':<10} by size and devices, for any data: gamma 0.0002 side^2 / batch"]
+    rows += [
+        f"{name:<10} --kimg={p.kimg} --batch={p.batch} --gamma={p.gamma:g}: {_MADE_FOR[name]}"
+        for name, p in PRESETS.items()
+    ]
+    return "\b\n" + "\n".join(["Presets of --cfg:", *(f"  {row}" for row in rows)])

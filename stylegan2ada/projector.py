@@ -19,6 +19,7 @@ from stylegan2ada import flag_types, options, projection, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import save_png, to_uint8_truncated
+from stylegan2ada.lazy import is_command
 from stylegan2ada.metrics.detectors import Detectors
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
@@ -52,7 +53,8 @@ class Projector:
     options.opt("--target", required=True, metavar="FILE", help="Picture to look for"),
     options.opt("--num-steps", type=click.IntRange(max=100_000), default=1000, metavar="N",
                 help="Steps to take [default: 1000]"),
-    options.opt("--seed", type=int, default=303, metavar="INT", help="Of the noise [default: 303]"),
+    options.opt("--seed", type=flag_types.SEED, default=303, metavar="INT",
+                help="Of the noise [default: 303]"),
     options.opt("--start-w", metavar="FILE", help="Start at the first w of this .npz [default: mean w]"),
     options.opt("--detector", type=flag_types.NamedValue(), multiple=True,
                 help="vgg16=FILE judges likeness; vgg16=tiny is a rough stand-in"),
@@ -71,7 +73,7 @@ def main(asked: Projector) -> None:
     Writes target.png, proj.png, projected_w.npz (for generate.py --projected-w) and a film.
 
     \b
-    python stylegan2ada/projector.py --network=net.pkl --target=spine.png --class=1 --outdir=out
+    projector.py --network=net.pkl --target=spine.png --class=1 --outdir=out
     """
     if asked.num_steps < 1:
         raise UserError(f"--num-steps={asked.num_steps} does nothing; give at least 1")
@@ -183,5 +185,6 @@ def write_film(folder: Path, target: np.ndarray, frames: list[np.ndarray]) -> Pa
     return folder / "proj.mp4"
 
 
+is_command(__name__, "sg.project(G, target) searches from Python")
 if __name__ == "__main__":
     main()

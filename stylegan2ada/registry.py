@@ -60,14 +60,11 @@ class Registry:
             )
         return found
 
-    def find_taking(self, name: str, *arguments: str) -> Callable[..., Any]:
-        """The same, if it takes arguments of these names; it is not called, as it may be anything."""
-        found = self.find(name)
-        try:
-            inspect.signature(found).bind_partial(**dict.fromkeys(arguments))
-        except (TypeError, ValueError) as error:  # it takes others, or is built in and does not say
-            listed = ", ".join(arguments)
-            raise UserError(
-                f"{self.kind} {name!r} is no {self.kind}, which is called with {listed}; name another"
-            ) from error
-        return found
+
+def accepts(make: Callable[..., Any], *values: object, **named: object) -> bool:
+    """Whether it can be called like this, as far as its signature tells; nothing is called."""
+    try:
+        inspect.signature(make).bind(*values, **named)
+    except (TypeError, ValueError):  # ValueError: a builtin that shows no signature
+        return False
+    return True

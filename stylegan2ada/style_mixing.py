@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
-from stylegan2ada.images import save_png
+from stylegan2ada.images import captioned_tiles, save_png, to_pil
+from stylegan2ada.lazy import is_command
 from stylegan2ada.processes import pick_device
+
+_COARSE = 7  # layers that --styles means by default; networks below 64x64 have fewer, there it is all of them
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,13 @@ class StyleMixing:
     device: str
     row_seeds: list[int]
     col_seeds: list[int]
-    styles: list[int]
+    styles: list[int] | None
     class_idx: int | str | None
     label: str | None
     trunc: float
     noise_mode: str
     outdir: str
+    captions: bool
     json_file: str | None
 
 
@@ -37,24 +42,25 @@ class StyleMixing:
 @options.network_option
 @options.group(
     "What to mix",
-    options.opt("--rows", "row_seeds", type=flag_types.NumRange(), required=True, help="Seeds of the rows"),
-    options.opt("--cols", "col_seeds", type=flag_types.NumRange(), required=True,
+    options.opt("--rows", "row_seeds", type=flag_types.Seeds(), required=True, help="Seeds of the rows"),
+    options.opt("--cols", "col_seeds", type=flag_types.Seeds(), required=True,
                 help="Seeds of the columns"),
-    options.opt("--styles", type=flag_types.NumRange(), default="0-6",
-                help="Layers that a picture takes from its column [default: 0-6]"),
+    options.opt("--styles", type=flag_types.NumRange(),
+                help="Layers that a picture takes from its column [default: 0-6, as far as there are]"),
 )  # fmt: skip
 @options.label_options
 @options.image_options
 @options.group(
     "Where to",
     options.opt("--outdir", required=True, metavar="DIR", help="Folder for the pictures and grid.png"),
+    options.opt("--captions", is_flag=True, help="Seeds of row and column on the images of grid.png"),
 )
 @options.json_option
 def main(asked: StyleMixing) -> None:
     """Pictures that take coarse styles from one seed and the rest from another, singly and as a grid.
 
     \b
-    python stylegan2ada/style_mixing.py --network=net.pkl --rows=85,100 --cols=55,821 --outdir=out
+    style_mixing.py --network=net.pkl --rows=85,100 --cols=55,821 --outdir=out
     """
     voice = options.Voice(asked.json_file)
     device = pick_device(asked.device)
@@ -62,11 +68,12 @@ def main(asked: StyleMixing) -> None:
     G = synthesis.averaged_generator(loaded, device)
     number = synthesis.class_number(asked.class_idx, loaded["card"])
     c = synthesis.labels(G, 1, class_idx=number, vector=flag_types.label_vector(asked.label))
+    styles = list(range(min(_COARSE, G.num_ws))) if asked.styles is None else asked.styles
     images = synthesis.mixed_styles(
         G,
         asked.row_seeds,
         asked.col_seeds,
-        asked.styles,
+        styles,
         c,
         device=device,
         psi=asked.trunc,
@@ -76,14 +83,17 @@ def main(asked: StyleMixing) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for (row, column), image in images.items():
         save_png(image, folder / f"{row}-{column}.png")
-    save_png(grid(images, asked.row_seeds, asked.col_seeds), folder / "grid.png")
+    picture = to_pil(grid(images, asked.row_seeds, asked.col_seeds))
+    if asked.captions:
+        picture = captioned(images, asked.row_seeds, asked.col_seeds)
+    picture.save(folder / "grid.png", format="PNG")
     voice.say(f"{len(images)} images and grid.png in {folder}")
     voice.numbers({
         "images": len(images),
         "files": [*(folder / f"{row}-{column}.png" for row, column in images), folder / "grid.png"],
         "rows": asked.row_seeds,
         "cols": asked.col_seeds,
-        "styles": asked.styles,
+        "styles": styles,
     })  # fmt: skip
 
 
@@ -95,5 +105,19 @@ def grid(images: dict[tuple[int, int], np.ndarray], rows: list[int], columns: li
     return np.concatenate([np.concatenate(line, axis=1) for line in lines])
 
 
+def captioned(
+    images: dict[tuple[int, int], np.ndarray], rows: list[int], columns: list[int]
+) -> PIL.Image.Image:
+    """The same picture with the seeds on it: of a row, of a column, or of both."""
+    corner = np.zeros_like(next(iter(images.values())))
+    named = [("", corner), *((f"column {column}", images[column, column]) for column in columns)]
+    for row in rows:
+        named.append((f"row {row}", images[row, row]))
+        named += [(f"{row} with {column}", images[row, column]) for column in columns]
+    captions, tiles = zip(*named)
+    return captioned_tiles(tiles, captions, 1 + len(columns))
+
+
+is_command(__name__, "stylegan2ada.synthesis.mixed_styles mixes from Python")
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import to_uint8
-from stylegan2ada.protocols import Card, Generator, Options
+from stylegan2ada.protocols import Card, Generator, Networks, Options
 
 NOISE_MODES = ("const", "random", "none")
 _BATCH = 16  # images at once, also of generate.py: other sizes may differ in the last bit
@@ -23,10 +24,21 @@ def averaged_generator(networks: Mapping[str, Any], device: torch.device | str) 
     G: Generator | None = networks["G_ema"]
     if G is None:
         raise UserError("this network file holds no G_ema, so nothing can be drawn; give another file")
+    refuse_broken(G)
     return G.to(device)
 
 
-def class_number(choice: int | str | None, card: Card | None) -> int | None:
+def refuse_broken(G: Generator) -> None:
+    """UserError for weights that are no numbers: every picture would be black."""
+    for name, tensor in G.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(
+                f"the network's {name} holds NaN or infinity, so its pictures would be black; "
+                "its training diverged: take an earlier snapshot"
+            )
+
+
+def class_number(choice: int | str | None, card: Card | None, *, given: str = "--class=") -> int | None:
     """The number of a class that was given by number or by name; the card knows the names."""
     if not isinstance(choice, str):
         return choice
@@ -34,7 +46,27 @@ def class_number(choice: int | str | None, card: Card | None) -> int | None:
     if choice in names:
         return names.index(choice)
     known = f"its classes are {', '.join(names)}" if names else "this network knows no names of classes"
-    raise UserError(f"--class={choice}: {known}; give one of them, or a number from 0")
+    raise UserError(f"{given}{choice}: {known}; give one of them, or a number from 0")
+
+
+def label_text(card: Card | None, *, class_idx: int | None, label: str | None) -> str:
+    """What people call a class or a label vector."""
+    if label is not None:
+        return label
+    names = list((card or {}).get("label_names") or ())
+    return f"class {class_idx}" if class_idx is None or class_idx >= len(names) else str(names[class_idx])
+
+
+# A network itself must hold nothing that its file's format has no place for.
+_CARDS: weakref.WeakKeyDictionary[object, Card] = weakref.WeakKeyDictionary()
+
+
+def remember_card(networks: Networks) -> Networks:
+    """The same networks, whose generators are known by the card of their file: classes have names."""
+    for name in ("G", "G_ema"):
+        if networks[name] is not None and networks["card"]:
+            _CARDS[networks[name]] = networks["card"]
+    return networks
 
 
 def seed_latents(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
@@ -121,17 +153,18 @@ def generate_images(
     G: Generator,
     seeds: Sequence[int],
     *,
-    classes: int | Sequence[int] | None = None,
+    classes: int | str | Sequence[int | str] | None = None,
     psi: float = 1.0,
     noise: str = "random",
     device: torch.device | str | None = None,
 ) -> np.ndarray:
     """One image per seed, uint8 [N, H, W] of a grey network or [N, H, W, 3]: the pixels of generate.py.
 
-    `classes` is the class of all images, or one per seed, or None for a network without classes. `psi` below
-    1 trades variety for typical images. `noise` is "const" (generate.py's default: a seed gives the same
-    pixels every time), "random" (new noise from torch's generator) or "none". `device` is where to compute,
-    by default where the network is; the network itself is left as it was.
+    `classes` is the class of all images, or one per seed, or None for a network without classes: a number, or
+    a name that a network from sg.load_network knows. `psi` below 1 trades variety for typical images. `noise`
+    is "const" (generate.py's default: a seed gives the same pixels every time), "random" (new noise from
+    torch's generator) or "none". `device` is where to compute, by default where the network is; the network
+    itself is left as it was.
 
     >>> import torch
     >>> from stylegan2ada import synthesis
@@ -147,6 +180,7 @@ def generate_images(
         raise UserError(f"noise={noise!r} is not known; choose from {', '.join(NOISE_MODES)}")
     c = _one_hot(G, len(seeds), classes)
     # Without seeds, too, the result has its shape; nothing at all cannot be concatenated.
+    refuse_broken(G)
     empty = np.zeros([0, G.img_resolution, G.img_resolution, G.img_channels], dtype=np.uint8)
     home = next(G.parameters()).device
     place = torch.device(home if device is None else device)
@@ -157,7 +191,7 @@ def generate_images(
     return images[..., 0] if G.img_channels == 1 else images
 
 
-def _one_hot(G: Generator, n: int, classes: int | Sequence[int] | None) -> torch.Tensor:
+def _one_hot(G: Generator, n: int, classes: int | str | Sequence[int | str] | None) -> torch.Tensor:
     """Labels [n, c_dim] of one class for all, or of a class each."""
     if G.c_dim == 0:
         if classes is not None:
@@ -167,10 +201,8 @@ def _one_hot(G: Generator, n: int, classes: int | Sequence[int] | None) -> torch
         raise UserError(
             f"this network is conditional; give classes, one of 0 to {G.c_dim - 1} or one per seed"
         )
-    chosen = np.asarray(classes, dtype=np.int64)
-    if chosen.ndim == 0:
-        chosen = np.full(n, chosen)
-    if chosen.shape != (n,):
+    chosen = _class_numbers(classes, n, _CARDS.get(G))
+    if len(chosen) != n:
         raise UserError(f"classes has {len(chosen)} entries for {n} seeds; give one class, or one per seed")
     unknown = chosen[(chosen < 0) | (chosen >= G.c_dim)]
     if len(unknown):
@@ -178,6 +210,19 @@ def _one_hot(G: Generator, n: int, classes: int | Sequence[int] | None) -> torch
             f"class {unknown[0]} does not exist; this network knows the classes 0 to {G.c_dim - 1}"
         )
     return torch.nn.functional.one_hot(torch.from_numpy(chosen), G.c_dim).float()
+
+
+def _class_numbers(classes: int | str | Sequence[int | str], n: int, card: Card | None) -> np.ndarray:
+    """The classes by number, int64; n of them if one was given for all."""
+    given = classes.tolist() if isinstance(classes, np.ndarray | np.generic | torch.Tensor) else classes
+    listed = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * n
+    numbers = [class_number(choice, card, given="class ") for choice in listed]
+    broken = [number for number in numbers if number is None or number != int(number)]
+    if broken:
+        raise UserError(
+            f"class {broken[0]} is no whole number; give a class by its number, from 0, or its name"
+        )
+    return np.array(numbers, dtype=np.int64)
 
 
 def read_w(path: str, G: Generator, *, flag: str = "--projected-w") -> torch.Tensor:
@@ -214,10 +259,9 @@ def mixed_styles(
 
     A mixed image is the row's, with the column's w in the layers listed in `styles`.
     """
-    if any(not 0 <= layer < G.num_ws for layer in styles):
-        raise UserError(
-            f"--styles names layers up to {max(styles)}, but this network has 0 to {G.num_ws - 1}"
-        )
+    unknown = [layer for layer in styles if not 0 <= layer < G.num_ws]
+    if unknown:
+        raise UserError(f"--styles names layer {unknown[0]}, but this network has 0 to {G.num_ws - 1}")
     seeds = list(dict.fromkeys([*rows, *columns]))
     z = seed_latents(seeds, G.z_dim).to(device, torch.float32)
     all_ws = G.mapping(z, c.to(device).expand(len(seeds), -1))

@@ -16,18 +16,20 @@ from stylegan2ada import options as flags
 from stylegan2ada import processes
 from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_with, resolve
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
-from stylegan2ada.data.samplers import SAMPLERS
+from stylegan2ada.data.samplers import find_sampler
 from stylegan2ada.errors import UserError
+from stylegan2ada.lazy import is_command
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
-from stylegan2ada.losses.registry import LOSSES, TERMS
+from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.protocols import JsonObject
+from stylegan2ada.registry import accepts
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
 from stylegan2ada.training.seams import Seams, open_dataset
 
 
-@flags.command("train", record=TrainOptions)
+@flags.command("train", record=TrainOptions, epilog=flags.cfg_epilog())
 @flags.train_options
 def main(asked: TrainOptions) -> None:
     """Train a StyleGAN2-ADA on a zip or folder of images.
@@ -37,9 +39,10 @@ def main(asked: TrainOptions) -> None:
     iteration, saves its state and leaves with exit code 75.
 
     \b
-    A first run:       train --outdir=runs --data=images.zip --snap=10 --metrics=none
-    With labels:       train --outdir=runs --data=images.zip --cond=1 --augpipe=radiograph
-    Go on after stop:  train --continue=runs/00000-images-auto1
+    A first run:     train --outdir=runs --data=images.zip --metrics=none
+    With labels:     train --outdir=runs --data=images.zip --cond=1
+    Another like it: train --from-run=runs/00000-images-auto1 --seed=1
+    Go on, stopped:  train --continue=runs/00000-images-auto1
     """
     run(asked)
 
@@ -52,6 +55,7 @@ def run(
     record: JsonObject | None = None,  # facts for the options file, e.g. where a classifier is from
     warnings: Sequence[tuple[str, str]] = (),  # (code, text) that were told already, for the events
     dataset: Dataset | None = None,  # what --data names, if it is open already
+    settings: JsonObject | None = None,  # what config.toml is to say, where that is more than the options
 ) -> Path | None:
     """Resolve, announce and train until done, on every process of a group; the folder of the run.
 
@@ -64,6 +68,7 @@ def run(
     else:
         job = _continued_job(options, going_on, dataset)
     job = dataclasses.replace(job, hooks=tuple(hooks), record=dict(record or {}), warnings=tuple(warnings))
+    job = dataclasses.replace(job, settings=options.given() if settings is None else settings)
     if seams is not None:
         own_data = seams.dataset is not open_dataset
         job = dataclasses.replace(job, seams=seams, dataset=None if own_data else job.dataset)
@@ -119,7 +124,9 @@ def fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
     dataset = dataset or open_data(options.data)
     info = dataset.as_if_opened(use_labels=bool(options.cond)).info()
     config = resolve(options, info, loss=_loss_facts(options), known_metrics=_known_metrics(options))
-    SAMPLERS.find_taking(config.sampler, "rank", "num_replicas", "seed")  # before a folder is made for it
+    # What is wrong is refused before a folder is made for it.
+    if not accepts(find_sampler(config.sampler), dataset, rank=0, num_replicas=1, seed=0):
+        raise UserError(f"--sampler={config.sampler} is no sampler: it does not take (dataset, rank, ...)")
     return Job(
         config=config, options=options, outdir=str(options.outdir), dataset=_as_trained(dataset, config)
     )
@@ -170,10 +177,19 @@ def _on_this_group(options: TrainOptions) -> TrainOptions:
 
 
 def _loss_facts(options: TrainOptions) -> LossFacts:
-    for term in options.term or ():
-        TERMS.find_taking(term.partition(":")[0], "device")  # refused before a folder is made for it
-    made_with = ("device", "G_mapping", "G_synthesis", "D", "augment_pipe")
-    make = LOSSES.find_taking(options.loss or "stylegan2", *made_with)
+    for term in options.term or ():  # refused before a folder is made for it
+        if not accepts(find_term(term.partition(":")[0]), device="cpu"):
+            raise UserError(
+                f"--term={term} is no term: what makes one takes device, and weight if one is given"
+            )
+    make = find_loss(options.loss or "stylegan2")
+    parts = dict.fromkeys(("device", "G_mapping", "G_synthesis", "D", "augment_pipe"))
+    is_class = inspect.isclass(make)
+    if not accepts(make, **parts) or (is_class and not hasattr(make, "accumulate_gradients")):
+        raise UserError(
+            f"--loss={options.loss} is no loss: that is a class made from {', '.join(parts)}, "
+            "with a method accumulate_gradients"
+        )
     if "objective" not in inspect.signature(make).parameters:
         return LossFacts(make)
     is_objective = options.loss in OBJECTIVES
@@ -193,5 +209,6 @@ def _rounds(config: TrainConfig) -> int:
     return config.batch_size // (config.batch_gpu * config.num_gpus)
 
 
+is_command(__name__, "sg.train_network(data, outdir) trains from Python")
 if __name__ == "__main__":
     main()

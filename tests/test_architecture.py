@@ -31,7 +31,7 @@ GROUND = {  # used by all but networks
 COMMANDS = {
     "from_python",
     "train", "generate", "style_mixing", "projector", "calc_metrics", "dataset_tool", "legacy", "options",
-    "flag_types", "as_script",
+    "flag_types", "flag_files", "declaring", "as_script",
 }  # fmt: skip
 
 # The plugins: which rooms each room may import beside the engine and itself. Rooms to come stand here, too.

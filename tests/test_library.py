@@ -21,7 +21,9 @@ import spine_plugins as sp
 import stylegan2ada as sg
 from spine_plugins.classifier import new_classifier, save_classifier
 from stylegan2ada.data.writer import DatasetWriter
+from stylegan2ada.errors import UserError
 from stylegan2ada.losses import registry
+from stylegan2ada.training import run_files
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"stylegan2ada": sg, "spine_plugins": sp}
@@ -106,6 +108,31 @@ def test_train_is_the_module_of_the_command() -> None:
 
     assert isinstance(sg.train, ModuleType)
     assert "train" not in PROMISED["stylegan2ada"], "hence train_network"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("train", "sg.train_network"), ("generate", "sg.generate_images"), ("projector", "sg.project")],
+)
+def test_a_command_that_is_called_says_what_to_call(command: str, words: str) -> None:
+    for module in (vars(sg)["__getattr__"](command), importlib.import_module(f"stylegan2ada.{command}")):
+        with pytest.raises(TypeError, match=rf"{command} is the module of a command; {words}"):
+            module("images.zip", "runs")
+
+
+def test_a_run_folder_is_a_network(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no network yet"):
+        sg.load_network(tmp_path)
+    for kimg in (0, 1):
+        G = sg.Generator(8, 2, 8, 16, 1, synthesis_kwargs={"channel_base": 64, "channel_max": 4 << kimg})
+        sg.save_network(
+            {"G_ema": G, "card": {"label_names": ["a", "b"]}}, tmp_path / run_files.snapshot(kimg)
+        )
+    networks = sg.load_network(tmp_path)
+    assert networks["card"] is not None and networks["G_ema"] is not None
+    assert networks["card"]["origin"] == str(tmp_path / run_files.snapshot(1))
+    drawn = [sg.generate_images(networks["G_ema"], [3], classes=k, noise="const") for k in ("b", 1, "a")]
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

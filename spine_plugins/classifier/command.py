@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -20,7 +20,9 @@ from spine_plugins.classifier.recipe import Recipe
 from spine_plugins.statistics import IntervalJson, interval_text
 from stylegan2ada import files, options, processes
 from stylegan2ada.errors import UserError
-from stylegan2ada.options import Voice, group, json_option, opt
+from stylegan2ada.flag_types import SEED
+from stylegan2ada.options import OVERWRITE, Voice, group, json_option, opt
+from stylegan2ada.training import config_file
 
 _CLASSIFIER = opt("--classifier", required=True, metavar="FILE", help="Made by `spinegan classify train`")
 _DEVICE = opt("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, mps [default: auto]")
@@ -45,8 +47,14 @@ class Train(Recipe):
     dry_run: bool
     json_file: str | None
 
+    def settings(self) -> dict[str, object]:
+        """What makes another like it; the rest says how to run, not what."""
+        how = ("dry_run", "json_file", "overwrite")
+        return {name: value for name, value in asdict(self).items() if name not in how}
+
 
 @options.command("train", parent=classify, record=Train)
+@options.settings_options
 @group(
     "Data",
     opt("--data", required=True, metavar="PATH", help="Labelled images to train on (zip or folder)"),
@@ -54,7 +62,7 @@ class Train(Recipe):
     opt("--val", metavar="PATH", help="Validation images [default: a part of --data]"),
     opt("--test", metavar="PATH", help="Test images, measured once at the end"),
     opt("--val-share", type=float, default=0.15, metavar="FLOAT", help="Part held out [default: 0.15]"),
-    opt("--split-seed", type=int, default=0, metavar="INT", help="Which part [default: 0]"),
+    opt("--split-seed", type=SEED, default=0, metavar="INT", help="Which part [default: 0]"),
     opt(
         "--task",
         type=click.Choice(["auto", *TASKS]),
@@ -76,7 +84,12 @@ class Train(Recipe):
         help="ImageNet weights of torchvision's densenet121: a file, imagenet (download), or none",
     ),
     opt("--init", metavar="FILE", help="Go on from this classifier instead (warm start)"),
-    opt("--size", type=int, metavar="INT", help="Input side in pixels [default: 224; 64 for cnn13k]"),
+    opt(
+        "--size",
+        type=click.IntRange(max=4096),
+        metavar="INT",
+        help="Input side in pixels [default: 224; 64 for cnn13k]",
+    ),
     opt("--dropout", type=click.FloatRange(0, 1, max_open=True), metavar="FLOAT", help="[default: 0.1]"),
 )
 @group(
@@ -112,7 +125,7 @@ class Train(Recipe):
         default="val",
         help="Keep the epoch best on this; test only to replicate, and stamped [default: val]",
     ),
-    opt("--seed", type=int, default=0, metavar="INT", help="Start of all random numbers [default: 0]"),
+    opt("--seed", type=SEED, default=0, metavar="INT", help="Start of all random numbers [default: 0]"),
     opt("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", help="[default: fp32]"),
     _DEVICE,
 )
@@ -126,8 +139,8 @@ def train_(asked: Train) -> None:
     """Train a classifier; give the same command again to continue an interrupted one (exit code 75).
 
     \b
-    spinegan classify train --data=spine-train.zip --val=spine-val.zip --out=spine.safetensors \\
-        --weights=densenet121-a639ec97.pth
+    spinegan classify train --data=spine-train.zip --val=spine-val.zip \\
+        --out=spine.safetensors --weights=densenet121-a639ec97.pth
     """
     voice = Voice(asked.json_file)
     card = fitting.run(asked, log=voice.say, dry_run=asked.dry_run)
@@ -135,6 +148,7 @@ def train_(asked: Train) -> None:
         voice.say(json.dumps(card, indent=1))
         voice.numbers(card)
         return
+    config_file.write(config_file.beside(asked.out), asked.settings())
     for role, metrics in card["metrics"].items():
         if metrics is not None:
             _say_metrics(voice, role, metrics)
@@ -157,6 +171,7 @@ class Evaluate:
     seed: int
     record: bool
     no_plots: bool
+    overwrite: bool
     batch: int
     device: str
     json_file: str | None
@@ -184,9 +199,10 @@ class Evaluate:
         metavar="INT",
         help="Of the bootstrap [default: 2000]",
     ),
-    opt("--seed", type=int, default=0, metavar="INT", help="Of the bootstrap [default: 0]"),
+    opt("--seed", type=SEED, default=0, metavar="INT", help="Of the bootstrap [default: 0]"),
     opt("--record", is_flag=True, help="Write the result into the classifier's card as its test result"),
     opt("--no-plots", is_flag=True, help="No PNG files"),
+    OVERWRITE,
     _BATCH,
     _DEVICE,
 )
@@ -196,6 +212,9 @@ def eval_(asked: Evaluate) -> None:
 
     Intervals resample whole patients or studies where the data set knows them.
     """
+    folder = Path(asked.outdir)
+    if (folder / "metrics.json").exists() and not asked.overwrite:
+        raise UserError(f"--outdir={folder} holds a result already; choose another, or give --overwrite")
     voice = Voice(asked.json_file)
     model = load_classifier(asked.classifier).to(processes.pick_device(asked.device))
     images = open_labelled(asked.data, model.task, model.class_names)
@@ -211,7 +230,6 @@ def eval_(asked: Evaluate) -> None:
         "metrics": metrics,
         "versions": fitting.of_numbers(),
     }
-    folder = Path(asked.outdir)
     folder.mkdir(parents=True, exist_ok=True)
     _write_predictions(model, images, logits, folder / "predictions.csv")
     files.write_csv(folder / "per_class.csv", *evaluation.per_class_rows(metrics))
@@ -233,6 +251,7 @@ class Predict:
     classifier: str
     data: str
     out: str
+    overwrite: bool
     mapping: Mapping
     batch: int
     device: str
@@ -245,6 +264,7 @@ class Predict:
     _CLASSIFIER,
     opt("--data", required=True, metavar="PATH", help="Images, labelled or not (zip or folder)"),
     opt("--out", required=True, metavar="FILE.csv", help="Table of names, labels, groups, probabilities"),
+    OVERWRITE,
 )
 @group(
     "How",
@@ -256,8 +276,7 @@ class Predict:
 def predict_(asked: Predict) -> None:
     """Write the probability of every class for every image; no labels are needed."""
     voice = Voice(asked.json_file)
-    if not Path(asked.out).parent.is_dir():
-        raise UserError(f"the folder of --out={asked.out} does not exist; create it")
+    options.check_writable("--out", asked.out, overwrite=asked.overwrite)
     model = load_classifier(asked.classifier).to(processes.pick_device(asked.device))
     try:
         images = open_labelled(asked.data, model.task, model.class_names)

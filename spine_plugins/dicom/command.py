@@ -18,11 +18,12 @@ from spine_plugins.dicom.asked import Convert, job_of
 from spine_plugins.dicom.settings import CHOICES, PRESETS, is_power_of_two
 from stylegan2ada import options
 from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.flag_types import SEED
 
 
 def _power_of_two(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
     if not is_power_of_two(value):
-        raise click.BadParameter(f"{value} is not a power of two; use 256, 512, ...")
+        raise click.BadParameter(f"{value} is not a power of two up to 8192; use 256, 512, ...")
     return value
 
 
@@ -76,7 +77,7 @@ _options = options.stack(
     options.group(
         "Splits and privacy",
         _opt("--split", metavar="0.8/0.1/0.1", help="Write X-train, X-val, X-test; patients stay together."),
-        _opt("--split-seed", type=int, default=0, show_default=True, help="Another seed, another split."),
+        _opt("--split-seed", type=SEED, default=0, show_default=True, help="Another seed, another split."),
         _opt("--forbid-groups", multiple=True, metavar="REPORT", help="Leave out who is in this X_report.csv. Repeatable."),
         _opt("--key-file", metavar="FILE", help="Key of the patient and study hashes. [default: X.key, made if absent]"),
         _opt("--report-paths", type=_one_of(["relative", "hash", "none"]), default="relative", show_default=True, help="File names in the report."),

@@ -13,13 +13,14 @@ import numpy as np
 
 from spine_plugins.dicom import codecs, frame, labels, read, window
 from spine_plugins.dicom.annotations import AnnotationTable
-from spine_plugins.dicom.deidentify import keyed_hash, split_score
+from spine_plugins.dicom.deidentify import keyed, keyed_hash
 from spine_plugins.dicom.header import check_header, open_dataset, value
 from spine_plugins.dicom.likeness import difference_hash, thumbnail
 from spine_plugins.dicom.reasons import OutOfTime, Rejected
 from spine_plugins.dicom.record import Record
 from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.dicom.sources import Item
+from spine_plugins.dicom.terms import OTHER
 from spine_plugins.vindr import canonical
 from stylegan2ada.data.writer import encode_png
 
@@ -64,7 +65,7 @@ def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record) -
         raise Rejected("checksum_mismatch")
     dataset = open_dataset(data, settings, record.header)
     sop = str(value(dataset, "SOPInstanceUID") or "")
-    annotation = _annotation(settings, item, sop, record)
+    annotation = _annotation(settings, key, item, sop, record)
     # Before the gates, so that the report can group what they turn away.
     _identify(key, dataset, sop, annotation, item, record)
     check_header(dataset, settings, record.header)
@@ -76,14 +77,16 @@ def _convert(settings: IngestSettings, key: bytes, item: Item, record: Record) -
     _draw(settings, radiograph, annotation, label, record)
 
 
-def _annotation(settings: IngestSettings, item: Item, sop: str, record: Record) -> labels.Annotation | None:
+def _annotation(
+    settings: IngestSettings, key: bytes, item: Item, sop: str, record: Record
+) -> labels.Annotation | None:
     """Rows for the file's name, as in VinDr, or for its SOP instance UID."""
     if not settings.annotations:
         return None
-    found = AnnotationTable(settings.annotations).find(item.stem, sop, item.name)
+    found = AnnotationTable(settings.annotations, key).find(item.stem, sop, item.name)
     if found is None:
         return None
-    record.image_id, annotation = found
+    record.image, annotation = found
     return annotation
 
 
@@ -91,14 +94,18 @@ def _identify(
     key: bytes, dataset: Dataset, sop: str, annotation: labels.Annotation | None, item: Item, record: Record
 ) -> None:
     """Keyed hashes of whose picture this is; the identifiers themselves end here."""
-    study = (annotation.study_id if annotation else "") or value(dataset, "StudyInstanceUID")
-    patient = value(dataset, "PatientID") or (annotation.patient_id if annotation else "")
-    record.sop = keyed_hash(key, "sop", sop)
+    study = annotation.study if annotation else None
+    study = study or keyed(key, "study", value(dataset, "StudyInstanceUID"))
     # Without any study the file is a group of its own.
-    record.study = keyed_hash(key, "study", study) or keyed_hash(key, "file", item.name)
-    record.study_score = split_score("study", study) or split_score("file", item.name)
-    record.patient = keyed_hash(key, "patient", patient)
-    record.patient_score = split_score("patient", patient)
+    study = study or keyed(key, "file", item.name)
+    patient = keyed(key, "patient", value(dataset, "PatientID")) or (
+        annotation.patient if annotation else None
+    )
+    record.sop = keyed_hash(key, "sop", sop)
+    if study:
+        record.study, record.study_seal = study
+    if patient:
+        record.patient, record.patient_seal = patient
 
 
 def _label(settings: IngestSettings, annotation: labels.Annotation | None, record: Record) -> labels.Label:
@@ -146,7 +153,7 @@ def _map_boxes(
     for kind, box in boxes:
         cut, inside = frame.mapped_box(box, crop, settings.resolution)
         parts.append(inside)
-        name = canonical(kind, settings.class_map) or kind
+        name = canonical(kind, settings.class_map) or (kind if kind in settings.values else OTHER)
         x0, y0, x1, y1 = (round(edge, 2) for edge in cut)
         record.boxes.append((name, x0, y0, x1, y1, round(inside, 4)))
     if parts:

@@ -1,4 +1,4 @@
-"""The only door for patient tags: a few technical values pass as they are, identifiers only as keyed hashes.
+"""The only door for patient tags: a few technical terms pass as they are, identifiers only as keyed hashes.
 
 PS3.15 Annex E lists what identifies; we turn it round and allow a short list instead. Outputs carry no DICOM
 header at all. Burned-in text is in the pixels (PS3.15 E.3.1): a human looks at the contact sheet for it.
@@ -11,46 +11,67 @@ import hmac
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
+from typing import NamedTuple
 
-from stylegan2ada.errors import UserError
+from stylegan2ada import untrusted
+from stylegan2ada.errors import MissingError, UserError
 
-# Technical values that may appear in the report, with the form that each must have (CS: PS3.5 6.2).
-_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
-_UID = re.compile(r"[0-9.]{1,64}")
 _HASH_CHARACTERS = 32  # 128 bits
+SCORE_BITS = 60  # a signed 64-bit number leaves a bit to rank kinds by
+_KEY_BYTES = 4096  # more is no key
 
 
-def plain_code(value: object) -> str:
-    """A code string such as CR or CSPINE; anything that is not one becomes `other`, so no free text leaks."""
-    text = str(value or "").strip().upper()
-    if not text:
-        return ""
-    return text if _CODE_STRING.fullmatch(text) else "other"
+class Keyed(NamedTuple):
+    """What a study or a patient is known by once its identifier is left behind."""
 
-
-def plain_uid(value: object) -> str:
-    """A transfer syntax UID, which names a format and no person."""
-    text = str(value or "").strip("\0 ")
-    return text if _UID.fullmatch(text) else ("other" if text else "")
+    hash: str  # keyed
+    seal: int  # the score of open_seal, which without the key says nothing
 
 
 def keyed_hash(key: bytes, kind: str, identifier: object) -> str | None:
     """HMAC-SHA256 of an identifier (study, patient, sop); None if there is none."""
-    text = str(identifier if identifier is not None else "").strip().strip("\0")
+    text = _plain(identifier)
     if not text:
         return None
     # A plain hash of a short patient number is undone by trying them all; the key prevents that.
-    return hmac.new(key, f"{kind}:{text}".encode(), hashlib.sha256).hexdigest()[:_HASH_CHARACTERS]
+    return hmac.new(key, f"{kind}:{text}".encode("utf-8", "backslashreplace"), hashlib.sha256).hexdigest()[
+        :_HASH_CHARACTERS
+    ]
+
+
+def keyed(key: bytes, kind: str, identifier: object) -> Keyed | None:
+    """Hash and sealed score of an identifier; None if there is none."""
+    found = keyed_hash(key, kind, identifier)
+    score = split_score(kind, identifier)
+    return None if found is None or score is None else Keyed(found, score ^ _pad(key, found))
+
+
+def open_seal(key: bytes, found: Keyed) -> int:
+    """The score of what was sealed with this key."""
+    return found.seal ^ _pad(key, found.hash)
 
 
 def split_score(kind: str, identifier: object) -> int | None:
-    """A 60-bit number that depends on the identifier alone, so that splits do not change with the key."""
-    text = str(identifier if identifier is not None else "").strip().strip("\0")
+    """A 60-bit number that depends on the identifier alone, so that splits do not change with the key.
+
+    Never stored as it is: it is undone by trying all patient numbers.
+    """
+    text = _plain(identifier)
     if not text:
         return None
-    # 15 hexadecimal digits: in a signed 64-bit number a bit is left to rank kinds by.
-    return int(hashlib.sha256(f"split:{kind}:{text}".encode()).hexdigest()[:15], 16)
+    digest = hashlib.sha256(f"split:{kind}:{text}".encode("utf-8", "backslashreplace")).hexdigest()
+    return int(digest[: SCORE_BITS // 4], 16)
+
+
+def _pad(key: bytes, found: str) -> int:
+    # Every identifier has a pad of its own, so no two seals tell of each other.
+    return int(hmac.new(key, f"seal:{found}".encode(), hashlib.sha256).hexdigest()[: SCORE_BITS // 4], 16)
+
+
+def _plain(identifier: object) -> str:
+    return str(identifier if identifier is not None else "").strip().strip("\0")
 
 
 def key_id(key: bytes) -> str:
@@ -58,28 +79,56 @@ def key_id(key: bytes) -> str:
     return hmac.new(key, b"key id", hashlib.sha256).hexdigest()[:12]
 
 
-def load_or_create_key(path: Path) -> bytes:
-    """The key in `path`; a new random one is written there, readable by its owner only, if there is none."""
+def new_key() -> bytes:
+    """A key for one run, or for the first of many."""
+    return secrets.token_bytes(32)
+
+
+def load_key(path: Path) -> bytes | None:
+    """The key in a file that nobody else can read; None if there is no file."""
     try:
-        text = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return _create_key(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"--key-file={path} cannot be read as a key; give a file that this tool wrote"
-        ) from error
+        with untrusted.open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            text = untrusted.read_bounded(file, _KEY_BYTES, str(path)).decode("ascii").strip()
+    except MissingError:
+        return None
+    except UnicodeDecodeError:
+        text = ""
     if not re.fullmatch(r"[0-9a-f]{32,128}", text) or len(text) % 2:
         raise UserError(
             f"--key-file={path} does not hold a key (32 to 128 hexadecimal digits); give another file"
         )
+    _check_mode(path, status)
     return bytes.fromhex(text)
 
 
-def _create_key(path: Path) -> bytes:
-    key = secrets.token_bytes(32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Nobody else may read it, not even for a moment, and of two runs only one creates it.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(key.hex() + "\n")
-    return key
+def _check_mode(path: Path, status: os.stat_result) -> None:
+    """As ssh does: what others can read is no secret, and using it would only seem to protect."""
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise UserError(
+            f"--key-file={path} can be read by others (mode {stat.S_IMODE(status.st_mode):o}), who could "
+            f"undo the hashes made with it; if nobody did, run `chmod 600 {path}`, else make a new key"
+        )
+
+
+def save_key(path: Path, key: bytes) -> None:
+    """Write a new key, readable by its owner only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else may read it, not even for a moment, and of two runs only one creates it.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(key.hex() + "\n")
+                file.flush()
+                # What is hashed with it lasts longer than a power cut.
+                os.fsync(file.fileno())
+        except BaseException:  # half a key would be taken for damage by the next run
+            path.unlink()
+            raise
+    except FileExistsError as error:
+        raise UserError(f"{path} was made by another run in the meantime; run again to use it") from error
+    except OSError as error:
+        raise UserError(
+            f"--key-file={path} cannot be written ({error.strerror}); give a place that can"
+        ) from error

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spine_plugins.dicom.deidentify import plain_code
 from spine_plugins.dicom.header import value
 from spine_plugins.dicom.record import Header
+from spine_plugins.dicom.terms import code
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -66,7 +66,7 @@ def voi(dataset: Dataset, header: Header) -> VoiLut | VoiWindow | None:
     center, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
     if center is None or width is None:
         return None
-    function = plain_code(value(dataset, "VOILUTFunction")) or "LINEAR"
+    function = code(value(dataset, "VOILUTFunction")) or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         header.warn("voi_function_unknown")
         function = "LINEAR"
@@ -103,7 +103,7 @@ def _lookup_table(item: Dataset, header: Header, warning: str) -> VoiLut | None:
 
 def is_shown_inverted(dataset: Dataset, header: Header) -> bool:
     """MONOCHROME1 (PS3.3 C.7.6.3.1.2) and INVERSE (C.11.6.1.2) say the same: once, not twice."""
-    shape = plain_code(value(dataset, "PresentationLUTShape"))
+    shape = code(value(dataset, "PresentationLUTShape"))
     return header.pi == "MONOCHROME1" or shape == "INVERSE"
 
 

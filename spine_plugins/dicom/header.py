@@ -11,8 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from spine_plugins import uids
-from spine_plugins.dicom import codecs, sniff
-from spine_plugins.dicom.deidentify import plain_code, plain_uid
+from spine_plugins.dicom import codecs, sniff, terms
 from spine_plugins.dicom.reasons import Rejected
 from spine_plugins.dicom.record import Header
 from spine_plugins.dicom.settings import IngestSettings
@@ -22,6 +21,13 @@ if TYPE_CHECKING:
 
 _COMPRESSED = re.compile(rb"\xe0\x7f\x10\x00O[BW]\0\0\xff\xff\xff\xff")  # Pixel Data of undefined length
 _PIXEL_DATA_TAG = b"\xe0\x7f\x10\x00"
+_CODE_LENGTH = 16  # characters of a code string, PS3.5 6.2
+_MOST = (
+    0xFFFF  # of what the standard writes in 16 bits; a header may say it in another form, and then anything
+)
+_MOST_FRAMES = 1_000_000
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # the tag of an item, little and big endian
+_MOST_ITEMS = 20_000  # fragments and items of sequences; pydicom spends microseconds on each
 
 
 def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Dataset:
@@ -31,12 +37,16 @@ def open_dataset(data: bytes, settings: IngestSettings, header: Header) -> Datas
     is_headerless = data[128:132] != b"DICM" and settings.force_meta and sniff.looks_headerless(data)
     if not is_headerless:
         meta = sniff.file_meta(data)
-        header.transfer_syntax = plain_uid(meta.transfer_syntax)
+        header.transfer_syntax = terms.transfer_syntax(meta.transfer_syntax)
         if meta.transfer_syntax == uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
             # Inflating is part of decoding; CPU time, because busy neighbours are not the file's cost.
             start = time.process_time()
             data = sniff.inflated(data, meta, settings.max_inflate_bytes)
             header.ms_decode = 1000 * (time.process_time() - start)
+    # One look at the bytes; both forms only where the syntax is a guess.
+    is_big = header.transfer_syntax == uids.EXPLICIT_VR_BIG_ENDIAN
+    if any(data.count(tag) > _MOST_ITEMS for tag in (_ITEMS if is_headerless else _ITEMS[is_big:][:1])):
+        raise Rejected("header_invalid", f"more than {_MOST_ITEMS:,} items or fragments")
     try:
         dataset = pydicom.dcmread(
             BytesIO(data), force=is_headerless, stop_before_pixels=settings.headers_only
@@ -80,7 +90,7 @@ def _accept_headerless(dataset: Dataset, has_pixels: bool, header: Header) -> No
         known = uids.IMPLICIT_VR_LITTLE_ENDIAN if is_implicit else uids.EXPLICIT_VR_LITTLE_ENDIAN
         if is_little is False:
             known = uids.EXPLICIT_VR_BIG_ENDIAN
-    header.transfer_syntax = plain_uid(known)
+    header.transfer_syntax = terms.transfer_syntax(known)
 
 
 def _without_pixels(dataset: Dataset) -> None:
@@ -91,11 +101,17 @@ def _without_pixels(dataset: Dataset) -> None:
 
 def check_header(dataset: Dataset, settings: IngestSettings, header: Header) -> None:
     """Fill the header record and apply every rule that needs no pixels."""
-    header.modality = plain_code(value(dataset, "Modality"))
-    if not settings.accepts_modality(header.modality):
+    # The rules see what is written; the record, which is told, only terms of the standard.
+    modality, body_part = (
+        terms.code(value(dataset, "Modality")),
+        terms.code(value(dataset, "BodyPartExamined")),
+    )
+    header.modality = terms.term(modality, terms.MODALITIES)
+    if not settings.accepts_modality(modality):
         raise Rejected("modality_rejected", header.modality or "no modality")
-    header.body_part = plain_code(value(dataset, "BodyPartExamined"))
-    if settings.body_part and not re.search(settings.body_part, header.body_part, re.IGNORECASE):
+    header.body_part = terms.term(body_part, terms.BODY_PARTS)
+    # The form of a code string has 16 characters; a pattern may take long over a text without end.
+    if settings.body_part and not re.search(settings.body_part, body_part[:_CODE_LENGTH], re.IGNORECASE):
         raise Rejected("body_part_rejected", header.body_part or "no body part")
     _fill_image_description(dataset, header)
     if (
@@ -123,7 +139,7 @@ def check_header(dataset: Dataset, settings: IngestSettings, header: Header) -> 
 
 def _fill_image_description(dataset: Dataset, header: Header) -> None:
     """Image Pixel module, PS3.3 C.7.6.3.1."""
-    header.pi = plain_code(value(dataset, "PhotometricInterpretation"))
+    header.pi = terms.term(value(dataset, "PhotometricInterpretation"), terms.PHOTOMETRIC)
     header.rows, header.cols = _integer(dataset, "Rows"), _integer(dataset, "Columns")
     header.bits_allocated = _integer(dataset, "BitsAllocated")
     # Absent in some old files; the whole cell is then the safest reading, as is its top bit below.
@@ -131,7 +147,7 @@ def _fill_image_description(dataset: Dataset, header: Header) -> None:
     header.high_bit = _integer(dataset, "HighBit", header.bits_stored - 1)
     header.samples = _integer(dataset, "SamplesPerPixel")
     header.signed = _integer(dataset, "PixelRepresentation", 0) == 1
-    header.frames = _integer(dataset, "NumberOfFrames", 1)
+    header.frames = _integer(dataset, "NumberOfFrames", 1, most=_MOST_FRAMES)
     if not header.pi or header.samples not in (1, 3):
         raise Rejected("header_invalid", "no photometric interpretation, or samples other than 1 or 3")
     if min(header.rows, header.cols, header.frames) < 1:
@@ -164,14 +180,17 @@ def value(dataset: Dataset, keyword: str) -> Any:  # of the type that the elemen
         return None
 
 
-def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+def _integer(dataset: Dataset, keyword: str, default: int | None = None, most: int = _MOST) -> int:
     try:
         value = dataset.get(keyword)
         if value is None or value == "":
             if default is None:
                 raise Rejected("header_invalid", f"no {keyword}")
             return default
-        return int(value)
+        number = int(value)
+        if abs(number) > most:  # such as a patient's number in a false place, which nobody may be told
+            raise Rejected("header_invalid", f"{keyword} is out of range")
+        return number
     except (Rejected, MemoryError):
         raise
     except Exception:

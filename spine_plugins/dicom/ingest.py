@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +12,15 @@ import stylegan2ada
 from spine_plugins.dicom import deidentify, lists, select, sources
 from spine_plugins.dicom.annotations import (
     AnnotationTable,
+    Index,
     find_annotation_files,
-    index_annotations,
     looks_generic,
 )
 from spine_plugins.dicom.executors import convert_all
 from spine_plugins.dicom.job import Conversion, Job
-from spine_plugins.dicom.journal import Journal, check_unused
+from spine_plugins.dicom.journal import ANNOTATIONS, Journal
 from spine_plugins.dicom.output import write_outputs
+from spine_plugins.dicom.places import check_places, told
 from spine_plugins.dicom.settings import IngestSettings
 from stylegan2ada.errors import MissingError, NothingToDoError, UserError
 from stylegan2ada.progress import Progress
@@ -33,20 +33,26 @@ _OUR_ENDINGS = (
 
 def run(job: Job) -> dict[str, Any]:
     """Convert; returns the summary. A UserError with its exit code says why nothing came of it."""
-    _check_places(job)
-    work = Path(tempfile.mkdtemp()) if job.dry_run else job.side_file(".parts")
+    with told(job):
+        check_places(job.checked())
+        return _run(job)
+
+
+def _run(job: Job) -> dict[str, Any]:
     key_path = Path(job.key_file) if job.key_file else job.side_file(".key")
     # A look at the headers leaves nothing behind, so its key is thrown away.
-    key = b"dry run" if job.dry_run else deidentify.load_or_create_key(key_path)
-    work.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal(work)
+    known = None if job.dry_run else deidentify.load_key(key_path)
+    key = known or deidentify.new_key()
+    journal = Journal(Path(tempfile.mkdtemp()) if job.dry_run else job.side_file(".parts"), key)
     is_done = False
     try:
-        settings = _with_annotations(job, work)
+        settings = _with_annotations(job, journal)
         key_id = deidentify.key_id(key)
         config = settings.config_hash(key=key_id, tool=stylegan2ada.__version__)
         conversion = Conversion(job, journal, settings, key, key_id, config)
         _collect(conversion)
+        if known is None and not job.dry_run:  # not before: a refusal leaves no key behind
+            deidentify.save_key(key_path, key)
         _convert(conversion)
         summary = _finish(conversion)
         is_done = True
@@ -55,50 +61,19 @@ def run(job: Job) -> dict[str, Any]:
         is_done = True
         raise
     finally:
+        sources.close_archives()
         # An interrupted run keeps what it has for --resume; an empty journal would only be in the way.
         journal.close(remove=is_done or job.dry_run or journal.is_empty())
 
 
-def _check_places(job: Job) -> None:
-    for source in job.sources:
-        if not Path(source).exists():
-            raise UserError(
-                f"--source={source} does not exist; give a folder, a zip file, a DICOM file or a list"
-            )
-    if job.dry_run:
-        return
-    work = job.side_file(".parts")
-    check_unused(work, may_resume=job.resume, may_overwrite=job.overwrite)
-    for target in job.targets().values():
-        if target.is_dir() and target.suffix.lower() != ".zip":
-            _remove_leftovers(target, ".partial.*")
-            if any(target.iterdir()):
-                raise UserError(f"--dest: {target} is not an empty folder; empty it or choose another name")
-        _remove_leftovers(target.parent, f".{target.name}.*.tmp")
-        is_there = target.exists() and (target.is_file() or any(target.iterdir()))
-        if is_there and not job.overwrite and not (job.resume and work.exists()):
-            raise UserError(f"--dest: {target} exists; choose another name or add --overwrite")
-
-
-def _remove_leftovers(folder: Path, pattern: str) -> None:
-    """What a killed run had half written."""
-    for path in folder.glob(pattern):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _with_annotations(job: Job, work: Path) -> IngestSettings:
+def _with_annotations(job: Job, journal: Journal) -> IngestSettings:
     """Settings that know where the annotations are and which labels to make of them."""
     files = find_annotation_files(job.annotations, job.sources)
     wanted = job.labels
     if wanted is None:
         wanted = "none" if not files else "csv:label" if looks_generic(files) else "binary"
-        job.log(
-            f"labels: {wanted}"
-            + (f" from {', '.join(path.name for path in files)}" if files else " (no annotations)")
-        )
+        found = ", ".join(path.name for path in files) if job.may_name else f"{len(files)} table(s)"
+        job.log(f"labels: {wanted}" + (f" from {found}" if files else " (no annotations)"))
     if not files:
         if wanted != "none":
             raise UserError(
@@ -106,9 +81,12 @@ def _with_annotations(job: Job, work: Path) -> IngestSettings:
             )
         return dataclasses.replace(job.settings, labels=wanted)
     column = wanted.removeprefix("csv:") if wanted.startswith("csv:") else ""
-    database = work / "annotations.sqlite"
-    digest = index_annotations(files, database, column)
-    values = AnnotationTable(str(database)).values() if column else ()
+    database = journal.folder / ANNOTATIONS
+    class_map = job.settings.class_map
+    index = Index(journal.key, column, class_map, note=journal.note_annotated, say=job.log)
+    with journal.db:
+        digest = index.write(files, database)
+    values = AnnotationTable(str(database), journal.key).values() if column else ()
     if column and not values:
         raise UserError(f"--labels=csv:{column}: no annotation file has values in a column {column!r}")
     return dataclasses.replace(
@@ -116,7 +94,7 @@ def _with_annotations(job: Job, work: Path) -> IngestSettings:
         labels=wanted,
         annotations=str(database.absolute()),
         annotations_hash=digest,
-        values=values,
+        values=() if class_map else values,  # with a map its targets are the classes
     )
 
 
@@ -129,7 +107,7 @@ def _collect(conversion: Conversion) -> None:
         raise UserError(f"--subset-list={job.subset_list} is empty; write one image id per line")
     if job.forbid_groups:
         journal.fill("forbidden", lists.forbidden_values(job.forbid_groups, conversion.key_id))
-    if not journal.set_items(_without_our_own(job)):
+    if not journal.set_items(_without_our_own(job), conversion.config):
         raise NothingToDoError(f"--source={', '.join(job.sources)} holds no files; check the path")
     journal.choose(job.max_images)
 
@@ -149,7 +127,7 @@ def _without_our_own(job: Job) -> Iterator[sources.Item]:
 def _convert(conversion: Conversion) -> None:
     """Fill the journal with a record of every file that has none yet."""
     job, journal, settings = conversion.job, conversion.journal, conversion.settings
-    n, items = journal.to_do(conversion.config)
+    n, items = journal.to_do()
     total = journal.n_files()
     if job.resume and n < total:
         job.log(f"resuming: {total - n} of {total} files are done or left out")
@@ -165,7 +143,7 @@ def _convert(conversion: Conversion) -> None:
             # At once, not after hours: without the decoder every file of its kind will fail.
             if missing is not None and not settings.skip_missing_decoder:
                 raise MissingError(
-                    f"{missing.path} cannot be read: {missing.detail}. Then run again with --resume, "
+                    f"a file cannot be read: {missing.detail}. Then run again with --resume, "
                     "or leave such files out with --on-missing-decoder=skip"
                 )
     finally:

@@ -11,6 +11,8 @@ from spine_plugins.dicom.select import SPLITS
 from spine_plugins.dicom.settings import IngestSettings
 from stylegan2ada.errors import UserError
 
+_MOST_WORKERS, _MOST_FILES = 1024, 10**12
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -37,6 +39,21 @@ class Job:
     report_paths: str = "relative"  # relative | hash | none
     dry_run: bool = False
     log: Callable[[str], None] = print
+
+    def checked(self) -> Job:
+        """Itself; a value that cannot be is refused."""
+        if not 0 <= self.fail_over <= 1:  # not a number is neither
+            raise UserError(f"--fail-over={self.fail_over} is no share; give a number from 0 to 1")
+        if self.workers > _MOST_WORKERS:
+            raise UserError(f"--workers={self.workers} is more than one computer runs; give what it has CPUs")
+        if (self.max_images or 0) > _MOST_FILES:
+            raise UserError(f"--max-images={self.max_images} is more than there can be; leave it out for all")
+        return self
+
+    @property
+    def may_name(self) -> bool:
+        """Whether names of input files and ids of the annotations may be told in files beside the output."""
+        return self.report_paths == "relative"
 
     @property
     def stem(self) -> Path:

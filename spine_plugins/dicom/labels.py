@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from spine_plugins.dicom.deidentify import Keyed
 from spine_plugins.dicom.frame import Box
 from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.vindr import (
@@ -23,12 +24,14 @@ from spine_plugins.vindr import (
 class Annotation:
     """All rows of the annotations about one image."""
 
-    kinds: tuple[str, ...]  # the lesion column of every row, as written
-    boxes: tuple[tuple[str, Box], ...] = ()  # (kind as written, box) of rows whose box has an area
+    kinds: tuple[
+        str, ...
+    ]  # the lesion column of every row: as written, or a mark for what nobody may be told
+    boxes: tuple[tuple[str, Box], ...] = ()  # (kind likewise, box) of rows whose box has an area
     value: str = ""  # the column asked for by csv:COLUMN
     has_conflict: bool = False  # rows of one image that differ in that column
-    study_id: str = ""
-    patient_id: str = ""
+    study: Keyed | None = None
+    patient: Keyed | None = None
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from spine_plugins.dicom import codecs, labels, select, tally
 from spine_plugins.dicom.job import Conversion
 from spine_plugins.dicom.sheets import Gallery, contact_sheet, histogram_sheet
-from spine_plugins.dicom.verdict import raise_if_useless
+from spine_plugins.dicom.verdict import raise_if_useless, warnings
 from stylegan2ada import files, provenance
 from stylegan2ada.data.writer import DatasetWriter, archive_name
 
@@ -28,7 +26,7 @@ def write_outputs(run: Conversion, groups: select.Groups) -> dict[str, Any]:
     job.log(report.table())
     if job.dry_run:
         return summary
-    files.write_json(job.side_file("_summary.json"), summary)
+    files.write_json(job.side_file("_summary.json"), summary, private=True)
     raise_if_useless(run, report)
     _write_pictures(run, groups, gallery)
     used = [split for split in job.targets() if not split or report.counts["split"][split]]
@@ -38,6 +36,8 @@ def write_outputs(run: Conversion, groups: select.Groups) -> dict[str, Any]:
             job.log(
                 f"note: no group fell into {split}: {target.name} was not written; try another --split-seed"
             )
+    for line in warnings(report):
+        job.log(line)
     job.log("wrote " + ", ".join(f"{job.targets()[split]} ({n} images)" for split, n in written.items()))
     return summary
 
@@ -56,9 +56,9 @@ def _write_report(
     job = run.job
     gallery = Gallery(_class_sizes(run, groups, names))
     numbers = dict.fromkeys(job.targets(), 0)
-    with open(os.devnull, "wb") if job.dry_run else files.atomic_write(job.side_file("_report.csv")) as raw:
-        text = io.TextIOWrapper(raw, "utf-8", "backslashreplace", newline="")
-        report = tally.Report(text, job.report_paths)
+    path = job.side_file("_report.csv")
+    with open(os.devnull, "wb") if job.dry_run else files.atomic_write(path, private=True) as file:
+        report = tally.Report(file, job.report_paths, run.key)
         for outcome in _outcomes(run, groups):
             out_name = ""
             if not outcome.reason:
@@ -67,7 +67,6 @@ def _write_report(
                 if not job.dry_run:
                     gallery.add(outcome.name, tally.class_names(outcome.record.label, names), outcome.record)
             report.add(outcome, out_name, names)
-        text.detach()  # writes what is left, and leaves closing to who opened the file
     return gallery, report
 
 
@@ -85,7 +84,7 @@ def _write_pictures(run: Conversion, groups: select.Groups, gallery: Gallery) ->
     farthest = gallery.farthest((outcome.name, outcome.record.thumb) for outcome in kept)
 
     def load(name: str) -> bytes:
-        find = "select png from results where name = ?"
+        find = "select r.png from files f join results r on r.id = f.id where f.name = ?"
         return run.journal.db.execute(find, (os.fsencode(name),)).fetchone()[0]
 
     contact_sheet(run.job.side_file("_contact.png"), gallery, farthest, load)
@@ -119,28 +118,22 @@ def _write_data_sets(
                 ]
     for split, found in boxes.items():
         side = {"resolution": run.settings.resolution, "boxes": found}
-        files.write_json(job.side_file("_boxes.json", split), side)
+        files.write_json(job.side_file("_boxes.json", split), side, private=True)
     return {split: len(writer) for split, writer in writers.items()}
 
 
 def _unmatched(run: Conversion) -> dict[str, list[str] | int]:
     """Image ids of the annotations without a file (or how many), and how many files no row speaks of."""
     db = run.journal.db
-    db.execute("attach database ? as given", (Path(run.settings.annotations).as_posix(),))
-    try:
-        lonely = [row[0] for row in db.execute(
-            "select distinct image from given.rows where image not in (select image_id from results)"
-            " order by image"
-        )]  # fmt: skip
-        silent = db.execute(
-            "select count(*) from results where image_id = '' and study is not null"
-        ).fetchone()[0]
-    finally:
-        db.commit()
-        db.execute("detach database given")
-    may_name = run.job.report_paths == "relative"
+    lonely = [row[0] for row in db.execute(
+        "select image from annotated where hash not in (select image from results) order by image"
+    )]  # fmt: skip
+    silent = db.execute(
+        "select count(*) from files f join results r on r.id = f.id"
+        " where r.image = '' and r.study is not null"
+    ).fetchone()[0]
     return {
-        "annotated_without_file": lonely if may_name else len(lonely),
+        "annotated_without_file": lonely if run.job.may_name else len(lonely),
         "files_without_annotation": silent,
     }
 

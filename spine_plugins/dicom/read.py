@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+_FEW_PIXELS, _MOST_PIXELS_PER_BYTE = 1 << 20, 5000
+
+
 @dataclass
 class Radiograph:
     """One image: stored values and what turns them into modality units and then into what is shown."""
@@ -115,11 +118,15 @@ def _check_codestream(dataset: Dataset, header: Header, index: int) -> None:
         frame = get_frame(dataset["PixelData"].value, index, number_of_frames=header.frames)
     except Exception as error:
         raise Rejected("decode_error", f"the fragments cannot be read ({type(error).__name__})") from None
+    # A picture of noise, as all radiographs are, needs its bytes; a decoder would first make room for it.
+    if header.rows * header.cols > _FEW_PIXELS + _MOST_PIXELS_PER_BYTE * len(frame):
+        raise Rejected("pixel_data_short", f"{len(frame)} bytes for {header.cols}x{header.rows} pixels")
     claimed = sniff.codestream_size(frame)
     if claimed is not None and not 0 < min(claimed) <= max(claimed) <= 65535:  # Rows and Columns are 16-bit
         raise Rejected("decode_error", "the compressed data claim an impossible size")
     if claimed is not None and claimed != (header.rows, header.cols):
         raise Rejected("geometry_mismatch", f"{claimed[1]}x{claimed[0]} in the compressed data")
+    sniff.check_tiles(frame)
 
 
 def _luma(rgb: np.ndarray, header: Header) -> np.ndarray:

@@ -48,6 +48,8 @@ STATUS: dict[str, str] = {
     "forbidden_group": "excluded",
 }
 
+LEFT_OUT = ("not_in_subset", "over_max_images")  # as the user asked; decided anew by each run
+
 # These say something about this computer or this moment, not about the file: a resumed run tries again.
 RETRIED = frozenset({"unreadable", "decoder_missing", "timeout", "memory", "worker_crash"})
 

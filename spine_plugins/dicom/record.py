@@ -45,7 +45,7 @@ class Record:
     reason: str = ""  # why it is no image of the data set (reasons.STATUS); empty: it is one
     detail: str = ""
     header: Header = field(default_factory=Header)
-    image_id: str = ""  # under which the annotations know it; empty if they do not
+    image: str = ""  # keyed hash of the id under which the annotations know it; empty if they do not
     label: Label = None
     kinds: list[str] = field(default_factory=list)  # lesions, by VinDr's names
     n_boxes: int = 0
@@ -55,8 +55,8 @@ class Record:
     study: str | None = None  # keyed hashes
     patient: str | None = None
     sop: str | None = None
-    study_score: int | None = None  # decide the split, whatever the key
-    patient_score: int | None = None
+    study_seal: int | None = None  # with the key: what decides the split
+    patient_seal: int | None = None
     pixels: str = ""  # SHA-256 of shape and values
     dhash: str = ""
     window: str = ""  # the rule that was used in the end

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.csgraph
 
+from spine_plugins.dicom.deidentify import SCORE_BITS, Keyed, open_seal
 from spine_plugins.dicom.journal import Journal
 from spine_plugins.dicom.record import Record
 from stylegan2ada.errors import UserError
@@ -49,7 +50,11 @@ def parse_split(text: str) -> tuple[float, ...]:
         shares = tuple(float(part) for part in text.split("/"))
     except ValueError:
         shares = ()
-    if len(shares) not in (2, 3) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+    if (
+        len(shares) not in (2, 3)
+        or not all(0 <= share <= 1 for share in shares)
+        or abs(sum(shares) - 1) > 1e-6
+    ):
         raise UserError(f"--split={text} is not two or three shares that sum to 1; for example 0.8/0.1/0.1")
     return shares
 
@@ -68,9 +73,6 @@ def split_of(score: int, seed: int, shares: tuple[float, ...]) -> str:
     return SPLITS[len(shares) - 1]
 
 
-_SCORE_BITS = 60  # of deidentify.split_score
-
-
 class Groups:
     """Patients and studies that belong together; whole groups go into one split.
 
@@ -78,7 +80,8 @@ class Groups:
     is named by the member with the smallest score, patients before studies.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, key: bytes) -> None:
+        self._key = key  # opens the seals of the scores
         self.ignored_patient: str | None = None
         self._nodes: dict[str, int] = {}  # s + study hash | p + patient hash: number of the node
         self._ranks = array("q")  # of each node: its score, above it a bit that puts studies after patients
@@ -86,10 +89,10 @@ class Groups:
         self._heads: list[tuple[str, int]] | None = None  # of each node: name and score of its group
 
     def add(self, record: Record) -> None:
-        study = self._node(f"s{record.study}", record.study_score, 1)
+        study = self._node("s", record.study, record.study_seal, 1)
         # A study without a patient is still a node, and a group of its own.
         if record.patient and record.patient != self.ignored_patient:
-            patient = self._node(f"p{record.patient}", record.patient_score, 0)
+            patient = self._node("p", record.patient, record.patient_seal, 0)
             self._edges.extend((study, patient))
         # One more edge may join two groups, so what was found before is void.
         self._heads = None
@@ -100,12 +103,13 @@ class Groups:
             self._heads = self._found_heads()
         return self._heads[self._nodes[f"s{record.study}"]]
 
-    def _node(self, key: str, score: int | None, kind: int) -> int:
-        # Answers the next free number exactly if the key is new.
-        number = self._nodes.setdefault(key, len(self._ranks))
+    def _node(self, letter: str, found: str | None, seal: int | None, kind: int) -> int:
+        # Answers the next free number exactly if the name is new.
+        number = self._nodes.setdefault(f"{letter}{found}", len(self._ranks))
         if number == len(self._ranks):
-            assert score is not None, "what has a hash has a score"
-            self._ranks.append(kind << _SCORE_BITS | score)
+            assert found is not None, "every kept image has a study"
+            assert seal is not None, "what has a hash has a score"
+            self._ranks.append(kind << SCORE_BITS | open_seal(self._key, Keyed(found, seal)))
         return number
 
     def _found_heads(self) -> list[tuple[str, int]]:
@@ -122,7 +126,7 @@ class Groups:
         heads = np.empty(n_groups, np.int64)
         heads[group[order[::-1]]] = order[::-1]  # of several values for one place the last one stays
         # The mask takes the bit off that put studies after patients.
-        of_group = [(names[head][1:], int(ranks[head]) & (1 << _SCORE_BITS) - 1) for head in heads]
+        of_group = [(names[head][1:], int(ranks[head]) & (1 << SCORE_BITS) - 1) for head in heads]
         return [of_group[number] for number in group]
 
 
@@ -132,16 +136,18 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
     with db:
         db.executescript(
             "drop table if exists outcomes; drop table if exists seen; drop table if exists near;"
-            "create table outcomes (name blob primary key, reason text, near text);"
-            "create table seen (key text primary key) without rowid;"
-            "create table near (band text, hash text, position integer);"
-            "create index by_band on near (band);"
+            "create temp table outcomes (name blob primary key, reason text, near text);"
+            "create temp table seen (key text primary key) without rowid;"
+            "create temp table near (band text, hash text, position integer);"
+            "create index temp.by_band on near (band);"
         )
         # Which of two labels is wrong cannot be known, so every copy goes, the first as well.
         for key in dedupe if has_labels else ():
             db.execute(
-                "insert or ignore into outcomes select name, 'conflicting_label', '' from results"
-                f" where reason = '' and {key} in (select r.{key} from results r join files f using (name)"
+                "insert or ignore into outcomes select f.name, 'conflicting_label', ''"
+                " from files f join results r on r.id = f.id"
+                f" where r.reason = '' and r.{key} in"
+                f" (select r.{key} from files f join results r on r.id = f.id"
                 f" where r.reason = '' and f.reason = '' and r.{key} is not null"
                 f" group by r.{key} having count(distinct r.label) > 1)"
             )
@@ -161,7 +167,7 @@ def _readable(journal: Journal) -> Iterator[_Keys]:
     # Pages instead of one long cursor: the caller writes into `outcomes`, which this query reads.
     while rows := journal.db.execute(
         "select f.name, r.sop, r.pixels, r.study, r.patient, r.record"
-        " from files f join results r on r.name = f.name left join outcomes o on o.name = f.name"
+        " from files f join results r on r.id = f.id left join outcomes o on o.name = f.name"
         " where f.name > ? and f.reason = '' and r.reason = '' and o.name is null order by f.name limit 256",
         (last,),
     ).fetchall():
@@ -239,11 +245,12 @@ def outcomes(
 
 def grouped(journal: Journal) -> Groups:
     """The groups of all kept images."""
-    groups = Groups()
+    groups = Groups(journal.key)
     total = journal.db.execute("select count(*) from outcomes where reason = ''").fetchone()[0]
     largest = journal.db.execute(
-        "select r.patient, count(*), count(distinct r.study) from outcomes o join results r using (name)"
-        " where o.reason = '' and r.patient is not null group by r.patient order by 2 desc limit 1"
+        "select r.patient, count(*), count(distinct r.study) from outcomes o join files f using (name)"
+        " join results r on r.id = f.id where o.reason = '' and r.patient is not null"
+        " group by r.patient order by 2 desc limit 1"
     ).fetchone()
     # Left in, a placeholder joins all its studies into one group, and that group into one split.
     if largest and largest[1] > _DUMMY_SHARE * total and largest[2] >= _DUMMY_STUDIES:

@@ -12,6 +12,10 @@ from stylegan2ada.errors import UserError
 # No projection radiographs, like everything that starts with RT.
 PROJECTION_DENIED = frozenset("CT MR PT US NM SEG SR PR KO DOC ECG".split())
 
+_MOST_SIDE = 8192  # of the output
+_MOST_SECONDS = 7 * 24 * 3600
+_MOST_PIXELS, _MOST_MB = 10**10, 1 << 16
+
 CHOICES: dict[str, tuple[str, ...]] = {  # setting: what it can be
     "crop": ("field", "center", "lesion", "pad"),
     "resize": ("area", "lanczos", "nearest"),
@@ -70,12 +74,23 @@ class IngestSettings:
                 flag = "--" + name.replace("_", "-")
                 raise UserError(f"{flag}={given} is unknown; use {', '.join(values[:-1])} or {values[-1]}")
         if not is_power_of_two(self.resolution):
-            raise UserError(f"--resolution={self.resolution} is not a power of two; use 256, 512, ...")
+            raise UserError(
+                f"--resolution={self.resolution} is not a power of two up to {_MOST_SIDE}; use 256, 512, ..."
+            )
         if self.channels not in (1, 3):
             raise UserError(f"--channels={self.channels} is unknown; use 1 (grey) or 3")
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise UserError(f"--percentiles {low:g} {high:g} are not two rising numbers between 0 and 100")
+        if not 0 <= self.timeout_sec <= _MOST_SECONDS:  # neither nan nor inf
+            raise UserError(f"--timeout={self.timeout_sec} is no time; give seconds, at most {_MOST_SECONDS}")
+        for flag, value, most in (
+            ("max-pixels", self.max_pixels, _MOST_PIXELS),
+            ("max-file-mb", self.max_file_bytes >> 20, _MOST_MB),
+            ("max-inflate", self.max_inflate_bytes >> 20, _MOST_MB),
+        ):
+            if value > most:
+                raise UserError(f"--{flag}={value} is more than memory holds; give at most {most}")
         try:
             re.compile(self.body_part)
         except re.error as error:
@@ -120,7 +135,7 @@ PRESETS = {
 
 def is_power_of_two(value: int) -> bool:
     """True for a side that networks can have: 4, 8, 16, ..."""
-    return value >= 4 and not value & (value - 1)
+    return 4 <= value <= _MOST_SIDE and not value & (value - 1)
 
 
 def is_projection(modality: str) -> bool:

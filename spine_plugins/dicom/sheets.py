@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.PngImagePlugin
 
 from spine_plugins.dicom.likeness import THUMB
 from spine_plugins.dicom.record import Record
 from stylegan2ada.files import atomic_write
 from stylegan2ada.images import captioned_grid, stacked
 
+MARK = "spinegan dataset_tool_dicom"  # in the pictures: a later run may write over them
 _TILE = 96  # pixels
 _CAPTION = 18  # pixels above each block
 _PER_CLASS, _BLOCK_COLUMNS = 64, 8  # images
@@ -131,5 +133,7 @@ def _beside(pictures: list[PIL.Image.Image]) -> PIL.Image.Image:
 
 
 def _save(image: PIL.Image.Image, path: Path) -> None:
-    with atomic_write(path) as file:
-        image.save(file, format="PNG")
+    known = PIL.PngImagePlugin.PngInfo()
+    known.add_text("Software", MARK)
+    with atomic_write(path, private=True) as file:
+        image.save(file, format="PNG", pnginfo=known)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from spine_plugins import uids
 from spine_plugins.dicom.reasons import Rejected
 
+_MOST_STEPS = 1000  # segments or boxes before what we look for; real files have a dozen
+_MOST_TILES = 4096  # of JPEG 2000; a decoder prepares each of them, however small the file
 _LONG_FORM = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
 
 
@@ -69,16 +71,20 @@ def inflated(data: bytes, meta: FileMeta, limit: int) -> bytes:
 def codestream_size(frame: bytes) -> tuple[int, int] | None:
     """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 stream claims for itself; None if it does not say.
 
-    Asked before a decoder is: some allocate whatever the stream claims.
+    Asked before a decoder is: some allocate whatever the stream claims. Rejects streams that are built to be
+    walked for ever.
     """
-    if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) >= 24:  # SOC, SIZ: ISO 15444-1 A.5.1
-        x1, y1, x0, y0 = struct.unpack(">4I", frame[8:24])
+    if (size := _jpeg2000_size(frame)) is not None:
+        x1, y1, x0, y0, _, _ = size
         return y1 - y0, x1 - x0
     if frame[:2] != b"\xff\xd8":
         return None
-    position = 2
+    position, steps = 2, 0
     # Segments are stepped over by their lengths: a marker inside a thumbnail must not be taken for ours.
     while position + 9 <= len(frame):
+        steps += 1
+        if steps > _MOST_STEPS:
+            raise Rejected("decode_error", "the compressed data never come to the picture")
         if frame[position] != 0xFF:
             return None
         marker = frame[position + 1]
@@ -94,6 +100,43 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
         # The length counts its own two bytes, not the marker; a length of 0 still moves on.
         position += 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
     return None
+
+
+_JP2_SIGNATURE = b"\0\0\0\x0cjP  "  # as much of it as pydicom looks at
+
+
+def check_tiles(frame: bytes) -> None:
+    """Reject a JPEG 2000 stream of more tiles than a decoder should prepare."""
+    if (size := _jpeg2000_size(frame)) is not None:
+        x1, y1, _, _, width, height = size
+        if not width or not height or -(-x1 // width) * -(-y1 // height) > _MOST_TILES:
+            raise Rejected("decode_error", "the compressed data claim an impossible number of tiles")
+
+
+def _jpeg2000_size(frame: bytes) -> tuple[int, ...] | None:
+    """Lower right and upper left corner, size of a tile, each x then y: SIZ, ISO 15444-1 A.5.1."""
+    stream = _boxed_stream(frame) if frame[:8] == _JP2_SIGNATURE else frame
+    is_jpeg2000 = stream[:4] == b"\xff\x4f\xff\x51" and len(stream) >= 32  # SOC, SIZ
+    return struct.unpack(">6I", stream[8:32]) if is_jpeg2000 else None
+
+
+def _boxed_stream(frame: bytes) -> bytes:
+    """The codestream inside a JP2 file, ISO 15444-1 annex I."""
+    # pydicom walks the boxes by their lengths, for ever where one has none.
+    position = 12
+    for _ in range(_MOST_STEPS):
+        length, kind = (
+            int.from_bytes(frame[position : position + 4], "big"),
+            frame[position + 4 : position + 8],
+        )
+        if kind == b"jp2c":
+            return frame[position + 8 :]
+        if length < 8:  # less than its own head
+            break
+        position += length
+        if position >= len(frame):
+            return b""
+    raise Rejected("decode_error", "the boxes around the compressed data lead nowhere")
 
 
 def looks_headerless(data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from spine_plugins.dicom import texts
 from spine_plugins.dicom.reasons import Rejected
+from stylegan2ada import untrusted
 from stylegan2ada.errors import UserError
 
 _MOST_RATIO = 200  # a zip member that shrinks by more is no radiograph
@@ -41,7 +44,7 @@ class Item:
             if not self.member:
                 return _read_file(self.place, limit)
             # The size that a zip claims for a member may be a lie, so reading is bounded as well.
-            with zipfile.ZipFile(self.place) as archive, archive.open(self.member) as file:
+            with _archive(self.place, self.mtime_ns).open(self.member) as file:
                 data = file.read(limit + 1)
         except (Rejected, MemoryError):
             raise
@@ -50,6 +53,18 @@ class Item:
         if len(data) > limit:
             raise Rejected("too_large", f"more than {limit >> 20} MB")
         return data
+
+
+@functools.lru_cache(1)  # a zip of many files is not read anew for each of them
+def _archive(place: str, mtime_ns: int) -> zipfile.ZipFile:
+    if not untrusted.is_regular(place):
+        raise Rejected("unreadable", "the zip is gone")
+    return zipfile.ZipFile(place)
+
+
+def close_archives() -> None:
+    """Let go of the zip that was read last."""
+    _archive.cache_clear()
 
 
 def _read_file(place: str, limit: int) -> bytes:
@@ -72,9 +87,10 @@ def walk_sources(sources: list[str]) -> Iterator[Item]:
         path = Path(source)
         if path.is_dir():
             found = _walk_folder(path)
-        elif not path.is_file():
+        elif not untrusted.is_regular(path):
             raise UserError(
-                f"--source={source} does not exist; give a folder, a zip file, a DICOM file or a list"
+                f"--source={source} does not exist, or is a pipe or device; "
+                "give a folder, a zip file, a DICOM file or a list"
             )
         elif zipfile.is_zipfile(path):
             found = _walk_zip(path)
@@ -106,7 +122,8 @@ def _renamed(item: Item, prefix: str) -> Item:
 
 def _walk_folder(root: Path) -> Iterator[Item]:
     inside = os.path.realpath(root)
-    for folder, folders, files in os.walk(root, followlinks=False):
+    closed: list[str] = []  # folders that may not be looked into: what they hold is missing, and that is said
+    for folder, folders, files in os.walk(root, onerror=lambda error: closed.append(error.filename)):
         # Links to folders are reported, not followed: one that leads upwards would never end.
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
         for name in sorted(files + links):
@@ -120,12 +137,14 @@ def _walk_folder(root: Path) -> Iterator[Item]:
                 yield Item(relative, str(path), reason="not_regular_file")  # its target is walked by itself
             else:
                 yield _file_item(path, relative)
+    for place in closed:
+        yield Item(Path(place).relative_to(root).as_posix(), place, reason="unreadable")
 
 
 def _file_item(path: Path, name: str) -> Item:
     try:
         status = path.stat()
-    except OSError:  # a dangling or circular link, or no right to look
+    except (OSError, ValueError):  # a dangling or circular link, no right to look, or no name at all
         return Item(name, str(path), reason="not_regular_file")
     if not stat.S_ISREG(status.st_mode):
         return Item(name, str(path), reason="not_regular_file")
@@ -134,33 +153,29 @@ def _file_item(path: Path, name: str) -> Item:
 
 def _walk_zip(path: Path) -> Iterator[Item]:
     mtime = path.stat().st_mtime_ns
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if info.is_dir():
-                    continue
-                parts = PurePosixPath(info.filename.replace("\\", "/")).parts
-                reason = ""
-                # The colon is that of a Windows drive.
-                if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in (parts or ("",))[0]:
-                    reason = "path_escape"
-                # Below a megabyte any ratio is harmless, and blank images reach high ones.
-                elif info.file_size > (1 << 20) and info.file_size > _MOST_RATIO * max(info.compress_size, 1):
-                    reason = "inflate_limit"
-                yield Item(info.filename, str(path), info.filename, info.file_size, mtime, reason)
-    except zipfile.BadZipFile as error:
-        raise UserError(f"--source={path} is a damaged zip file ({error}); get it again") from error
+    with untrusted.open_zip(path) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+            reason = ""
+            # The colon is that of a Windows drive.
+            if ".." in parts or info.filename.startswith(("/", "\\")) or ":" in (parts or ("",))[0]:
+                reason = "path_escape"
+            # Below a megabyte any ratio is harmless, and blank images reach high ones.
+            elif info.file_size > (1 << 20) and info.file_size > _MOST_RATIO * max(info.compress_size, 1):
+                reason = "inflate_limit"
+            yield Item(info.filename, str(path), info.filename, info.file_size, mtime, reason)
 
 
 def _walk_list(path: Path) -> Iterator[Item]:
     """A text file with one path per line, relative to its own folder; # begins a comment."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (UnicodeDecodeError, OSError) as error:
+        entries = [line for line in texts.lines_of(path) if not line.startswith("#")]
+    except UserError as error:
         raise UserError(
             f"--source={path} is no folder, zip, DICOM file or list; a list is text with one path per line"
         ) from error
-    entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not entries:
         raise UserError(f"--source={path} is an empty list; write one path per line")
     # Any text would pass for a list, and be reported as thousands of missing files.

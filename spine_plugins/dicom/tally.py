@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections import Counter
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from spine_plugins.dicom.codecs import syntax_name
+from spine_plugins.dicom.deidentify import keyed_hash
 from spine_plugins.dicom.reasons import STATUS, status_of
 from spine_plugins.dicom.record import Label
 from spine_plugins.dicom.select import Outcome
 from spine_plugins.dicom.sources import safe_name
 from spine_plugins.vindr import NO_FINDING
+from stylegan2ada.files import csv_bytes
 
 COLUMNS = (
     "index", "path", "status", "reason", "warnings", "out_name", "label", "kinds", "n_boxes", "boxes_inside",
@@ -38,19 +38,21 @@ _NOT_IMAGES = ("modality_rejected", "body_part_rejected")  # never candidates, s
 class Report:
     """Collects outcomes one by one; writes rows at once and keeps only counts."""
 
-    def __init__(self, file: TextIO, paths: str) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+    def __init__(self, file: BinaryIO, paths: str, key: bytes) -> None:
+        self._file = file
+        self._file.write(csv_bytes(COLUMNS, ()))
         self._paths = paths  # relative | hash | none
+        self._key = key  # of those hashes
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
         self.n_files = self.n_candidates = self.n_failed = 0
-        self.first_failed: dict[str, str] = {}  # reason: path and detail of the first file
+        self.first_failed: dict[str, str] = {}  # reason: row in the report and detail of the first file
 
     def add(self, outcome: Outcome, out_name: str, label_names: list[str] | None) -> None:
         """The next file, in order."""
         warnings = [*outcome.record.header.warnings, *outcome.warnings]
         row = self._row(outcome, out_name, warnings)
-        self._writer.writerow([row[name] for name in COLUMNS])
+        cells = ["" if row[name] is None else str(row[name]) for name in COLUMNS]
+        self._file.write(csv_bytes(cells, ()))
         self._count(outcome, row, warnings, label_names)
 
     def _row(self, outcome: Outcome, out_name: str, warnings: list[str]) -> Row:
@@ -90,7 +92,8 @@ class Report:
         if self._paths == "none":
             return ""
         if self._paths == "hash":
-            return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            # Keyed: names of files are as few as patient numbers, and a plain hash is undone by trying them.
+            return (keyed_hash(self._key, "path", name) or "")[:16]
         return safe_name(name)
 
     def _count(self, outcome: Outcome, row: Row, warnings: list[str], label_names: list[str] | None) -> None:
@@ -104,7 +107,8 @@ class Report:
             self.n_candidates += 1
             self.n_failed += status == "failed"
         if status == "failed":
-            self.first_failed.setdefault(outcome.reason, f"{row['path']}: {row['detail']}".rstrip(": "))
+            # By its row: names of files stay in the report, which knows who may read it; a terminal does not.
+            self.first_failed.setdefault(outcome.reason, f"row {row['index']}: {row['detail']}".rstrip(": "))
         counts["warnings"].update(warnings)
         if row["transfer_syntax"]:
             counts["transfer_syntax"][syntax_name(str(row["transfer_syntax"]))] += 1

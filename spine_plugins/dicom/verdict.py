@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from spine_plugins.dicom.job import Conversion
-from spine_plugins.dicom.reasons import STATUS
+from spine_plugins.dicom.reasons import LEFT_OUT, STATUS
 from spine_plugins.dicom.sources import Item
 from spine_plugins.dicom.tally import Report
 from stylegan2ada.errors import NothingToDoError, TooManyFailuresError
@@ -33,15 +35,57 @@ def raise_if_useless(run: Conversion, report: Report) -> None:
         )
 
 
+_REMEDIES = {  # what to look at, should most files go for this reason
+    "not_dicom": "is this the right folder?",
+    "no_label": "do the annotations belong to these files?",
+    "unknown_label": "--class-map gives names of your own a class",
+    "multi_label": "--labels=binary or multi13 keeps images with several lesions",
+    "modality_rejected": "--modality says which are taken",
+    "body_part_rejected": "--body-part says which are taken",
+    "too_small": "--min-size says which are taken",
+    "too_large": "--max-pixels says which are taken",
+    "colour": "--colour=luma takes colour images",
+    "multi_frame": "--frames=first takes one of several frames",
+    "burned_in": "--allow-burned-in takes images that say they show text",
+    "duplicate_sop": "--dedupe says what counts as a copy",
+    "duplicate_pixels": "--dedupe says what counts as a copy",
+    "decoder_missing": "--list-decoders says what to install",
+}
+
+
+def warnings(report: Report) -> list[str]:
+    """A line that cannot be overlooked where most of what was given is not in the data set."""
+    reasons = report.counts["reason"]
+    asked = report.n_files - sum(reasons[name] for name in LEFT_OUT)
+    images = asked - report.counts["status"]["skipped"] + sum(reasons[name] for name in LEFT_OUT)
+    # Archives hold many things beside images, so of all files only a small rest is alarming.
+    if 2 * report.n_kept >= images and 10 * report.n_kept >= asked:
+        return []
+    lost = {name: n for name, n in reasons.items() if name not in LEFT_OUT}
+    name = max(lost, key=lambda name: (lost[name], name))
+    remedy = _REMEDIES.get(name, "the report says which")
+    lost_to = f"most were lost to {name} ({lost[name]}); {remedy}"
+    return [f"WARNING: only {report.n_kept} of {asked} files were kept; {lost_to}"]
+
+
 def _raise_if_no_id_matches(run: Conversion) -> None:
     """The sentence for annotations of which not one belongs to a file."""
     db = run.journal.db
-    if db.execute("select 1 from results where image_id != '' limit 1").fetchone():
+    if db.execute("select 1 from results where image != '' limit 1").fetchone():
         return
-    unlabelled = "select name from results where reason = 'no_label' order by name limit 1"
-    row = db.execute(unlabelled).fetchone()
-    first = Item(row[0].decode("utf-8", "replace"), "").stem if row else ""
+    row = db.execute(
+        "select f.name from files f join results r on r.id = f.id where r.reason = 'no_label' order by f.name"
+    ).fetchone()
+    # Names may name patients: what they look like says enough to see what does not fit.
+    first = _shape(Item(row[0].decode("utf-8", "replace"), "").stem) if row else ""
+    wanted = _shape(db.execute("select min(image) from annotated").fetchone()[0] or "")
     raise NothingToDoError(
         f"no image id of the annotations matches a file of --source={', '.join(run.job.sources)} "
-        f"(images are called like {first!r}); give the annotations that belong to these files"
+        f"(files are called like {first!r}, images of the annotations like {wanted!r}); "
+        "give the annotations that belong to these files"
     )
+
+
+def _shape(name: str) -> str:
+    """`LAT_0012` -> `aaa_9999`."""
+    return re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", name[:64]))

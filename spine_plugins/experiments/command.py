@@ -12,6 +12,7 @@ from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED
 from stylegan2ada.processes import pick_device
 from stylegan2ada.training import run_files
 
@@ -29,8 +30,11 @@ class Fig4:
     """What `figures fig4` was asked."""
 
     networks: str
+    names: str | None
     data: str
     out: str
+    overwrite: bool
+    captions: bool
     per_class: int
     seed: int
     trunc: float
@@ -42,10 +46,11 @@ class Fig4:
 @options.group(
     "What to draw",
     options.opt("--networks", required=True, metavar="A,B", help="A panel each: files, run folders, URLs"),
+    options.opt("--names", metavar="A,B", help="Titles of their panels [default: names of the files]"),
     options.opt("--data", required=True, metavar="PATH", help="Real images, the first panel"),
     options.opt("--per-class", type=click.IntRange(1, 64), default=8,
                 help="Images of each class [default: 8]"),
-    options.opt("--seed", type=int, default=0,
+    options.opt("--seed", type=SEED, default=0,
                 help="Which reals, and the first latent seed [default: 0]"),
     options.opt("--trunc", type=float, default=1,
                 help="Truncation psi; the paper's figure uses none [default: 1]"),
@@ -54,34 +59,40 @@ class Fig4:
 @options.group(
     "Where to",
     options.opt("--out", default="fig4.png", metavar="FILE", help="Picture to write [default: fig4.png]"),
+    options.OVERWRITE,
+    options.opt("--captions", is_flag=True, help="Also the seeds of every panel"),
 )
 @options.json_option
 def fig4(asked: Fig4) -> None:
     """Real radiographs and those of one or more networks, a row per class, nothing hand-picked.
 
     \b
-    spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip --out fig4.png
+    spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip
     """
-    voice = options.Voice(asked.json_file)
-    _check_target(asked.out)
+    options.check_writable("--out", asked.out, overwrite=asked.overwrite)
+    if Path(asked.out).suffix.lower() not in _KINDS:
+        raise UserError(f"--out={asked.out} is no kind of picture; let it end in {', '.join(_KINDS)}")
     paths = [path for path in asked.networks.split(",") if path]
     if not paths:
+        raise UserError(f"--networks={asked.networks} names none; give one or more, with commas between")
+    titles = [Path(path).stem for path in paths] if asked.names is None else asked.names.split(",")
+    if len(titles) != len(paths):
         raise UserError(
-            f"--networks={asked.networks} names no network; give one or more, with commas between"
+            f"--names={asked.names} has {len(titles)} names for {len(paths)} networks; give one each"
         )
+    voice = options.Voice(asked.json_file)
     dataset = ImageFolderDataset(asked.data, use_labels=True)
     panels = [("Real radiographs", real_rows(dataset, asked.per_class, asked.seed))]
-    for path in paths:
+    for path, title in zip(paths, titles):
         loaded = load_network(run_files.network_in(path), log=voice.say)
         G = synthesis.averaged_generator(loaded, pick_device(asked.device))
-        panels.append((Path(path).stem, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
+        panels.append((title, fake_rows(G, dataset, asked.per_class, asked.seed, asked.trunc)))
     names = class_names(dataset)
-    try:
-        draw_sheet(panels, names, asked.per_class).save(asked.out)
-    except OSError as error:
-        raise UserError(
-            f"--out={asked.out} cannot be written ({error.strerror or error}); give another"
-        ) from error
+    if asked.captions:
+        last = asked.seed + asked.per_class * len(names) - 1
+        fakes = [(f"{title}, seeds {asked.seed} to {last}", rows) for title, rows in panels[1:]]
+        panels = [panels[0], *fakes]
+    draw_sheet(panels, names, asked.per_class).save(asked.out)
     voice.say(
         f"{asked.out}: {len(panels)} panels, {asked.per_class} images of each of {len(names)} classes, "
         f"psi {asked.trunc:g}"
@@ -94,12 +105,3 @@ def fig4(asked: Fig4) -> None:
         "truncation_psi": asked.trunc,
         "first_seed": asked.seed,
     })  # fmt: skip
-
-
-def _check_target(out: str) -> None:
-    """Before anything is computed: a kind of picture that can be written, in a folder that is there."""
-    path = Path(out)
-    if path.suffix.lower() not in _KINDS:
-        raise UserError(f"--out={out} is no kind of picture; let it end in {', '.join(_KINDS)}")
-    if not path.parent.is_dir():
-        raise UserError(f"--out={out}: the folder {path.parent} does not exist; create it")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import click
 
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED
 
 if TYPE_CHECKING:
     from spine_plugins.phantom.series import Row
@@ -40,7 +43,7 @@ class Draw:
     json_file: str | None
 
 
-_SIDES = (32, 8192)  # pixels, of --size
+_LEAST_SIDE = 32  # pixels, of --size
 _path = {"type": click.Path(path_type=Path)}
 
 
@@ -50,12 +53,12 @@ _path = {"type": click.Path(path_type=Path)}
     options.opt("--out", **_path, help="Folder for DICOM files, laid out like VinDr-SpineXR"),
     options.opt("--zip", "zip_path", **_path, help="Training set (X.zip or a folder), no DICOM"),
     options.opt("--sheet", **_path, help="Contact sheet: a PNG with a row per kind of lesion"),
-    options.opt("--overwrite", is_flag=True, help="Replace an older result"),
+    options.OVERWRITE,
 )
 @options.group(
     "What to draw",
     options.opt("--n", default=96, show_default=True, type=click.IntRange(min=1), help="Number of images"),
-    options.opt("--seed", default=0, show_default=True, type=click.IntRange(min=0),
+    options.opt("--seed", default=0, show_default=True, type=SEED,
                 help="Same seed, same phantoms"),
     options.opt("--difficulty", default=1.0, show_default=True,
                 help="Lesions look severity / difficulty strong"),
@@ -99,8 +102,10 @@ def phantom(asked: Draw) -> None:
         raise UserError(
             "say what to write: --out FOLDER (DICOM), --zip X.zip (training set) or --sheet X.png"
         )
-    if asked.sheet is not None and not asked.sheet.parent.is_dir():
-        raise UserError(f"--sheet={asked.sheet}: the folder {asked.sheet.parent} does not exist; create it")
+    if asked.zip_path is not None and asked.zip_path.suffix == ".zip":
+        options.check_writable("--zip", asked.zip_path, overwrite=asked.overwrite)
+    if asked.sheet is not None:
+        options.check_writable("--sheet", asked.sheet, overwrite=asked.overwrite)
     voice = options.Voice(asked.json_file)
     written: dict[str, Any] = {}
     if asked.out is not None:
@@ -119,20 +124,21 @@ def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
     left_out = missing_codecs() if asked.codecs else []
     for line in left_out:
         voice.say(line)
-    rows = write_dicom_tree(
-        out,
-        asked.n,
-        asked.seed,
-        _parse_size(asked.size),
-        asked.codecs,
-        asked.with_bad,
-        asked.label_noise,
-        asked.confound,
-        asked.difficulty,
-        asked.workers,
-        with_masks=asked.masks is not False,
-        overwrite=asked.overwrite,
-    )
+    with _told(out):
+        rows = write_dicom_tree(
+            out,
+            asked.n,
+            asked.seed,
+            _parse_size(asked.size),
+            asked.codecs,
+            asked.with_bad,
+            asked.label_noise,
+            asked.confound,
+            asked.difficulty,
+            asked.workers,
+            with_masks=asked.masks is not False,
+            overwrite=asked.overwrite,
+        )
     voice.say(f"{len(rows)} DICOM files in {out}, {_balance_text(rows)}")
     found: dict[str, Any] = {"path": out, **_balance(rows), "codecs_left_out": left_out}
     if asked.with_bad:
@@ -140,6 +146,17 @@ def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
         voice.say(f"unusable files in {bad}, what a reader should say of them in {expected}")
         found |= {"unusable": bad, "expected": expected}
     return found
+
+
+@contextlib.contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """A full disk, or one that may not be written, as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another place") from error
 
 
 def _write_zip(asked: Draw, dest: Path, voice: options.Voice) -> dict[str, Any]:
@@ -192,10 +209,10 @@ def _balance_text(rows: list[Row]) -> str:
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     if not found:
-        raise UserError(f"--size={text} is not HEIGHTxWIDTH; for example --size=512x448")
+        raise UserError(f"--size={text} is not HEIGHTxWIDTH, up to 9999x9999; for example --size=512x448")
     height, width = int(found[1]), int(found[2])
-    if not _SIDES[0] <= min(height, width) <= max(height, width) <= _SIDES[1]:
-        raise UserError(f"--size={text}: both sides must lie between {_SIDES[0]} and {_SIDES[1]} pixels")
+    if min(height, width) < _LEAST_SIDE:
+        raise UserError(f"--size={text}: no side may be smaller than {_LEAST_SIDE} pixels")
     return height, width

@@ -155,7 +155,10 @@ class _StudyWriter:
 def _make_room(out: Path, overwrite: bool) -> None:
     """Create the folders; an older phantom is replaced on request, anything else is left alone."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not overwrite or not (out / "factors.csv").is_file():
+        is_ours = (out / "factors.csv").is_file()
+        if is_ours and not overwrite:
+            raise UserError(f"{out} holds phantoms already; choose another name, or give --overwrite")
+        if not is_ours:
             raise UserError(f"{out} is not an empty folder; empty it, or choose another name")
         for name in _CONTENTS:
             entry = out / name

@@ -10,7 +10,6 @@ import click
 from spine_plugins.runs.concerns import Concern, concerns, differences
 from spine_plugins.runs.reading import Run, read_run
 from stylegan2ada import options
-from stylegan2ada.errors import UserError
 from stylegan2ada.training import run_files
 
 
@@ -22,11 +21,12 @@ class Report:
     out: str | None
     synthetic: tuple[str, ...]
     paths: bool
+    overwrite: bool
     json_file: str | None
 
 
 @options.command(record=Report)
-@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...")
+@click.argument("runs", cls=options.Argument, nargs=-1, required=True, metavar="RUN_DIR...")
 @options.group(
     "Page",
     options.opt("--out", metavar="FILE", help="Page to write [default: report.html in the first RUN_DIR]"),
@@ -39,6 +39,7 @@ class Report:
     options.opt(
         "--paths", is_flag=True, help="Show the folders in commands and options, not only names of files"
     ),
+    options.opt("--overwrite", is_flag=True, help="Replace the file of --out; the default page is renewed"),
 )
 @options.json_option
 def report(asked: Report) -> None:
@@ -59,8 +60,8 @@ def report(asked: Report) -> None:
     # Data sets named by hand belong to no run in particular: the first one tells of them.
     runs = [read_run(folder, asked.synthetic if i == 0 else ()) for i, folder in enumerate(folders)]
     target = Path(asked.out) if asked.out else runs[0].folder / run_files.REPORT
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise UserError(f"--out={target} is not a file in an existing folder; give one, like report.html")
+    # The page in the run's own folder is named for that, and made again while the run goes on.
+    options.check_writable("--out", target, overwrite=asked.overwrite or asked.out is None)
     size = write_page(runs, target, with_paths=asked.paths)
     voice.say(f"{target}: {len(runs)} run(s), {size / 1e6:.1f} MB")
     voice.numbers(

@@ -96,7 +96,7 @@ engine_options = flags.group(
 )  # fmt: skip
 
 
-@flags.command("train_spine", record=TrainSpine)
+@flags.command("train_spine", record=TrainSpine, epilog=flags.cfg_epilog())
 @preset_options
 @spine_options
 @engine_options
@@ -105,8 +105,9 @@ def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
 
     \b
-    train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
-    train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph --kimg=2000
+    train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine \\
+        --classifier=s.safetensors
+    train_spine.py --outdir=runs --data=spine-train.zip --preset=radiograph
     """
     asked = expand(asked)
     if asked.engine is not None:
@@ -114,7 +115,12 @@ def main(asked: TrainSpine) -> None:
         return
     made = prepare(asked)
     train.run(
-        made.options, hooks=made.hooks, record=made.record, warnings=made.warnings, dataset=made.dataset
+        made.options,
+        hooks=made.hooks,
+        record=made.record,
+        warnings=made.warnings,
+        dataset=made.dataset,
+        settings=asked.given(),
     )
 
 

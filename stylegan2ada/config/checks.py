@@ -12,7 +12,7 @@ from stylegan2ada.errors import UserError
 if TYPE_CHECKING:
     from stylegan2ada.data.dataset import DatasetInfo
 
-MOST_WORKERS = 1024
+_MOST = {"workers": 1024, "cbase": 1 << 22, "cmax": 1 << 14}  # far above what anybody trains with
 
 
 def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str] | None) -> None:
@@ -24,8 +24,10 @@ def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str]
         value = getattr(options, flag)
         if value is not None and value < 1:
             raise UserError(f"--{flag.replace('_', '-')}={value} must be at least 1")
-    if options.workers is not None and options.workers > MOST_WORKERS:
-        raise UserError(f"--workers={options.workers} threads do not help; use {MOST_WORKERS} at most")
+    for flag, most in _MOST.items():
+        value = getattr(options, flag)
+        if value is not None and value > most:
+            raise UserError(f"--{flag}={value} is more than can be of use; give {most} at most")
     for flag in ("gamma", "freezed"):
         value = getattr(options, flag)
         if value is not None and not value >= 0:

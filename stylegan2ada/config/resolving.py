@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,9 @@ def describe(options: TrainOptions, info: DatasetInfo, gpus: int) -> str:
 def loss_options(pairs: Sequence[tuple[str, str]], loss: LossFacts | None) -> Options:
     """{argument: value} of `--loss-opt NAME=VALUE`, checked against the arguments of the loss."""
     parsed = {name: _value(text) for name, text in pairs}
+    for name, value in parsed.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--loss-opt={name}={value} is no number to work with")
     if loss is not None and parsed:
         reserved = {"self", "device", "G_mapping", "G_synthesis", "D", "augment_pipe", "terms", "draws"}
         parameters = inspect.signature(loss.make).parameters

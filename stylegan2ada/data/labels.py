@@ -66,6 +66,12 @@ def labels_in_order(entries: object, names: Sequence[str], path: str) -> np.ndar
         )
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise DatasetError(f"{LABELS_FILE} of {path} has labels that are not finite")
+    if labels.dtype.kind == "f" and labels.ndim == 1 and (labels != np.trunc(labels)).any():
+        odd = labels[labels != np.trunc(labels)][0]
+        raise DatasetError(
+            f"{LABELS_FILE} of {path} has the label {odd:g}; a class is a whole number, "
+            "and a value is a list of one number"
+        )
     # upstream: the number of axes decides, so a class may be written as 1.0.
     return labels.astype(np.int64 if labels.ndim == 1 else np.float32)
 

@@ -233,6 +233,8 @@ def _check_alike(labels: Labels, origin: str) -> None:
             )
         if not isinstance(label, list) and label < 0:
             raise SourceError(f"{origin}: {name} has the class {label}; classes count from 0")
+        if not isinstance(label, list) and label != int(label):
+            raise SourceError(f"{origin}: {name} has the class {label}, which is no whole number")
 
 
 def class_table(labels: Sequence[Label], names: list[str] | None) -> list[str]:

@@ -98,7 +98,7 @@ def _open_folder(path: str) -> Source:
     there = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
     found = [file for file in there if is_image_name(file.name)]
     dicoms = sum(file.suffix.lower() in _DICOM for file in there)
-    if dicoms > len(found):  # a few pictures beside them are masks or thumbnails
+    if dicoms >= max(len(found), 2):  # a few pictures beside them are masks or thumbnails
         raise SourceError(
             f"--source={path} holds {dicoms} DICOM files; those are for dataset_tool_dicom.py "
             "(`spinegan convert`)"

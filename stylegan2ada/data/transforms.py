@@ -11,6 +11,7 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_pil
 
 FILTERS = {"box": PIL.Image.Resampling.BOX, "lanczos": PIL.Image.Resampling.LANCZOS}
+LARGEST = 16384  # side of a result
 TRANSFORMS = ("center-crop", "center-crop-wide")
 Transform = Callable[[np.ndarray], np.ndarray | None]
 

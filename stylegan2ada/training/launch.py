@@ -15,8 +15,8 @@ from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.protocols import JsonObject
+from stylegan2ada.training import config_file, run_files
 from stylegan2ada.training import run_dir as folders
-from stylegan2ada.training import run_files
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.seams import Seams
 
@@ -33,6 +33,7 @@ class Job:
     hooks: tuple[Hook, ...] = ()
     seams: Seams = field(default_factory=Seams)
     dataset: Dataset | None = None  # as the command opened it; None: every process opens its own
+    settings: JsonObject = field(default_factory=dict)  # flags as the command knows them, for config.toml
     record: JsonObject = field(default_factory=dict)  # further facts for the options file
     warnings: tuple[tuple[str, str], ...] = ()  # (code, text) that were told before there was a folder
     is_prepared: bool = False  # its folder has been made and its options written
@@ -112,6 +113,8 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
         extra["launch_id"] = launch_id
     try:
         folders.write_options(job.run_dir, job.config, job.options, extra)
+        before = _settings_before(job) if job.is_continued else {}
+        config_file.write(job.run_dir / run_files.CONFIG, before | job.settings)
         # The run is being continued: no scheduler need be asked any more.
         (job.run_dir / folders.REQUEUE_FILE).unlink(missing_ok=True)
         for code, text in job.warnings:
@@ -121,6 +124,15 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
             f"cannot write to {job.run_dir} ({error.strerror}); free space or rights there"
         ) from error
     return dataclasses.replace(job, is_prepared=True)
+
+
+def _settings_before(job: Job) -> JsonObject:
+    """What config.toml says of a run that goes on; from its flags if there is none, or a spoilt one."""
+    assert job.run_dir is not None
+    try:
+        return config_file.of_run(job.run_dir)
+    except UserError:
+        return job.options.given()
 
 
 def check_devices(config: TrainConfig, count: int) -> None:

@@ -21,6 +21,7 @@ from typing import TypeGuard
 from stylegan2ada.errors import UserError
 
 OPTIONS = "training_options.json"
+CONFIG = "config.toml"
 OURS = "spinegan"  # our part of the options file, beside upstream's keys
 STATE = "training-state.pt"
 PREVIOUS = ".previous"  # ending of the state before the newest
@@ -62,6 +63,7 @@ class RunFile:
 # fmt: off
 TABLE = (
     RunFile(OPTIONS,                    Trait.PUBLIC, "what was asked for, and of which program"),
+    RunFile(CONFIG,                     Trait.PUBLIC, "the flags it was started with, for --config"),
     RunFile(LOG,                        Trait.PUBLIC | _LOG, "what was printed"),
     RunFile(STATS,                      Trait.PUBLIC | _LOG, "statistics of every tick"),
     RunFile("events.out.tfevents*",     _HISTORY, "the same; TensorBoard hides what was undone"),

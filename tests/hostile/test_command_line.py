@@ -50,7 +50,7 @@ WRONG = [
     (*GENERATE[:-1], "--outdir=o.zip", "--per-class=999999999999"),
     (*GENERATE[:-1], "--outdir=o.zip", "--per-class=2", "--seeds=4294967295"),
     *[(*MIX, word) for word in ("--rows=-1", "--cols=0-999999999999", "--styles=0-99999999999",
-        "--styles=5-1",
+
                                 "--trunc=nan")],
     *[(*PROJECT, word) for word in (f"--seed={_BIG}", "--seed=-1", "--num-steps=99999999999999", "--outdir=",
                                     "--target=")],

@@ -522,6 +522,9 @@ def test_a_folder_of_dicom_files_is_sent_to_its_own_tool(tmp_path: Path) -> None
     result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'x.zip'}"])
     assert result.exit_code == 1  # as all that this tool refuses
     assert "holds 2 DICOM files; those are for dataset_tool_dicom.py" in result.output
+    PIL.Image.new("L", (8, 8)).save(tmp_path / "mask.png")  # of each of them a mask
+    result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'x.zip'}"])
+    assert (result.exit_code, "holds 2 DICOM files" in result.output) == (1, True)
     (tmp_path / "1.dcm").unlink()  # one beside pictures is no reason
     result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'x.zip'}"])
     assert result.exit_code == 0, result.output

@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from stylegan2ada import generate, projector, style_mixing, synthesis
+from stylegan2ada import generate, images, projector, style_mixing, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from tests.golden_data import assert_same_pictures, golden_arrays, golden_json, golden_path
@@ -185,6 +185,46 @@ def test_style_mixing_and_projector_tell_programs_what_they_did(tmp_path: Path) 
     assert f"Took {found['seconds']:.1f} s" in ok(result).stdout
     assert (found["steps"], found["distance"] > 0) == (3, True)
     assert [Path(file).name for file in found["files"]] == ["target.png", "proj.png", "projected_w.npz"]
+
+
+def test_a_small_network_mixes_the_coarse_layers_that_it_has(tmp_path: Path) -> None:
+    def mixed(name: str, *flags: str) -> Result:
+        return run(style_mixing, f"--network={golden_path(name + '.pkl')}", "--rows=1", "--cols=2",
+                   f"--outdir={tmp_path}", "--json=-", *flags)  # fmt: skip
+
+    assert numbers(mixed(GREY16))["styles"] == [0, 1, 2, 3, 4, 5]
+    assert numbers(mixed(RGB32))["styles"] == [0, 1, 2, 3, 4, 5, 6]
+    refused = mixed(GREY16, "--styles=0-6")
+    assert (refused.exit_code, "names layer 6, but this network has 0 to 5" in refused.output) == (2, True)
+
+
+def test_grids_carry_seeds_and_classes_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    plain = images.captioned_grid
+    monkeypatch.setattr(
+        images, "captioned_grid", lambda text, *a, **k: written.append(text) or plain(text, *a, **k)
+    )
+    cond = f"--network={golden_path(COND16 + '.pkl')}"
+    ok(run(generate, cond, "--seeds=7,9,11", "--class=1", f"--outdir={tmp_path}/a", "--captions"))
+    ok(run(generate, cond, "--seeds=7", "--label=0,0.5,1", f"--outdir={tmp_path}/b", "--captions"))
+    assert written == [*(f"seed {seed}\nclass 1" for seed in (7, 9, 11)), "seed 7\n0,0.5,1"]
+    sheet, tile = read(tmp_path / "a" / "grid.png"), read(tmp_path / "a" / "seed0009.png")
+    assert sheet.shape == (2 * (96 + 26), 2 * 96, 3)  # two lines of words above pictures six times their size
+    np.testing.assert_array_equal(sheet[26:122:6, 96::6], tile)
+    assert sheet[:26].any() and not sheet[122:, 96:].any()
+    written.clear()
+    ok(run(style_mixing, cond, "--class=0", "--rows=1", "--cols=2,3", f"--outdir={tmp_path}/c", "--captions"))
+    assert written == ["", "column 2", "column 3", "row 1", "1 with 2", "1 with 3"]
+    mixed = read(tmp_path / "c" / "grid.png")
+    assert mixed.shape == (2 * (96 + 14), 3 * 96, 3)
+    np.testing.assert_array_equal(mixed[124::6, 192::6], read(tmp_path / "c" / "1-3.png"))
+
+
+def test_words_for_a_label() -> None:
+    named = {"label_names": ["normal", "abnormal"]}
+    for card, chosen, words in ((named, 1, "abnormal"), (named, 2, "class 2"), (None, 1, "class 1")):
+        assert synthesis.label_text(card, class_idx=chosen, label=None) == words
+    assert synthesis.label_text(named, class_idx=None, label="1,0") == "1,0"
 
 
 # ---------------------------------------------------------------- errors

@@ -85,3 +85,12 @@ def test_it_runs_as_a_file_of_a_bare_clone(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["Reading a.pkl", "Writing b.pkl"]
     assert (tmp_path / "a.pkl").read_bytes() == (tmp_path / "b.pkl").read_bytes()
+
+
+def test_a_run_folder_is_its_newest_network(tmp_path):
+    for kimg in (3, 20):
+        save_network(make_networks(seed=kimg), tmp_path / f"network-snapshot-{kimg:06d}.pkl")
+    result = run("--source", tmp_path, "--dest", tmp_path / "new.safetensors")
+    assert result.exit_code == 0, result.output
+    newest = load_network(tmp_path / "network-snapshot-000020.pkl")
+    assert_same_module(load_network(tmp_path / "new.safetensors")["G_ema"], newest["G_ema"])

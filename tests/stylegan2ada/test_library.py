@@ -105,7 +105,7 @@ def test_loss_options_may_be_pairs(asked: Asked, tmp_path: Path) -> None:
 
 
 def test_every_flag_of_the_command_is_an_argument(asked: Asked) -> None:
-    names = {parameter.name for parameter in train.main.params}
+    names = {parameter.name for parameter in train.main.params if parameter.expose_value}
     given = from_python.parsed(train.main, dict.fromkeys(names))
     assert set(given) == names
     assert TrainOptions(**given) == TrainOptions()

@@ -33,14 +33,15 @@ UPSTREAM = """
 """.split()
 OURS = """
     --loss --loss-opt --term --cbase --cmax --tick --detector --device --precision --sampler --ada-max-p
-    --batch-gpu --keep-snapshots --continue --state-minutes
+    --batch-gpu --keep-snapshots --continue --state-minutes --config --from-run
 """.split()
 
 
 def test_the_flag_set_is_pinned() -> None:
     declared = {name for parameter in train.params for name in parameter.opts}
     assert declared == {*UPSTREAM, *OURS}
-    assert {parameter.name for parameter in train.params} == {f.name for f in fields(TrainOptions)}
+    exposed = {parameter.name for parameter in train.params if parameter.expose_value}
+    assert exposed == {f.name for f in fields(TrainOptions)}
 
 
 def test_nothing_has_a_default_so_that_what_was_asked_for_can_be_told() -> None:
@@ -84,6 +85,8 @@ def test_help_is_grouped_complete_and_narrow() -> None:
             "p",
             "continue_run",
             "detector",
+            "config",
+            "from_run",
         }
         assert has_default or needs_none, parameter.name
 

@@ -14,6 +14,7 @@ import torch
 from stylegan2ada import projection, synthesis
 from stylegan2ada.errors import UserError
 from stylegan2ada.networks.stylegan2 import Generator
+from stylegan2ada.protocols import Networks
 
 WIDTHS = {"channel_base": 64, "channel_max": 8}
 
@@ -66,8 +67,8 @@ def test_wrong_classes_are_answered_with_the_right_ones(G: Generator) -> None:
         synthesis.labels(G, 1)
     with pytest.raises(UserError, match="takes 3"):
         synthesis.labels(G, 1, vector=[1, 0])
-    with pytest.raises(UserError, match="0 to 5"):
-        synthesis.mixed_styles(G, [1], [2], [6], synthesis.labels(G, 1, class_idx=0))
+    with pytest.raises(UserError, match="names layer 6, but this network has 0 to 5"):
+        synthesis.mixed_styles(G, [1], [2], [0, 6], synthesis.labels(G, 1, class_idx=0))
     assert synthesis.labels(G, 2, vector=[0.2, 1, 0]).tolist() == [[pytest.approx(0.2), 1, 0]] * 2
 
 
@@ -80,6 +81,21 @@ def test_classes_are_one_for_all_or_one_per_seed(G: Generator) -> None:
     as_array = synthesis.generate_images(G, np.array([4, 5, 6]), classes=np.array([2, 0, 1]), noise="const")
     np.testing.assert_array_equal(as_array, images)
     assert synthesis.generate_images(G, [], classes=[]).shape == (0, 16, 16)
+
+
+def test_classes_have_the_names_of_the_networks_file(G: Generator) -> None:
+    named = copy.deepcopy(G)
+    networks: Networks = {
+        "G": None, "D": None, "G_ema": named, "augment_pipe": None, "training_set_kwargs": None,
+        "card": {"label_names": ["well", "ill", "odd"]},
+    }  # fmt: skip
+    assert synthesis.remember_card(networks) is networks
+    draw = functools.partial(synthesis.generate_images, named, [1, 2], noise="const")
+    np.testing.assert_array_equal(draw(classes="ill"), draw(classes=1))
+    np.testing.assert_array_equal(draw(classes=["odd", 0]), draw(classes=[2, 0]))
+    np.testing.assert_array_equal(draw(classes=np.int64(1)), draw(classes=1))
+    with pytest.raises(UserError, match="class bad: its classes are well, ill, odd"):
+        draw(classes="bad")
 
 
 def test_drawing_leaves_a_network_in_training_as_it_was(G: Generator) -> None:
@@ -111,6 +127,9 @@ def test_random_noise_is_the_default_and_torch_s(G: Generator) -> None:
         ({}, "give classes, one of 0 to 2"),
         ({"classes": 3}, "class 3 does not exist"),
         ({"classes": [0, -1]}, "class -1 does not exist"),
+        ({"classes": 0.5}, "class 0.5 is no whole number"),
+        ({"classes": np.array([0, 1.5])}, "class 1.5 is no whole number"),
+        ({"classes": "ill"}, "class ill: this network knows no names of classes"),
         ({"classes": [0, 1, 2]}, "3 entries for 2 seeds"),
         ({"classes": 0, "noise": "loud"}, "choose from const, random, none"),
     ],

@@ -23,6 +23,7 @@ def small_tree(tmp_path_factory) -> Path:
 def key_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("key") / "shared.key"
     path.write_text("00112233445566778899aabbccddeeff" * 2)
+    path.chmod(0o600)
     return path
 
 

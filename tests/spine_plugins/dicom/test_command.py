@@ -165,3 +165,34 @@ def test_list_decoders():
     assert result.exit_code == 0
     assert "JPEG 2000 Lossless" in result.output
     assert "built in" in result.output
+
+
+@pytest.mark.parametrize(("flags", "sentence"), [
+    (("--fail-over", "nan"), "--fail-over"), (("--timeout", "nan"), "--timeout"), (("--timeout", "inf"), "--timeout"),
+    (("--percentiles", "nan", "nan"), "rising numbers"), (("--resolution", str(1 << 40)), "power of two up to 8192"),
+    (("--max-pixels", str(10**30)), "--max-pixels"), (("--max-file-mb", str(10**30)), "--max-file-mb"),
+    (("--max-inflate", str(10**30)), "--max-inflate"), (("--workers", str(10**9)), "--workers"),
+    (("--max-images", str(10**30)), "--max-images"), (("--split", "nan/nan"), "sum to 1"),
+    (("--key-file", "/proc/nope/x.key"), "x.key cannot be written"), (("--dest", "/proc/nope/x.zip"), "cannot be written"),
+])  # fmt: skip
+def test_values_that_cannot_be(flags, sentence, one, tmp_path):
+    result = run_tool("--source", one, "--dest", tmp_path / "x.zip", "--resolution", 32, *flags)
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_little_kept_is_a_loud_warning(tmp_path):
+    for i in range(12):
+        modality = "CR" if i < 2 else "CT"
+        write(tmp_path / "in" / f"{i}.dcm", radiograph(seed=i), bits=12, Modality=modality)
+    arguments = ("--source", tmp_path / "in", "--dest", tmp_path / "x.zip", "--resolution", 32, "--overwrite")
+    result = run_tool(*arguments)
+    assert "WARNING: only 2 of 12 files were kept; most were lost to modality_rejected (10)" in result.output
+    assert "--modality says which are taken" in result.output
+    assert "WARNING" not in run_tool(*arguments, "--modality", "any").output
+    assert "WARNING" not in run_tool(*arguments, "--modality", "any", "--max-images", 2).output  # as asked
+    for i in range(60):
+        (tmp_path / "in" / f"{i}.txt").write_text(f"{i}")
+    many = run_tool(*arguments)
+    assert "WARNING: only 2 of 72 files were kept; most were lost to not_dicom (60)" in many.output

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
 from spine_plugins.dicom import sniff
 from spine_plugins.dicom.sources import Item, walk_sources
@@ -198,3 +202,130 @@ def test_time_limit_ends_a_slow_file(monkeypatch):
     monkeypatch.setattr(read, "decode", slow)
     record = convert_bytes(to_bytes(dataset(radiograph(), bits=12)), timeout_sec=0.2)
     assert record["reason"] == "timeout"
+
+
+def encapsulated(frame: bytes | list[bytes], syntax: str = making.J2K, **tags: object) -> bytes:
+    """A file of 160x192 pixels whose compressed data are these fragments."""
+    made = dataset(radiograph(), making.EXPLICIT, bits=12, **tags)
+    made.file_meta.TransferSyntaxUID = UID(syntax)
+    made.PixelData = encapsulate([frame] if isinstance(frame, bytes) else frame)
+    made["PixelData"].VR = "OB"
+    return to_bytes(made)
+
+
+JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
+
+
+@pytest.mark.parametrize(
+    "boxes", [b"\0\0\0\0xxxx", b"\0\0\0\1xxxx" * 50, b"\0\0\0\7xxxx" * 50, b"\0\0\0\x08free" * 2000]
+)
+@pytest.mark.parametrize("head", [JP2, JP2[:8] + b"\0" * 4])
+def test_boxes_that_lead_nowhere_cost_nothing(head: bytes, boxes: bytes) -> None:
+    """pydicom walks them by their lengths: 852 bytes kept it busy until the time limit."""
+    record = convert_bytes(encapsulated(head + boxes + bytes(100)), timeout_sec=3)
+    assert record["reason"] == "decode_error"
+
+
+def test_a_picture_in_boxes_is_still_read() -> None:
+    import imagecodecs
+
+    pixels = radiograph(bits=12)
+    options = {"level": 0, "reversible": True, "bitspersample": 12}
+    boxed = imagecodecs.jpeg2k_encode(pixels, codecformat="jp2", **options)
+    assert sniff.codestream_size(boxed) == (160, 192)
+    plain = imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", **options)
+    found = [convert_bytes(encapsulated(frame)) for frame in (boxed, plain)]
+    assert found[0]["reason"] == ""
+    assert found[0]["png"] == found[1]["png"]
+
+
+def test_tiles_without_number() -> None:
+    data = bytearray(making.encoded(radiograph(bits=12), dataset(radiograph(), bits=12), making.J2K))
+    siz = data.index(b"\xff\x51") + 6
+    for tile in ((1, 1), (0, 160), (192, 0)):
+        data[siz + 16 : siz + 24] = struct.pack(">2I", *tile)
+        assert convert_bytes(encapsulated(bytes(data)))["reason"] == "decode_error"
+
+
+def test_few_bytes_for_many_pixels() -> None:
+    for syntax in (making.J2K, making.RLE, making.JPEG_LS, making.BASELINE):
+        data = encapsulated(b"\1\0\0\0\x40" + bytes(200), syntax, Rows=9999, Columns=9999)
+        record = convert_bytes(data)
+        assert record["reason"] == "pixel_data_short"
+
+
+def test_segments_without_end() -> None:
+    fill = b"\xff\xd8" + b"\xff\xe0\0\2" * 5000
+    assert convert_bytes(encapsulated(fill, making.BASELINE))["reason"] == "decode_error"
+
+
+def sequence(count: int) -> bytes:
+    """A sequence of so many empty items."""
+    items = b"\xfe\xff\x00\xe0" + bytes(4)
+    return b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + items * count + b"\xfe\xff\xdd\xe0" + bytes(4)
+
+
+def nested(depth: int) -> bytes:
+    start = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff"
+    return start + (b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + start) * depth
+
+
+@pytest.mark.parametrize("elements", [
+    sequence(300_000), nested(1000), nested(19_000), nested(300_000), b"\x09\x00\x01\x10OB\0\0\xf0\xff\xff\xff",
+    b"\x09\x00\x01\x10UT\0\0\xff\xff\xff\x7f", b"\x09\x00\x01\x10UN\0\0\xff\xff\xff\xff",
+], ids=["items", "deep", "deeper", "deepest", "4 GiB", "2 GiB", "endless"])  # fmt: skip
+def test_headers_that_go_on_and_on(elements: bytes) -> None:
+    data = to_bytes(dataset(radiograph(), bits=12))
+    end = sniff.file_meta(data).end
+    record = convert_bytes(data[:end] + elements + data[end:], timeout_sec=5)
+    assert record["reason"] in ("header_invalid", "no_pixel_data")
+
+
+def test_fragments_without_number() -> None:
+    record = convert_bytes(encapsulated([b"\0\0"] * 30_000), timeout_sec=5)
+    assert record["reason"] == "header_invalid"
+
+
+@pytest.mark.parametrize("tags", [
+    {"NumberOfFrames": "2000000000"}, {"NumberOfFrames": "-5"}, {"NumberOfFrames": "0"},
+    {"Rows": 65535, "Columns": 65535, "NumberOfFrames": "99999"}, {"BitsAllocated": 65535}, {"BitsStored": 65535},
+    {"SamplesPerPixel": 65535},
+])  # fmt: skip
+def test_numbers_that_cannot_be(tags: dict[str, object]) -> None:
+    record = convert_bytes(to_bytes(dataset(radiograph(), bits=12, **tags)), frames="first", timeout_sec=5)
+    assert record["reason"] in ("header_invalid", "too_large", "bits_unsupported", "colour")
+
+
+def test_zips_of_strangers(tmp_path: Path) -> None:
+    data = to_bytes(dataset(radiograph(), bits=12))
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            archive.writestr("a.dcm", data)
+    result = run_tool("--source", tmp_path / "twice.zip", "--dest", tmp_path / "x.zip")
+    assert result.exit_code == 2
+    assert "holds 2 files called a.dcm" in result.output
+    with zipfile.ZipFile(tmp_path / "locked.zip", "w") as archive:
+        archive.writestr("a.dcm", data)
+        archive.writestr("b.dcm", to_bytes(dataset(radiograph(seed=1), bits=12)))
+    content = bytearray((tmp_path / "locked.zip").read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # says that the first one is encrypted
+    (tmp_path / "locked.zip").write_bytes(content)
+    words = ("--dest", tmp_path / "x.zip", "--resolution", 32, "--fail-over", 1)
+    assert run_tool("--source", tmp_path / "locked.zip", *words).exit_code == 0
+    assert [row["reason"] for row in report_rows(tmp_path / "x.zip")] == ["unreadable", ""]
+
+
+def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "in" / "a.dcm")
+    write(tmp_path / "in" / "ward" / "b.dcm")
+    scandir = os.scandir
+
+    def refuse(place: str) -> object:
+        if os.fspath(place).endswith("ward"):
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = {item.name: item.reason for item in walk_sources([str(tmp_path / "in")])}
+    assert found == {"a.dcm": "", "ward": "unreadable"}

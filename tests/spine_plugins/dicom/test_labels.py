@@ -8,7 +8,8 @@ import json
 import pytest
 
 from spine_plugins.dicom import labels
-from spine_plugins.dicom.annotations import AnnotationTable, find_annotation_files, index_annotations
+from spine_plugins.dicom.annotations import AnnotationTable, Index, find_annotation_files, image_hash
+from spine_plugins.dicom.deidentify import keyed
 from spine_plugins.dicom.frame import Box
 from spine_plugins.dicom.labels import LESIONS, NO_FINDING, SPINE8, Annotation, label_of
 from spine_plugins.dicom.settings import IngestSettings
@@ -117,13 +118,13 @@ def test_csv_column():
 ])  # fmt: skip
 def test_csv_forms(tmp_path, text):
     (tmp_path / "train.csv").write_bytes(text.encode())
-    index_annotations([tmp_path / "train.csv"], tmp_path / "a.sqlite")
-    image, annotation = AnnotationTable(str(tmp_path / "a.sqlite")).find("nothing", "abc")
-    assert image == "abc"
+    Index(b"key").write([tmp_path / "train.csv"], tmp_path / "a.sqlite")
+    image, annotation = AnnotationTable(str(tmp_path / "a.sqlite"), b"key").find("nothing", "abc")
+    assert image == image_hash(b"key", "abc")
     assert [labels.canonical(kind) for kind in annotation.kinds] == ["Osteophytes"] * 2
     assert annotation.boxes == (("Osteophytes", Box(1.5, 2, 30, 40)),)  # the box without an area is no box
-    assert annotation.study_id == "S1"
-    assert AnnotationTable(str(tmp_path / "a.sqlite")).find("abcd") is None
+    assert annotation.study == keyed(b"key", "study", "S1")
+    assert AnnotationTable(str(tmp_path / "a.sqlite"), b"key").find("abcd") is None
 
 
 def test_meta_tables_add_the_patient(tmp_path):
@@ -131,9 +132,10 @@ def test_meta_tables_add_the_patient(tmp_path):
     meta = write_csv(
         tmp_path / "train_meta.csv", [{"image_id": "a", "patient_id": "P", "study_id": "S", "image_width": 3}]
     )
-    index_annotations([rows, meta], tmp_path / "a.sqlite")
-    _, annotation = AnnotationTable(str(tmp_path / "a.sqlite")).find("a")
-    assert (annotation.patient_id, annotation.study_id) == ("P", "S")
+    Index(b"key").write([rows, meta], tmp_path / "a.sqlite")
+    _, annotation = AnnotationTable(str(tmp_path / "a.sqlite"), b"key").find("a")
+    assert annotation.patient == keyed(b"key", "patient", "P")
+    assert annotation.study == keyed(b"key", "study", "S")
 
 
 @pytest.mark.parametrize("spelling", ["annotations", "annotation"])
@@ -155,7 +157,7 @@ def test_unusable_annotations(tmp_path):
         find_annotation_files([str(tmp_path / "none.csv")], [])
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="check the columns"):
-        index_annotations([tmp_path / "other.csv"], tmp_path / "a.sqlite")
+        Index(b"key").write([tmp_path / "other.csv"], tmp_path / "a.sqlite")
 
 
 def test_boxes_and_lost_labels(tmp_path):
@@ -163,7 +165,7 @@ def test_boxes_and_lost_labels(tmp_path):
     rows = [{"image_id": "x", "lesion_type": "Osteophytes", "xmin": 10, "ymin": 5, "xmax": 60, "ymax": 45}]
     write_csv(tmp_path / "a.csv", rows)
     database = tmp_path / "a.sqlite"
-    index_annotations([tmp_path / "a.csv"], database)
+    Index(b"key").write([tmp_path / "a.csv"], database)
     made = dataset(radiograph(500, 200), bits=12)
     asked = {"annotations": str(database), "labels": "binary"}
     assert convert_dataset(made, crop="center", **asked)["reason"] == "label_lost_by_crop"

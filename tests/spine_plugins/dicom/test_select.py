@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spine_plugins.dicom import select
-from spine_plugins.dicom.deidentify import keyed_hash, split_score
+from spine_plugins.dicom.deidentify import Keyed, keyed, keyed_hash, open_seal, split_score
 from spine_plugins.dicom.record import Record
 from stylegan2ada.errors import UserError
 from tests.spine_plugins.dicom import making
@@ -76,18 +76,34 @@ def test_near_duplicates_are_only_noted(tmp_path):
 def record_of(study: object, patient: object) -> Record:
     return Record(
         "x",
-        study=keyed_hash(b"k", "study", study), study_score=split_score("study", study),
-        patient=keyed_hash(b"k", "patient", patient), patient_score=split_score("patient", patient),
+        study=keyed_hash(b"k", "study", study), study_seal=seal("study", study),
+        patient=keyed_hash(b"k", "patient", patient), patient_seal=seal("patient", patient),
     )  # fmt: skip
+
+
+def seal(kind: str, identifier: object) -> int | None:
+    found = keyed(b"k", kind, identifier)
+    return None if found is None else found.seal
+
+
+def score_of(record: Record, kind: str) -> int:
+    return open_seal(b"k", Keyed(getattr(record, kind), getattr(record, f"{kind}_seal")))
+
+
+def test_seals_hold_the_score_and_tell_nothing_without_the_key():
+    found = keyed(b"k", "patient", 4711)
+    assert open_seal(b"k", found) == split_score("patient", 4711)
+    assert open_seal(b"another", found) != split_score("patient", 4711)
+    assert found.seal not in {split_score("patient", number) for number in range(10_000)}
 
 
 def linked_by_hand(records: list[Record]) -> dict[str, tuple[str, int]]:
     """study -> (name, score) of its group, by merging sets until nothing changes any more."""
     sets: list[set[tuple[int, int, str]]] = []  # of (0 patient | 1 study, score, hash)
     for record in records:
-        new = {(1, record.study_score, record.study)}
+        new = {(1, score_of(record, "study"), record.study)}
         if record.patient:
-            new.add((0, record.patient_score, record.patient))
+            new.add((0, score_of(record, "patient"), record.patient))
         for old in [one for one in sets if one & new]:
             sets.remove(old)
             new |= old
@@ -99,17 +115,17 @@ def test_groups_are_the_ones_found_by_hand():
     rng = np.random.default_rng(0)
     pairs = [(rng.integers(300), None if rng.random() < 0.4 else rng.integers(250)) for _ in range(500)]
     records = [record_of(*pair) for pair in pairs]
-    groups, expected = select.Groups(), linked_by_hand(records)
+    groups, expected = select.Groups(b"k"), linked_by_hand(records)
     for record in records:
         groups.add(record)
     assert {record.study: groups.find(record) for record in records} == expected
     assert len(set(expected.values())) > 30
     more = record_of("late", None)
     groups.add(more)
-    assert groups.find(more) == (more.study, more.study_score)
-    alone = select.Groups()
+    assert groups.find(more) == (more.study, score_of(more, "study"))
+    alone = select.Groups(b"k")
     alone.add(more)
-    assert alone.find(more) == (more.study, more.study_score)
+    assert alone.find(more) == (more.study, score_of(more, "study"))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -121,7 +137,7 @@ def test_splits_never_share_a_patient_or_study(seed):
         for _ in range(rng.integers(1, 4)):
             patient = None if rng.random() < 0.3 else f"P{rng.integers(600)}"
             records.append(record_of(study, patient))
-    groups = select.Groups()
+    groups = select.Groups(b"k")
     for record in records:
         groups.add(record)
     shares = (0.8, 0.1, 0.1)

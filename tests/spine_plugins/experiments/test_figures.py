@@ -62,19 +62,6 @@ def test_one_panel_per_network_and_one_for_reals(data: Path, network: Path, tmp_
         assert picture.mode == "RGB"
 
 
-@pytest.mark.parametrize(
-    ("out", "said"), [("fig4.nope", "kind of picture"), ("no/fig4.png", "does not exist")]
-)
-def test_a_picture_that_cannot_be_written_is_refused_at_once(
-    data: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
-) -> None:
-    monkeypatch.setattr(figures_command, "load_network", lambda *_: pytest.fail("nothing need be read"))
-    words = ["fig4", "--networks", str(network), "--data", str(data), "--out", str(tmp_path / out)]
-    result = CliRunner().invoke(figures_command.figures, words)
-    assert result.exit_code == 2
-    assert said in result.output
-
-
 def test_reals_are_of_their_class_and_too_few_leave_black(data: Path) -> None:
     dataset = ImageFolderDataset(data, use_labels=True)
     rows = figures.real_rows(dataset, 3, seed=0)
@@ -113,3 +100,23 @@ def test_facts_of_the_figure_for_programs(data: Path, network: Path, tmp_path: P
         "classes": ["normal", "abnormal"], "truncation_psi": 1.0, "first_seed": 0,
     }  # fmt: skip
     assert "2 panels, 2 images of each of 2 classes, psi 1" in result.stderr
+
+
+def test_panels_have_the_names_that_are_given_and_seeds_on_request(
+    data: Path, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[list[str]] = []
+    plain = figures_command.draw_sheet
+
+    def draw(panels: list, *rest: object) -> PIL.Image.Image:
+        titles.append([title for title, _ in panels])
+        return plain(panels, *rest)
+
+    monkeypatch.setattr(figures_command, "draw_sheet", draw)
+    flags = ["fig4", f"--networks={network},{network}", f"--data={data}", f"--out={tmp_path / 'x.png'}",
+             "--per-class=2", "--seed=5"]  # fmt: skip
+    result = CliRunner().invoke(figures_command.figures, [*flags, "--names=ADA,Spine GAN", "--captions"])
+    assert result.exit_code == 0, result.output
+    assert titles == [["Real radiographs", "ADA, seeds 5 to 8", "Spine GAN, seeds 5 to 8"]]
+    refused = CliRunner().invoke(figures_command.figures, [*flags, "--names=ADA", "--overwrite"])
+    assert (refused.exit_code, "has 1 names for 2 networks" in refused.output) == (2, True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
+import os
 from pathlib import Path
 
+import click.testing
 import numpy as np
 import pydicom
 import pytest
 from pydicom.pixels import pixel_array
 
 from spine_plugins import phantom, uids
-from spine_plugins.phantom import dicom_file, dicom_tree
+from spine_plugins.phantom import command, dicom_file, dicom_tree
 from spine_plugins.phantom import syntaxes as codecs
 from spine_plugins.phantom.series import SeriesOptions, hashed, sheets_of_study
 from stylegan2ada.errors import UserError
@@ -186,3 +189,15 @@ def test_overwrite_replaces_an_older_phantom(tmp_path):
     phantom.write_dicom_tree(tmp_path / "x", 3, size=SIZE)
     phantom.write_dicom_tree(tmp_path / "x", 2, size=SIZE, seed=9, overwrite=True)
     assert len(list((tmp_path / "x").rglob("*.dicom"))) == 2
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_one_sentence(tmp_path, monkeypatch, code):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", full)
+    words = ["--out", str(tmp_path / "raw"), "--n", "2", "--size", "96x80", "--workers", "1"]
+    result = click.testing.CliRunner().invoke(command.phantom, words)
+    assert result.exit_code == 2
+    assert f"cannot be written ({os.strerror(code)})" in result.output

@@ -12,9 +12,9 @@ from spine_plugins.training import command
 from spine_plugins.training import judge as judging
 from stylegan2ada import train
 from stylegan2ada.errors import StoppedOnRequest
+from stylegan2ada.training import config_file, run_files
 from stylegan2ada.training import run_dir as folders
-from stylegan2ada.training import run_files
-from tests.spine_plugins.training.test_command import classifier, data
+from tests.spine_plugins.training.test_command import classifier, data, run
 from tests.stylegan2ada.training.toy import StopAfter
 
 TINY = ["--cond=1", "--cbase=64", "--cmax=4", "--batch=8", "--tick=0.008", "--device=cpu", "--workers=1",
@@ -67,6 +67,20 @@ def test_doubts_and_judge_survive_two_continues_and_the_judges_file_is_cut_back(
         assert spine_record(run_dir) == first
     lines = [json.loads(line) for line in (run_dir / run_files.JUDGE).read_text().splitlines()]
     assert [line["kimg"] for line in lines] == [0.008 * n for n in (1, 2, 3, 4)]
+    # After two bare --continue its config.toml still says all: it gives the run that was asked for.
+    typed = run(*flags, "-n")
+    assert typed.exit_code == 0
+    assert "accepted although" in typed.output and "not independent" in typed.output
+    for source in (f"--config={run_dir / run_files.CONFIG}", f"--from-run={run_dir}"):
+        assert run(source, "-n").output == typed.output
+
+
+def test_a_preset_is_written_out_and_named(tmp_path: Path) -> None:
+    asked = command.expand(command.TrainSpine(preset="radiograph", kimg=7))
+    config_file.write(tmp_path / run_files.CONFIG, asked.given())
+    again = command.main.make_context("train", [f"--from-run={tmp_path}"]).params
+    assert command.expand(command.TrainSpine(**again)) == asked
+    assert (asked.kimg, asked.ada_max_p) == (7, 0.8)
 
 
 def test_another_judge_may_take_over_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
