@@ -20,6 +20,7 @@ def main(words: list[str]) -> int:
     if len(words) not in (2, 3):
         print(__doc__, file=sys.stderr)
         return 2
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # attacks are no clean text
     name, first = words[0], int(words[1])
     is_planted = name == "planted"
     command, formats = (planted.main, planted.FORMATS) if is_planted else (warm.command(), FORMATS)

@@ -92,7 +92,7 @@ def _sentence(case: Case, heard: Heard) -> list[Sin]:
     for word in case.argv:
         # What was typed may be quoted as it was typed.
         value = word.partition("=")[2] if word.startswith("--") else word
-        if len(value) > 200 or not value.isprintable():
+        if len(value) > 200 or (value.strip() and not value.isprintable()):
             err = err.replace(value, "...")
     # What there is to choose from is listed by click, a line each.
     lines = [line for line in err.splitlines() if line.strip() and not line.startswith("\t")]
