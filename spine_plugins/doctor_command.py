@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -15,8 +16,10 @@ import torch
 
 import stylegan2ada
 from stylegan2ada import files, options
+from stylegan2ada.data import cache
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.errors import MissingError, UserError
+from stylegan2ada.metrics import features
 from stylegan2ada.metrics.detectors import KNOWN, Detectors
 
 _GB = 1 << 30
@@ -39,6 +42,7 @@ class Doctor:
 
     data: str | None
     outdir: str
+    prune_cache: bool
     json_file: str | None
 
 
@@ -49,6 +53,11 @@ class Doctor:
     options.opt("--outdir", metavar="DIR", default=".",
                 help="Folder that runs would write to [default: .]"),
 )  # fmt: skip
+@options.group(
+    "What to clean",
+    options.opt("--prune-cache", is_flag=True,
+                help="First delete decoded images and statistics of data sets"),
+)  # fmt: skip
 @options.json_option
 def doctor(asked: Doctor) -> None:
     """Check this computer: device, memory, compiler, codecs, detectors, rights, data.
@@ -56,13 +65,14 @@ def doctor(asked: Doctor) -> None:
     Leaves with 0 if training can start, with 3 if something that it needs is not there.
     """
     voice = options.Voice(asked.json_file)
+    pruned = {"pruned": _prune(voice)} if asked.prune_cache else {}
     findings = list(examine(asked.data, asked.outdir))
     for finding in findings:
         voice.say(f"{_MARKS[finding.is_ok]} {finding.what:10} {finding.found}")
         if finding.fix and finding.is_ok is not True:
             voice.say(f"{'':15} fix: {finding.fix}")
     can_train = all(finding.is_ok is not False for finding in findings)
-    voice.numbers({"can_train": can_train, "findings": [asdict(finding) for finding in findings]})
+    voice.numbers({"can_train": can_train, "findings": [asdict(finding) for finding in findings], **pruned})
     if not can_train:
         raise SystemExit(MissingError.exit_code)
 
@@ -79,6 +89,7 @@ def examine(data: str | None, outdir: str) -> Iterator[Finding]:
     for package, use in [("monai", "classifier"), ("matplotlib", "report"), ("imageio_ffmpeg", "video")]:
         yield _extra(package, use)
     yield _rights(outdir)
+    yield _cache()
     if data is not None:
         yield _data(data)
 
@@ -153,6 +164,43 @@ def _can_write(place: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def _cache() -> Finding:
+    found = _cached()
+    text = f"{_size(found)} of images and statistics of data sets in {files.cache_dir()}"
+    return Finding(True, "cache", text + ("; spinegan doctor --prune-cache deletes them" if found else ""))
+
+
+def _cached() -> dict[Path, int]:
+    """What the cache holds of data sets, with bytes; downloads are left alone."""
+    found = {}
+    for path in [*cache.cached_files(), *features.cached_files()]:
+        with contextlib.suppress(OSError):  # another process may be removing it
+            found[path] = path.stat().st_size
+    return found
+
+
+def _size(found: dict[Path, int]) -> str:
+    total = sum(found.values())
+    return f"{total / _GB:.1f} GB" if total >= _GB else f"{total / (1 << 20):.1f} MB"
+
+
+def _prune(voice: options.Voice) -> dict[str, int]:
+    """Delete it; a run that has images mapped keeps them (on Windows their file stays)."""
+    found = _cached()
+    gone = {}
+    for path, size in found.items():
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            voice.say(f"{path} stays: {error.strerror}")
+            continue
+        gone[path] = size
+    voice.say(f"deleted {len(gone)} files, {_size(gone)}, from {files.cache_dir()}")
+    return {"files": len(gone), "bytes": sum(gone.values())}
 
 
 def _data(path: str) -> Finding:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stylegan2ada.checkpoints import state_checks
 from stylegan2ada.checkpoints.training_state import load_state, save_state
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.processes import StopRequest
@@ -68,6 +69,10 @@ class Resumable:
                 "give that command again to finish it, or delete the file to start anew"
             )
         return state
+
+    def fitting(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, whoever cannot take its part of what `restore` gave says so in a sentence."""
+        return state_checks.explained(self.path, "delete it to start anew")
 
     def save(self, state: State) -> None:
         """Complete or not at all; the state before stays beside it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
 
-from dataclasses import dataclass, field
+import contextlib
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,16 @@ import click
 import numpy as np
 
 from stylegan2ada import files, options, provenance
-from stylegan2ada.data import transforms
+from stylegan2ada.data import splits, transforms
+from stylegan2ada.data.conversion import Done, Plan, Written, facts, make_plan, stem_of, write_images
 from stylegan2ada.data.decode import DatasetError
-from stylegan2ada.data.source_labels import SourceLabels, class_table, find_labels
-from stylegan2ada.data.sources import Source, SourceError, SourceImage, open_source
+from stylegan2ada.data.pseudonyms import load_key, new_key, save_key
+from stylegan2ada.data.source_groups import SourceGroups, find_groups
+from stylegan2ada.data.source_labels import class_table, find_labels
+from stylegan2ada.data.sources import Source, SourceError, open_source
+from stylegan2ada.data.window import parse_window
 from stylegan2ada.data.writer import DatasetWriter, DestinationError
 from stylegan2ada.errors import NothingToDoError
-from stylegan2ada.progress import Progress
 
 _SIDE = click.IntRange(1, transforms.LARGEST)
 _SHOWN = 10  # bad images named on the screen; the list names them all
@@ -38,6 +43,11 @@ class DatasetTool:
     height: int | None
     transform: str | None
     resize_filter: str
+    window: str | None
+    split: str | None
+    split_seed: int
+    groups: str | None
+    key_file: str | None
     json_file: str | None
 
 
@@ -60,6 +70,18 @@ class DatasetTool:
     options.opt("--transform", type=click.Choice(transforms.TRANSFORMS), help="Crop [default: none]"),
     options.opt("--resize-filter", type=click.Choice(list(transforms.FILTERS)), default="lanczos",
                 help="How pixels are mixed [default: lanczos]"),
+    options.opt("--window", metavar="LOW,HIGH|auto",
+                help="Stored values of deep grey images that become black and white; auto: the percentiles "
+                "0.5 and 99.5 of each"),
+)  # fmt: skip
+@options.group(
+    "Training, validation, test",
+    options.opt("--split", metavar="0.8/0.1/0.1", help="Write X-train, X-val, X-test; groups stay together"),
+    options.opt("--split-seed", type=int, default=0, metavar="INT",
+                help="Another seed, another split [default: 0]"),
+    options.opt("--groups", metavar="FILE[:COLUMN]|PATTERN",
+                help="Whose images they are, see above [default: dataset.json of the source]"),
+    options.opt("--key-file", metavar="FILE", help="Key of the hashes [default: X.key beside --dest]"),
 )  # fmt: skip
 @options.json_option
 def main(asked: DatasetTool) -> None:
@@ -78,7 +100,13 @@ def main(asked: DatasetTool) -> None:
 
     --labels=folders takes the folder of each image as its class. --labels=FILE.csv has a column image and
     one or more columns of labels: a class number or name, several numbers, or a list separated by ";".
+    FILE.csv:COLUMN takes one column of several.
+
+    --groups=FILE.csv:COLUMN says in a table which patient an image is of, --groups='*/{group}_*' which part
+    of its path does. The data set keeps keyed hashes of these names.
     """
+    if not asked.source:
+        raise click.UsageError("--source is empty; give a folder, a .zip or a download")
     if not asked.dest:
         raise click.UsageError("--dest is empty; give a folder or a name that ends in .zip")
     try:
@@ -89,117 +117,78 @@ def main(asked: DatasetTool) -> None:
 
 def _convert(asked: DatasetTool) -> None:
     transform = transforms.make_transform(asked.transform, asked.width, asked.height, asked.resize_filter)
-    source = open_source(asked.source, asked.max_images)
-    dest = Path(asked.dest)
-    if dest.resolve() == Path(asked.source).resolve():
-        raise SourceError(f"--dest={asked.dest} is the source itself; choose another name")
-    labels = find_labels(source, asked.labels)
-    done = _Done()
-    with DatasetWriter(dest, overwrite=True) as writer:  # upstream: an older zip is replaced
-        _write_images(source, labels, transform, writer, done, skip_bad=asked.skip_bad)
-        if not done.names and done.bad:
-            _keep_list(dest, done.bad)
+    window = parse_window(asked.window) if asked.window is not None else None
+    shares = splits.parse_split(asked.split) if asked.split is not None else ()
+    with open_source(asked.source, asked.max_images, window) as source:
+        labels, groups = find_labels(source, asked.labels), find_groups(source, asked.groups)
+        plan = make_plan(source, Path(asked.dest), labels, groups, shares=shares, seed=asked.split_seed)
+        if Path(asked.source).resolve() in [target.resolve() for target in plan.targets.values()]:
+            raise SourceError(f"--dest={asked.dest} is the source itself; choose another name")
+        try:
+            done = _write(asked, source, plan, transform)
+        except (SourceError, DatasetError) as error:
+            # Masks and thumbnails beside DICOM files are not what was meant.
+            if not source.passed_over:
+                raise
+            raise SourceError(f"{error}. {source.passed_over}") from error
+        if source.passed_over:
+            labels.notes.append(source.passed_over)
+    voice = options.Voice(asked.json_file)
+    _tell(voice, asked, plan, done)
+    skipped_list = _keep_list(Path(asked.dest), done.bad)
+    _give_numbers(voice, plan, done, [*plan.targets.values(), *([skipped_list] if skipped_list else [])])
+
+
+def _write(asked: DatasetTool, source: Source, plan: Plan, transform: transforms.Transform) -> Done:
+    key = _Key(asked, plan.groups)
+    done = Done({split: Written() for split in plan.targets})
+    # All of them open until the end: an error half-way leaves none of the splits, and no key, in place.
+    with contextlib.ExitStack() as stack:
+        stack.push(lambda kind, *_: key.take_back() if kind else None)
+        writers = {
+            split: stack.enter_context(DatasetWriter(target, overwrite=True))  # upstream: a zip is replaced
+            for split, target in plan.targets.items()
+        }
+        write_images(source, plan, transform, writers, done, skip_bad=asked.skip_bad)
+        if not done.number and done.bad:
+            _keep_list(Path(asked.dest), done.bad)
             raise NothingToDoError(f"none of {len(done.bad)} images could be used; nothing was written")
-        if not done.names:
+        if not done.number:
             raise NothingToDoError(
                 f"all {source.total} images are smaller than the wanted size; nothing was written"
             )
-        writer.extra |= _description(source, labels, done, asked)
-    voice = options.Voice(asked.json_file)
-    _tell(voice, asked.dest, labels, done)
-    skipped_list = _keep_list(dest, done.bad)
-    voice.numbers({
-        "images": len(done.names),
-        "labelled": sum(label is not None for label in done.labels),
-        "per_class": done.per_class(),
-        "too_small": done.dropped,
-        "bad": len(done.bad),
-        "files": [dest, *([skipped_list] if skipped_list else [])],
-    })  # fmt: skip
+        for split, writer in writers.items():
+            writer.extra |= facts(source, plan, done.sets[split], key.bytes())
+            writer.extra["recipe"] = _recipe(source, plan, asked, split)
+    return done
 
 
-@dataclass
-class _Done:
-    """What became of the images."""
+class _Key:
+    """The key of the hashes: one that is there is read before the work, a new one written after it."""
 
-    names: dict[str, str] = field(default_factory=dict)  # in the source -> in the data set
-    labels: list[Any] = field(default_factory=list)
-    dropped: int = 0  # by the transform
-    bad: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+    def __init__(self, asked: DatasetTool, groups: SourceGroups | None) -> None:
+        dest = Path(asked.dest)
+        self.path = Path(asked.key_file or dest.with_name(f"{stem_of(dest)}.key"))
+        self.is_needed = groups is not None and not groups.is_hashed
+        self.is_new = False
+        known = load_key(self.path) if self.is_needed else None
+        self._bytes = known or new_key()
+        self._is_saved = known is not None
 
-    def per_class(self) -> list[int] | None:
-        """Images of class 0, 1, ...; None without labels or where they are vectors."""
-        if all(isinstance(label, int | np.integer) for label in self.labels):
-            return np.bincount(np.asarray(self.labels, dtype=np.int64)).tolist()
-        return None
+    def bytes(self) -> bytes:
+        """For hashes that will be kept, so the key is kept, too."""
+        if self.is_needed and not self._is_saved:
+            save_key(self.path, self._bytes)
+            self.is_new = self._is_saved = True
+        return self._bytes
 
-
-def _write_images(
-    source: Source,
-    labels: SourceLabels,
-    transform: transforms.Transform,
-    writer: DatasetWriter,
-    done: _Done,
-    *,
-    skip_bad: bool,
-) -> None:
-    """A bad or dropped image uses up its number, so that names tell the place in the source."""
-    first: tuple[str, np.ndarray] | None = None
-    number = -1
-    for image in Progress(source.total, "converting").over(source.images()):
-        number += 1
-        try:
-            pixels = transform(image.read())
-            if pixels is None:
-                done.dropped += 1
-                continue
-            _check_image(image, pixels, first)
-        except (SourceError, DatasetError) as error:
-            is_unreadable = isinstance(error, DatasetError)
-            if not skip_bad and not (is_unreadable and source.skips_unreadable):
-                raise
-            number -= is_unreadable and source.skips_unreadable
-            done.bad.append((image.name, str(error)))
-            continue
-        first = first or (image.name, pixels)
-        label = labels.of.get(image.name, image.label)
-        done.names[image.name] = writer.add(pixels, label, number)
-        done.labels.append(label)
+    def take_back(self) -> None:
+        if self.is_new:
+            self.path.unlink(missing_ok=True)
 
 
-def _check_image(image: SourceImage, pixels: np.ndarray, first: tuple[str, np.ndarray] | None) -> None:
-    height, width = pixels.shape[:2]
-    if first is not None and pixels.shape != first[1].shape:
-        raise SourceError(
-            f"{image.name} is {_kind(pixels)}, but {first[0]} is {_kind(first[1])}; all images must be alike "
-            "(--width and --height set one size, --skip-bad leaves out what differs)"
-        )
-    if width != height:
-        raise SourceError(
-            f"{image.name} is {width}x{height}; images must be square: give --transform=center-crop, "
-            "or equal --width and --height"
-        )
-    if width & (width - 1):
-        below = 1 << (width.bit_length() - 1)
-        raise SourceError(
-            f"{image.name} is {width}x{width}; the side must be a power of two: give for example "
-            f"--width={below} --height={below}"
-        )
-
-
-def _kind(pixels: np.ndarray) -> str:
-    return f"{pixels.shape[1]}x{pixels.shape[0]} {'grey' if pixels.ndim == 2 else 'RGB'}"
-
-
-def _description(source: Source, labels: SourceLabels, done: _Done, asked: DatasetTool) -> dict[str, Any]:
-    """The further keys of dataset.json."""
-    found: dict[str, Any] = {}
-    if labels.names and all(label is not None for label in done.labels):
-        found["label_names"] = labels.names
-    groups = source.description.get("groups")
-    if isinstance(groups, dict):  # who belongs together stays known under the new names
-        found["groups"] = {new: groups[old] for old, new in done.names.items() if old in groups}
-    flags = {
+def _recipe(source: Source, plan: Plan, asked: DatasetTool, split: str) -> dict[str, Any]:
+    flags: dict[str, Any] = {
         "max_images": asked.max_images,
         "labels": asked.labels if asked.labels in (None, "folders") else "csv",
         "skip_bad": asked.skip_bad,
@@ -208,35 +197,112 @@ def _description(source: Source, labels: SourceLabels, done: _Done, asked: Datas
         "transform": asked.transform,
         "resize_filter": asked.resize_filter,
     }
+    # Only where they were given: data sets of before keep their recipe.
+    if asked.window is not None:
+        flags["window"] = asked.window
+    if asked.groups is not None:
+        flags["groups"] = "pattern" if "{" in asked.groups else "csv"
+    if split:
+        flags |= {"split": asked.split, "split_seed": asked.split_seed}
     made_from = source.description.get("recipe")
-    found["recipe"] = provenance.recipe(
+    return provenance.recipe(
         "dataset_tool",
         flags,
         resize_filter=asked.resize_filter,
         **({"made_from": made_from} if made_from else {}),
+        **({"this_split": split, "split_unit": plan.unit} if split else {}),
     )
-    return found
 
 
-def _tell(voice: options.Voice, dest: str, labels: SourceLabels, done: _Done) -> None:
-    voice.say(f"{dest}: {len(done.names)} images")
-    if all(label is not None for label in done.labels):
-        for line in class_table(done.labels, labels.names):
-            voice.say(f"  {line}")
+def _tell(voice: options.Voice, asked: DatasetTool, plan: Plan, done: Done) -> None:
+    for split, target in plan.targets.items():
+        # Without splits as it was typed.
+        voice.say(f"{target if split else asked.dest}: {len(done.sets[split].names)} images")
+    if "" in plan.targets:
+        labels = done.sets[""].labels
+        if all(label is not None for label in labels):
+            for line in class_table(labels, plan.labels.names):
+                voice.say(f"  {line}")
+        else:
+            voice.say("  no labels")
     else:
-        voice.say("  no labels")
-    for note in labels.notes:
+        _tell_splits(voice, plan, done)
+    for note in [*plan.labels.notes, *(plan.groups.notes if plan.groups else [])]:
         click.echo(f"Note: {note}", err=True)
     if done.dropped:
         click.echo(f"{done.dropped} images were too small for the transform and left out", err=True)
 
 
+def _tell_splits(voice: options.Voice, plan: Plan, done: Done) -> None:
+    """The table of classes and splits, and what is wrong with it."""
+    used = list(plan.targets)
+    columns = {
+        split: Counter(kind for found in splits.class_numbers(written.labels) for kind in found)
+        for split, written in done.sets.items()
+    }
+    names = plan.labels.names or []
+    kinds = sorted(set().union(*columns.values()))
+    titles = {kind: names[kind] if kind < len(names) else f"class {kind}" for kind in kinds}
+    rows = {titles[kind]: {split: columns[split][kind] for split in used} for kind in kinds}
+    rows["images"] = {split: len(done.sets[split].names) for split in used}
+    if plan.groups:
+        rows[f"{plan.unit}s"] = {
+            split: len(set(plan.groups.named(list(done.sets[split].names)))) for split in used
+        }
+    for line in splits.split_table(rows, used):
+        voice.say(f"  {line}")
+    if plan.groups is None:
+        click.echo(
+            "Warning: nobody knows which images are of one patient, so the split is by image, and results on "
+            "its parts may be too good; --groups=FILE.csv:COLUMN or --groups='*/{group}_*' says it",
+            err=True,
+        )
+    for kind in kinds:
+        absent = [split for split in used if not columns[split][kind]]
+        if absent:
+            click.echo(
+                f"Warning: {titles[kind]} has no image in {' and '.join(absent)}: too few {plan.unit}s have "
+                "it; add some, merge it with another class, or split into fewer parts",
+                err=True,
+            )
+
+
+def _give_numbers(voice: options.Voice, plan: Plan, done: Done, places: list[Path]) -> None:
+    everything = [label for written in done.sets.values() for label in written.labels]
+    parts = {
+        split: {"images": len(written.names), "per_class": _per_class(written.labels)}
+        for split, written in done.sets.items()
+    }
+    voice.numbers({
+        "images": done.number,
+        "labelled": sum(label is not None for label in everything),
+        "per_class": _per_class(everything),
+        "too_small": done.dropped,
+        "bad": len(done.bad),
+        "files": places,
+        **({} if "" in parts else {"splits": parts, "split_unit": plan.unit}),
+    })  # fmt: skip
+
+
+def _per_class(labels: list[Any]) -> list[int] | None:
+    """Images of class 0, 1, ...; None without labels or where they are vectors."""
+    if labels and all(isinstance(label, int | np.integer) for label in labels):
+        return np.bincount(np.asarray(labels, dtype=np.int64)).tolist()
+    return None
+
+
 def _keep_list(dest: Path, bad: list[tuple[str, str]]) -> Path | None:
     """The images that were left out: on the screen and as a table beside the data set, if there is one."""
-    path = dest.with_name(f"{dest.stem if dest.suffix.lower() == '.zip' else dest.name}_skipped.csv")
+    path = dest.with_name(f"{stem_of(dest)}_skipped.csv")
     if not bad and not path.exists():  # an older list must not speak of the new data set
         return None
-    files.write_csv(path, ("image", "reason"), bad)
+    try:
+        # Names of files may be names of patients.
+        files.write_csv(path, ("image", "reason"), bad, private=True)
+    except OSError as error:
+        raise DestinationError(
+            f"{path}, the list of images that were left out, cannot be written ({error.strerror})"
+        ) from error
     if bad:
         click.echo(f"{len(bad)} bad images were left out; {path} names them all:", err=True)
     for _, reason in bad[:_SHOWN]:

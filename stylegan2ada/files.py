@@ -10,12 +10,14 @@ import json
 import os
 import platform
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from stylegan2ada import untrusted
 from stylegan2ada.errors import MissingError
 
 _URL = re.compile(r"^[a-z]+://")
@@ -59,8 +61,7 @@ def atomic_write(
 ) -> Iterator[BinaryIO]:
     """A binary file that appears under its name only when complete (temporary name, fsync, rename)."""
     path = Path(path)
-    # In the same folder: renames are atomic only within a file system. Host and number keep processes apart.
-    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     sweep(path.parent, of=path.name)
     try:
         with private_file(temporary) if private else open(temporary, "wb") as file:
@@ -76,6 +77,12 @@ def atomic_write(
         _fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this process may prepare a file or folder; `sweep` removes it should the process be killed."""
+    # In the same folder: renames are atomic only within a file system. Host and number keep processes apart.
+    return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
 
 
 def private_file(path: str | Path) -> BinaryIO:
@@ -113,7 +120,8 @@ def sweep(folder: Path, *, of: str | None = None) -> list[str]:
                 and match["host"] == _HOST
                 and not _runs(int(match["pid"]))
             ):
-                (folder / name).unlink(missing_ok=True)
+                place = folder / name
+                shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
                 gone.append(name)
     return sorted(gone)
 
@@ -202,7 +210,7 @@ def open_path_or_url(path_or_url: str) -> Iterator[BinaryIO]:
         raise MissingError(
             f"{path_or_url} is not a file; check the path, or give a URL that starts with https://"
         )
-    with open(path, "rb") as file:
+    with untrusted.open_regular(path) as file:
         yield file
 
 

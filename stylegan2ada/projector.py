@@ -17,6 +17,7 @@ import torch
 
 from stylegan2ada import flag_types, options, projection, synthesis
 from stylegan2ada.checkpoints import load_network
+from stylegan2ada.data.decode import DEEP_MODES, open_picture
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import save_png, to_uint8_truncated
 from stylegan2ada.lazy import is_command
@@ -143,13 +144,12 @@ def search(
 
 def read_target(file: str, resolution: int, channels: int) -> np.ndarray:
     """The centre square of a picture in the network's size and channels, uint8 [H, W, C]."""
-    if not Path(file).is_file():
+    if not Path(file).exists():
         raise MissingError(f"--target={file} is not there; give a picture")
-    try:
-        with PIL.Image.open(file) as opened:
-            picture = opened.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"--target={file} is not a picture that can be read ({error})") from error
+    with open_picture(file, f"--target={file}", error=UserError) as opened:
+        if opened.mode in DEEP_MODES:  # Pillow would cut all above 255
+            raise UserError(f"--target={file} has more than 8 bits; convert it to 8-bit grey or RGB")
+        picture = opened.convert("L" if channels == 1 else "RGB")
     w, h = picture.size
     side = min(w, h)
     square = picture.crop(((w - side) // 2, (h - side) // 2, (w + side) // 2, (h + side) // 2))

@@ -32,6 +32,10 @@ class Registry:
     def names(self) -> list[str]:
         return sorted(self.table)
 
+    def is_import_path(self, name: str) -> bool:
+        """Whether `find` would import what the name itself says, and not what was registered for it."""
+        return name not in self.table and ("." in name or ":" in name)
+
     def find(self, name: str) -> Callable[..., Any]:
         """What a registered name or an import path such as "package.module.Class" stands for.
 

@@ -26,6 +26,7 @@ from stylegan2ada.registry import accepts
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
+from stylegan2ada.training.recorded import check_loss_arguments, check_names
 from stylegan2ada.training.seams import Seams, open_dataset
 
 
@@ -134,6 +135,8 @@ def fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
 
 def _continued_job(options: TrainOptions, run_dir: Path, dataset: Dataset | None) -> Job:
     recorded, before, _ = folders.read_options(run_dir)
+    check_names(recorded, before, options, run_dir)
+    check_loss_arguments(recorded, find_loss(recorded.loss), run_dir)
     options = _on_this_group(options)
     dataset = dataset or open_data(options.data or recorded.training_set_kwargs["path"])
     info = dataset.as_if_opened(use_labels=bool(before.cond)).info()

@@ -7,10 +7,12 @@ door in `data/decode.py`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import json
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -20,11 +22,23 @@ from typing import IO, Any, BinaryIO, Protocol
 
 from stylegan2ada.errors import MissingError, UserError
 
+try:
+    from lzma import LZMAError as _LZMAError
+except ImportError:  # a Python that was built without it, and then cannot fail by it
+
+    class _LZMAError(Exception):  # type: ignore[no-redef]
+        pass
+
+
 MIB = 1 << 20
 TEXT_LIMIT = 64 * MIB  # bytes of a table or a JSON document
 
+_NO_FILE = "is not a regular file (a folder, pipe, socket or device); give a file"
 # What the standard library raises on damaged, encrypted or exotic archives.
-_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+_DAMAGE: tuple[type[Exception], ...] = (
+    OSError, EOFError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError, struct.error,
+    zlib.error, zipfile.BadZipFile, _LZMAError,
+)  # fmt: skip
 
 
 class Readable(Protocol):
@@ -46,12 +60,14 @@ def open_regular(path: str | Path, *, error: type[UserError] = UserError) -> Ite
     except FileNotFoundError as missing:
         raise MissingError(f"{path} is not there; check the path") from missing
     except OSError as refused:
+        if refused.errno == errno.ENXIO:  # a socket, which cannot be opened at all
+            raise error(f"{path} {_NO_FILE}") from refused
         raise error(f"{path} cannot be opened ({refused.strerror}); check its permissions") from refused
     except ValueError as refused:  # a zero byte in the name
         raise error(f"{str(path)!r} is no path ({refused})") from refused
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise error(f"{path} is not a regular file (a folder, pipe or device); give a file")
+        raise error(f"{path} {_NO_FILE}")
     with os.fdopen(handle, "rb") as file:
         yield file
 
@@ -67,7 +83,20 @@ def is_regular(path: str | Path) -> bool:
 def read_file(path: str | Path, limit: int = TEXT_LIMIT, *, error: type[UserError] = UserError) -> bytes:
     """All bytes of a regular file of at most `limit` bytes."""
     with open_regular(path, error=error) as file:
-        return read_bounded(file, limit, str(path), error=error)
+        return read_whole(file, limit, str(path), error=error)
+
+
+def read_whole(file: BinaryIO, limit: int, what: str, *, error: type[UserError] = UserError) -> bytes:
+    """All bytes of an open regular file: at once, as a network in pieces would stand in memory twice."""
+    size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        raise error(f"{what} holds more than {_amount(limit)}, which cannot be right; check it")
+    try:
+        data = file.read(size)
+    except OSError as failed:
+        raise error(f"{what} cannot be read ({failed.strerror}); check the disk") from failed
+    # What has grown meanwhile, or never tells its size.
+    return data + read_bounded(file, limit - size, what, error=error)
 
 
 def read_bounded(stream: Readable, limit: int, what: str, *, error: type[UserError] = UserError) -> bytes:

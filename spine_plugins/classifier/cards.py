@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from spine_plugins.classifier.answers import TASKS, Task
-from spine_plugins.classifier.defaults import ARCHITECTURES
-from stylegan2ada import files
-from stylegan2ada.errors import MissingError
+from spine_plugins.classifier import card_checks
+from spine_plugins.classifier.answers import Task
+from stylegan2ada import files, untrusted
+from stylegan2ada.errors import MissingError, UserError
 
 if TYPE_CHECKING:
     from spine_plugins.statistics import IntervalJson
 
 FORMAT = "spinegan-classifier"
 FORMAT_VERSION = 1
+_MAX_CARD = 16 << 20  # bytes
 TRAIN_FIRST = "train one with `spinegan classify train`"
 
 
@@ -153,17 +153,21 @@ def _read(path: str | Path) -> Card:
     is_url = files.is_url(text)
     # An address is handled as text: a Path would fold its `//` into one.
     beside = files.local_copy(text.removesuffix(".safetensors") + ".json") if is_url else card_path(path)
-    try:
-        card = json.loads(beside.read_bytes())
-    except OSError as error:
+    if not untrusted.is_regular(beside):
         raise MissingError(
             f"the classifier {path} has no card {beside}; copy it from where the classifier was trained"
-        ) from error
-    except ValueError as error:
+        )
+    content = untrusted.read_file(beside, _MAX_CARD, error=MissingError)
+    try:
+        card = untrusted.parse_json(content, str(beside))
+    except UserError as error:
         raise MissingError(f"the card {beside} is not valid JSON; copy it again") from error
     is_ours = isinstance(card, dict) and card.get("format") == FORMAT
-    if not is_ours or card.get("task") not in TASKS or card.get("arch") not in ARCHITECTURES:
+    if not is_ours or not card_checks.is_ours(card):
         raise MissingError(f"{beside} is not the card of a SpineClassifier; {TRAIN_FIRST}")
     if card.get("format_version") != FORMAT_VERSION:
         raise MissingError(f"{beside} was written by a newer version of this program; update it")
+    problem = card_checks.problem_of(card)
+    if problem is not None:
+        raise MissingError(f"the card {beside} is damaged: its {problem} cannot be; copy it again")
     return cast(Card, card)

@@ -16,6 +16,7 @@ from spine_plugins.classifier.cards import DataFacts
 from stylegan2ada.data.cache import cached_images
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.fingerprint import fingerprint, source_fingerprint
+from stylegan2ada.data.splits import groups_in_table
 from stylegan2ada.errors import UserError
 
 _LABEL_THEM = "make the data set again with labels (dataset_tool_dicom.py --labels=binary, or a dataset.json)"
@@ -177,7 +178,9 @@ def _one_hot(raw: np.ndarray, at_least: int) -> np.ndarray:  # float32 [N, k]
         # One column of 0 and 1 is a binary label; its first class is "not that".
         return np.column_stack([1 - raw[:, 0], raw[:, 0]]) if raw.shape[1] == 1 else raw
     # Two columns at least, also where all images happen to be of class 0.
-    return np.eye(max(int(raw.max()) + 1, at_least, 2), dtype=np.float32)[raw]
+    columns = np.zeros((len(raw), max(int(raw.max()) + 1, at_least, 2)), dtype=np.float32)
+    columns[np.arange(len(raw)), raw] = 1
+    return columns
 
 
 def _check_task(path: str, labels: np.ndarray, task: Task) -> None:
@@ -192,20 +195,11 @@ def _check_task(path: str, labels: np.ndarray, task: Task) -> None:
 
 
 def _groups_of(dataset: ImageFolderDataset) -> tuple[list[str] | None, str]:
-    """Per image the patient or else the study; a study counts to the patient that any image names."""
+    """Per image its group, and what a group is; None where nobody knows."""
     table = dataset.groups
     if not table:
         return None, "image"
-    names = [dataset.image_names[i] for i in dataset.raw_indices]
-    entries = [table.get(name) or {} for name in names]
-    # An image that lacks its patient may share a study with one that has it.
-    patient_of = {e["study"]: e["patient"] for e in entries if e.get("study") and e.get("patient")}
-    # An image that nobody knows is a group of its own: one empty name would tie strangers together.
-    found = [
-        e.get("patient") or patient_of.get(e.get("study")) or e.get("study") or f"alone: {name}"
-        for e, name in zip(entries, names, strict=True)
-    ]
-    return [str(group) for group in found], "patient" if patient_of else "study"
+    return groups_in_table(table, [dataset.image_names[i] for i in dataset.raw_indices])
 
 
 def _listed(names: list[str]) -> str:

@@ -156,6 +156,10 @@ def load_classifier(path: str | Path) -> SpineClassifier:
         raise MissingError(
             f"{path} and its card do not describe a classifier of this program ({reason}); {TRAIN_FIRST}"
         ) from error
+    # One such number makes every answer NaN, and a loss that asks for it.
+    for name, value in classifier.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise MissingError(f"{path} is damaged: {name} holds NaN or infinity; copy it again")
     return classifier.float().eval().requires_grad_(False)
 
 

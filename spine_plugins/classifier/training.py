@@ -23,6 +23,7 @@ from spine_plugins.classifier.evaluation import ranking_score
 from spine_plugins.classifier.labelled import LabelledImages, Pixels
 from spine_plugins.classifier.model import Mapping, SpineClassifier
 from spine_plugins.resumable import Resumable, seeded, step_seed
+from stylegan2ada.checkpoints import state_checks
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.progress import Progress
@@ -55,6 +56,13 @@ class Progressed:
     best_loss: float = 0.0
     best: dict[str, Tensor] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # It may come from a file.
+        if not all(type(count) is int and count >= 0 for count in (self.epoch, self.step)):
+            raise ValueError(f"epoch {self.epoch!r}, step {self.step!r}")
+        if not isinstance(self.history, list) or not all(isinstance(row, dict) for row in self.history):
+            raise ValueError("a history that is no list of rows")
 
 
 @dataclass(frozen=True)
@@ -263,7 +271,7 @@ class _Run:
 
     def state(self) -> State:
         """All that the next step depends on; its random numbers follow from where it is."""
-        # Plain values: the file is read with weights_only, which knows no class of ours.
+        # Plain values: the reader of states knows no class of ours.
         return {
             "at": {**self.at.__dict__},
             "network": self.classifier.state_dict(),
@@ -275,7 +283,9 @@ class _Run:
         state = self.keeper.restore()
         if state is None:
             return
-        self.classifier.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.at = Progressed(**state["at"])
+        with self.keeper.fitting():
+            state_checks.check_optimizer("optimizer", state["optimizer"], self.optimizer, self.keeper.path)
+            self.at = Progressed(**state["at"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.classifier.load_state_dict(state["network"])
         self.log(f"continuing in epoch {self.at.epoch + 1}, batch {self.at.step + 1}")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spine_plugins.dicom import texts
-from spine_plugins.dicom.deidentify import Keyed, keyed, keyed_hash
+from spine_plugins.dicom.deidentify import Keyed, keyed
 from spine_plugins.dicom.frame import Box
 from spine_plugins.dicom.labels import Annotation
 from spine_plugins.dicom.texts import Table
 from spine_plugins.vindr import canonical, plain_name
+from stylegan2ada.data.pseudonyms import keyed_hash
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import private_file
 from stylegan2ada.untrusted import MIB, is_regular, open_regular

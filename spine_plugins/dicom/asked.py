@@ -69,7 +69,7 @@ class Convert:
 def job_of(asked: Convert, say: Callable[[str], None]) -> Job:
     """The job; mistakes that can be seen before any file is opened are told now."""
     from spine_plugins.dicom.job import Job, parse_dedupe
-    from spine_plugins.dicom.select import parse_split
+    from stylegan2ada.data.splits import parse_split
 
     return Job(
         sources=list(asked.source),

@@ -13,7 +13,7 @@ import numpy as np
 
 from spine_plugins.dicom import codecs, frame, labels, read, window
 from spine_plugins.dicom.annotations import AnnotationTable
-from spine_plugins.dicom.deidentify import keyed, keyed_hash
+from spine_plugins.dicom.deidentify import keyed
 from spine_plugins.dicom.header import check_header, open_dataset, value
 from spine_plugins.dicom.likeness import difference_hash, thumbnail
 from spine_plugins.dicom.reasons import OutOfTime, Rejected
@@ -22,6 +22,7 @@ from spine_plugins.dicom.settings import IngestSettings
 from spine_plugins.dicom.sources import Item
 from spine_plugins.dicom.terms import OTHER
 from spine_plugins.vindr import canonical
+from stylegan2ada.data.pseudonyms import keyed_hash
 from stylegan2ada.data.writer import encode_png
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from spine_plugins.dicom.journal import ANNOTATIONS, Journal
 from spine_plugins.dicom.output import write_outputs
 from spine_plugins.dicom.places import check_places, told
 from spine_plugins.dicom.settings import IngestSettings
+from stylegan2ada.data import pseudonyms
 from stylegan2ada.errors import MissingError, NothingToDoError, UserError
 from stylegan2ada.progress import Progress
 
@@ -41,8 +42,8 @@ def run(job: Job) -> dict[str, Any]:
 def _run(job: Job) -> dict[str, Any]:
     key_path = Path(job.key_file) if job.key_file else job.side_file(".key")
     # A look at the headers leaves nothing behind, so its key is thrown away.
-    known = None if job.dry_run else deidentify.load_key(key_path)
-    key = known or deidentify.new_key()
+    known = None if job.dry_run else pseudonyms.load_key(key_path)
+    key = known or pseudonyms.new_key()
     journal = Journal(Path(tempfile.mkdtemp()) if job.dry_run else job.side_file(".parts"), key)
     is_done = False
     try:
@@ -52,7 +53,7 @@ def _run(job: Job) -> dict[str, Any]:
         conversion = Conversion(job, journal, settings, key, key_id, config)
         _collect(conversion)
         if known is None and not job.dry_run:  # not before: a refusal leaves no key behind
-            deidentify.save_key(key_path, key)
+            pseudonyms.save_key(key_path, key)
         _convert(conversion)
         summary = _finish(conversion)
         is_done = True

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spine_plugins.dicom.journal import Journal
-from spine_plugins.dicom.select import SPLITS
 from spine_plugins.dicom.settings import IngestSettings
+from stylegan2ada.data.splits import SPLITS
 from stylegan2ada.errors import UserError
 
 _MOST_WORKERS, _MOST_FILES = 1024, 10**12

@@ -20,10 +20,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from spine_plugins.dicom.deidentify import keyed_hash
 from spine_plugins.dicom.reasons import LEFT_OUT, RETRIED
 from spine_plugins.dicom.record import BLOBS, Record
 from spine_plugins.dicom.sources import Item
+from stylegan2ada.data.pseudonyms import keyed_hash
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import private_folder
 from stylegan2ada.untrusted import is_regular, open_regular

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 
 from spine_plugins.dicom import codecs
 from spine_plugins.dicom.settings import PRESETS, IngestSettings, check_labels, rare_for
+from stylegan2ada.data.decode import open_picture
 from stylegan2ada.errors import MissingError, UserError
 
 PathLike = str | Path
@@ -50,7 +49,7 @@ def read_radiograph(
         because = f"{record.reason}: {record.detail}" if record.detail else record.reason
         kind = MissingError if record.reason == "decoder_missing" else UserError
         raise kind(f"{path} cannot become an image of a data set ({because})")
-    with PIL.Image.open(io.BytesIO(record.png)) as picture:
+    with open_picture(record.png) as picture:
         return np.array(picture)
 
 
@@ -81,7 +80,7 @@ def convert_dicom(
     """
     from spine_plugins.dicom.ingest import run
     from spine_plugins.dicom.job import Job
-    from spine_plugins.dicom.select import parse_split
+    from stylegan2ada.data.splits import parse_split
 
     settings.setdefault("rare", rare_for(labels))
     chosen = _chosen(preset, **settings)

@@ -20,9 +20,8 @@ import scipy.sparse.csgraph
 from spine_plugins.dicom.deidentify import SCORE_BITS, Keyed, open_seal
 from spine_plugins.dicom.journal import Journal
 from spine_plugins.dicom.record import Record
-from stylegan2ada.errors import UserError
+from stylegan2ada.data.splits import SPLITS
 
-SPLITS = ("train", "val", "test")
 _NEAR = 2  # bits of the difference hash
 _MOST_LOOKED_AT = 200  # candidates per band, should very many pictures be alike
 _DUMMY_SHARE, _DUMMY_STUDIES = 0.5, 20  # a patient with more is a placeholder such as ANONYMOUS
@@ -42,21 +41,6 @@ class Outcome:
     @property
     def name(self) -> str:
         return self.record.path
-
-
-def parse_split(text: str) -> tuple[float, ...]:
-    """`0.8/0.1/0.1` -> shares of train, val, test, which sum to 1; two numbers leave test out."""
-    try:
-        shares = tuple(float(part) for part in text.split("/"))
-    except ValueError:
-        shares = ()
-    if (
-        len(shares) not in (2, 3)
-        or not all(0 <= share <= 1 for share in shares)
-        or abs(sum(shares) - 1) > 1e-6
-    ):
-        raise UserError(f"--split={text} is not two or three shares that sum to 1; for example 0.8/0.1/0.1")
-    return shares
 
 
 def split_of(score: int, seed: int, shares: tuple[float, ...]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import PIL.PngImagePlugin
 
 from spine_plugins.dicom.likeness import THUMB
 from spine_plugins.dicom.record import Record
+from stylegan2ada.data.decode import open_picture
 from stylegan2ada.files import atomic_write
 from stylegan2ada.images import captioned_grid, stacked
 
@@ -103,7 +103,7 @@ def _block(title: str, names: list[str], columns: int, load: Load) -> PIL.Image.
 
 
 def _tile(png: bytes) -> PIL.Image.Image:
-    with PIL.Image.open(io.BytesIO(png)) as image:
+    with open_picture(png) as image:
         # A pixel of background on each side keeps neighbours apart.
         return image.convert("L").resize((_TILE - 2, _TILE - 2), PIL.Image.Resampling.BOX)
 

@@ -6,12 +6,12 @@ from collections import Counter
 from typing import Any, BinaryIO
 
 from spine_plugins.dicom.codecs import syntax_name
-from spine_plugins.dicom.deidentify import keyed_hash
 from spine_plugins.dicom.reasons import STATUS, status_of
 from spine_plugins.dicom.record import Label
 from spine_plugins.dicom.select import Outcome
 from spine_plugins.dicom.sources import safe_name
 from spine_plugins.vindr import NO_FINDING
+from stylegan2ada.data.pseudonyms import keyed_hash
 from stylegan2ada.files import csv_bytes
 
 COLUMNS = (

@@ -13,12 +13,15 @@ from pathlib import Path
 from PIL import Image
 
 from spine_plugins.runs.reading import Snapshot
+from stylegan2ada.data.decode import open_picture
+from stylegan2ada.errors import UserError
 
 BUDGET_BYTES = 10 << 20  # of all pictures of a page as they are written into it
 MOST_SNAPSHOTS = 40  # of one run; more are thinned out evenly
 _COLUMNS, _ROWS = 10, 6  # of a large grid, so that single images can still be judged
 _SIZES = ((1000, 85), (800, 80), (640, 75), (480, 70), (360, 60), (240, 50))  # widest side, JPEG quality
 _GROWN_BY_BASE64 = 4 / 3
+_MOST_PIXELS = 1 << 27  # the largest grid of a run, 7 x 4 images of 2048 x 2048, has 117 million
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,9 @@ def thumbnail(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own grids can be that large
-            with Image.open(path) as opened:
+            with open_picture(path, most_pixels=_MOST_PIXELS) as opened:
                 whole = opened.convert("L" if opened.mode in ("L", "1", "I;16", "I") else "RGB")
-    # Pillow meets damage with many kinds of error, in a PNG also with SyntaxError.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UserError:
         return None
     part, columns, rows, of = _first_cells(whole, cell)
     # From good to small; the last is taken however large it is, for a page lives by its pictures.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stylegan2ada import options
+from stylegan2ada import files, options
 from stylegan2ada.errors import UserError
 from stylegan2ada.flag_types import SEED
 
@@ -109,12 +109,26 @@ def phantom(asked: Draw) -> None:
     voice = options.Voice(asked.json_file)
     written: dict[str, Any] = {}
     if asked.out is not None:
-        written["dicom"] = _write_tree(asked, asked.out, voice)
+        with _saying_where(asked.out):
+            written["dicom"] = _write_tree(asked, asked.out, voice)
     if asked.zip_path is not None:
-        written["zip"] = _write_zip(asked, asked.zip_path, voice)
+        with _saying_where(asked.zip_path):
+            written["zip"] = _write_zip(asked, asked.zip_path, voice)
     if asked.sheet is not None:
-        written["sheet"] = _write_sheet(asked, asked.sheet, voice)
+        with _saying_where(asked.sheet):
+            written["sheet"] = _write_sheet(asked, asked.sheet, voice)
     voice.numbers(written)
+
+
+@contextlib.contextmanager
+def _saying_where(place: Path) -> Iterator[None]:
+    """Turns a full disk or a missing permission into a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{place} cannot be written ({error}); choose another place") from error
 
 
 def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
@@ -194,7 +208,8 @@ def _write_sheet(asked: Draw, path: Path, voice: options.Voice) -> dict[str, Any
         difficulty=asked.difficulty,
         confound=asked.confound,
     )
-    picture.save(path, format="PNG")
+    with files.atomic_write(path) as file:
+        picture.save(file, format="PNG")
     voice.say(f"contact sheet in {path}")
     return {"path": path, "width": picture.width, "height": picture.height}
 

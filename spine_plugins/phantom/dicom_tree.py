@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,15 +64,28 @@ def write_dicom_tree(
     import_pydicom()
     options = SeriesOptions(seed, size, difficulty, confound, label_noise).checked()
     out = Path(out)
+    was_there = out.exists()
     _make_room(out, overwrite)
-    work = _StudyWriter(str(out), syntaxes(codecs), with_masks)
+    try:
+        return _fill(out, options, n, _StudyWriter(str(out), syntaxes(codecs), with_masks), workers, with_bad)
+    except BaseException:  # half a series looks like a whole one to those that read it
+        _clear(out)
+        if not was_there:
+            with contextlib.suppress(OSError):  # something else was put there meanwhile
+                out.rmdir()
+        raise
+
+
+def _fill(
+    out: Path, options: SeriesOptions, n: int, work: _StudyWriter, workers: int | None, with_bad: bool
+) -> list[Row]:
     written: list[_Written] = []
     progress = Progress(n, "phantom DICOM")
     for count, results in series.run_over_studies(work, options, n, workers):
         written += results
         progress.step(count)
     progress.close()
-    bad_annotations, expected = write_bad_files(out, seed) if with_bad else ([], {})
+    bad_annotations, expected = write_bad_files(out, options.seed) if with_bad else ([], {})
     _write_annotations(out, "train", written, bad_annotations)
     _write_annotations(out, "test", written)
     rows = [one["factors"] for one in written]
@@ -160,11 +174,15 @@ def _make_room(out: Path, overwrite: bool) -> None:
             raise UserError(f"{out} holds phantoms already; choose another name, or give --overwrite")
         if not is_ours:
             raise UserError(f"{out} is not an empty folder; empty it, or choose another name")
-        for name in _CONTENTS:
-            entry = out / name
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+        _clear(out)
     for folder in _FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _clear(out: Path) -> None:
+    for name in _CONTENTS:
+        entry = out / name
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)

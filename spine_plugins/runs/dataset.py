@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spine_plugins.runs.documents import MOST_BYTES, Document, as_dict, parsed, read_json
+from stylegan2ada.data.labels import description_limit
+from stylegan2ada.errors import UserError
+from stylegan2ada.untrusted import open_zip, read_member
 
 _DESCRIPTION = "dataset.json"
 _SPLIT = re.compile(r"-(train|val|test)$")
@@ -66,10 +68,8 @@ def _description(place: Path) -> Document:
     if place.is_dir():
         return read_json(place / _DESCRIPTION)
     try:
-        with zipfile.ZipFile(place) as archive:
-            # The size is asked before reading: a small zip can unfold to more than memory holds.
-            info = archive.getinfo(_DESCRIPTION)
-            return as_dict(parsed(archive.read(info))) if info.file_size <= MOST_BYTES else {}
-    # A zip may be cut off, encrypted, or packed by a method that is not built in.
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        with open_zip(place) as archive:
+            limit = min(description_limit(len(archive.namelist())), MOST_BYTES)
+            return as_dict(parsed(read_member(archive, _DESCRIPTION, limit)))
+    except UserError:
         return {}

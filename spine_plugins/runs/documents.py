@@ -11,6 +11,9 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from stylegan2ada.errors import UserError
+from stylegan2ada.untrusted import read_file
+
 MOST_BYTES = 256 << 20  # of one text file; more is no file of ours
 
 Document = dict[str, object]  # a JSON object
@@ -64,10 +67,8 @@ def parsed(text: str | bytes) -> object:
 def read_text(path: Path) -> str:
     """The file as text, or nothing; a wrong byte is no reason to lose the rest."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return ""
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError:
+        return read_file(path, MOST_BYTES).decode("utf-8", "replace")
+    except UserError:  # among others a pipe, which would be waited for
         return ""
 
 

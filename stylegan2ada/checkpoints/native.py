@@ -20,12 +20,18 @@ import torch
 from stylegan2ada import files
 from stylegan2ada.checkpoints import official_names
 from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
+from stylegan2ada.checkpoints.pickle_tensors import is_sane_size
 from stylegan2ada.checkpoints.rebuild import Description, assemble, describe_module
 from stylegan2ada.protocols import Networks
 
 _HEADER_KEY = "stylegan2ada"
 FORMAT_VERSION = 1
 Json = Any
+_MAX_HEADER = 4 << 20  # bytes; a 1024x1024 network has 47 thousand
+_MAX_TENSORS = 4000  # of all networks; those have 400
+_MAX_NAME = 200  # letters
+_MAX_DEPTH = 16  # of the facts; as in official files
+_DTYPES = frozenset({"F16", "BF16", "F32", "F64", "I8", "I16", "I32", "I64", "U8"})  # as in official files
 _TUPLE = "tuple"  # JSON has only lists: {"tuple": [...]} stands for a tuple
 
 
@@ -71,12 +77,12 @@ def write_native(networks: Mapping[str, Any], path: Path) -> None:
 def read_native(data: bytes) -> Networks:
     """The networks of a file's bytes; the card beside the file is not needed."""
     try:
+        # torch's reader drops the header's text and believes sizes, so the header is read by hand first.
+        header = _checked_header(data)
+        facts = json.loads(header["__metadata__"][_HEADER_KEY])
         tensors = safetensors.torch.load(data)
-        # torch's reader drops the header's text, so it is read by hand.
-        header_end = 8 + struct.unpack("<Q", data[:8])[0]
-        facts = json.loads(json.loads(data[8:header_end])["__metadata__"][_HEADER_KEY])
-    # JSON nested too deeply ends in RecursionError.
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    # JSON nested too deeply ends in RecursionError, a RuntimeError; so do torch's own complaints.
+    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise Unreadable(
             f"it is no complete safetensors file of this program ({shown(str(error))})"
         ) from error
@@ -96,6 +102,32 @@ def read_native(data: bytes) -> Networks:
     networks = assemble(_descriptions(described, tensors))
     networks["training_set_kwargs"], networks["card"] = told["training_set_kwargs"], told["card"]
     return networks
+
+
+def _checked_header(data: bytes) -> dict[str, Any]:
+    """The header, each name in it once, no tensor of a size or type that no network has."""
+    size = struct.unpack("<Q", data[:8])[0]
+    if size > min(_MAX_HEADER, len(data) - 8):
+        raise ValueError(f"its header claims {size} bytes")
+    header: dict[str, Any] = json.loads(data[8 : 8 + size], object_pairs_hook=_each_once)
+    if len(header) > _MAX_TENSORS:
+        raise ValueError(f"its header lists {len(header)} tensors")
+    for name, facts in header.items():
+        if name != "__metadata__":
+            shape = facts["shape"]
+            if len(name) > _MAX_NAME or not all(type(n) is int and n >= 0 for n in shape[:_MAX_NAME]):
+                raise ValueError("a tensor in it has no proper name or size")
+            if facts["dtype"] not in _DTYPES or not is_sane_size(shape):
+                raise ValueError(f"a tensor of type {facts['dtype']}, size {shape[:8]}")
+    return header
+
+
+def _each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    # Readers differ in which of two they take.
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in its header")
+    return found
 
 
 def _descriptions(
@@ -118,7 +150,7 @@ def _description(entry: str, facts: Json, tensors: dict[str, torch.Tensor]) -> D
     raise Unreadable(f"its header does not say how {entry} was constructed")
 
 
-def _to_json(path: str, value: object) -> Json:
+def _to_json(path: str, value: object, depth: int = 0) -> Json:
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -126,27 +158,31 @@ def _to_json(path: str, value: object) -> Json:
     if isinstance(value, float):
         # JSON has no NaN and no infinity that every reader accepts.
         return value if math.isfinite(value) else {"float": repr(value)}
+    if depth >= _MAX_DEPTH:
+        raise Unreadable(f"{path} is nested too deeply for a network file")
     if isinstance(value, tuple):
-        return {_TUPLE: [_to_json(path, item) for item in value]}
+        return {_TUPLE: [_to_json(path, item, depth + 1) for item in value]}
     if isinstance(value, list):
-        return [_to_json(path, item) for item in value]
+        return [_to_json(path, item, depth + 1) for item in value]
     # A dict that looks like one of the stand-ins above would come back as something else.
     if (
         isinstance(value, dict)
         and all(type(key) is str for key in value)
         and value.keys() not in ({_TUPLE}, {"float"})
     ):
-        return {key: _to_json(f"{path}.{key}", item) for key, item in value.items()}
+        return {key: _to_json(f"{path}.{key}", item, depth + 1) for key, item in value.items()}
     raise Unreadable(f"{path} holds a {type(value).__name__}, which a network file cannot hold")
 
 
-def _from_json(value: Json) -> Any:
+def _from_json(value: Json, depth: int = 0) -> Any:
+    if isinstance(value, list | dict) and depth > _MAX_DEPTH:
+        raise Unreadable("its header is nested too deeply")
     if isinstance(value, list):
-        return [_from_json(item) for item in value]
+        return [_from_json(item, depth + 1) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == {_TUPLE} and isinstance(value[_TUPLE], list):
-        return tuple(_from_json(item) for item in value[_TUPLE])
+        return tuple(_from_json(item, depth + 1) for item in value[_TUPLE])
     if value.keys() == {"float"} and value["float"] in ("nan", "inf", "-inf"):
         return float(value["float"])
-    return {key: _from_json(item) for key, item in value.items()}
+    return {key: _from_json(item, depth + 1) for key, item in value.items()}

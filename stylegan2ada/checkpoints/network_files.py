@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from stylegan2ada import files
+from stylegan2ada import files, untrusted
 from stylegan2ada.checkpoints import native, official_names, official_read, official_write, tensorflow_read
 from stylegan2ada.checkpoints.cards import card_of_file, card_to_store
 from stylegan2ada.checkpoints.pickle_machine import Unreadable
@@ -21,6 +21,7 @@ from stylegan2ada.protocols import NETWORK_KEYS, Networks, Options
 if TYPE_CHECKING:
     pass
 
+_MAX_FILE = 4 << 30  # bytes; ten times the largest official network
 _TAKEN_FOR_NETWORKS = {  # what such files begin with: what they are
     b"PK\x03\x04": "it is a zip file, like a data set or the state of a run; take a network-snapshot-*.pkl",
     b"<": "it is a web page; the address leads to a page about the file, or to an error",
@@ -48,15 +49,14 @@ def load_network(
     try:
         with files.open_path_or_url(origin) as file:
             # Whole: the card's hash must be of the very bytes that were read.
-            data = file.read()
-    except OSError as error:
-        raise UserError(
-            f"{origin} cannot be read: {error.strerror}; check the path and its permissions"
-        ) from error
-    try:
+            data = untrusted.read_whole(file, _MAX_FILE, origin)
         networks, file_format, is_foreign = _read(data, log)
+        if all(networks[key] is None for key in NETWORK_KEYS):
+            raise Unreadable("it holds no network, only empty places for them")
     except Unreadable as reason:
         raise UserError(f"{origin} cannot be used as a network file: {reason}; {_ADVICE}") from reason
+    except MemoryError as error:
+        raise UserError(f"{origin} needs more memory than this computer has; {_ADVICE}") from error
     networks["card"] = card_of_file(
         origin=origin,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -84,6 +84,8 @@ def save_network(
     if path.suffix not in (".pkl", ".safetensors"):
         raise UserError(f"{path} ends in {path.suffix!r}; networks are written as .pkl or .safetensors")
     # Before a file is begun: what cannot be loaded again is not written.
+    if all(networks.get(key) is None for key in NETWORK_KEYS):
+        raise UserError(f"{path} cannot be written: none of {', '.join(NETWORK_KEYS)} is there")
     for key, class_name in official_names.ENTRY_CLASSES.items():
         entry = networks.get(key)
         if entry is not None and (not isinstance(entry, nn.Module) or type(entry).__name__ != class_name):

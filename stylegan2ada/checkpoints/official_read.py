@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,13 +12,15 @@ import torch
 
 from stylegan2ada.checkpoints import official_names as names
 from stylegan2ada.checkpoints import pickle_tensors
-from stylegan2ada.checkpoints.pickle_machine import Unreadable, Vocabulary, read_pickle, shown
+from stylegan2ada.checkpoints.pickle_machine import Budget, Unreadable, Vocabulary, read_pickle, shown
 from stylegan2ada.checkpoints.rebuild import Description
 
 T = TypeVar("T")
 Plain = Any  # numbers, texts, booleans, None, and lists, tuples and dicts of them
-_MAX_MODULES = 10_000  # per network; 1024x1024 has about 150
+_MAX_MODULES = 1500  # per network; 1024x1024 has about 150
 _MAX_NESTING = 32
+_MAX_ENTRIES = 1000  # tensors, or modules, that one module holds itself
+_MAX_NAME = 100  # letters of a tensor or module: longer ones would be joined into paths many times over
 
 
 @dataclass(eq=False)
@@ -73,9 +76,12 @@ class Record:
         part = self.state.get(name)
         if type(part) is not dict:
             raise Unreadable(f"a {self.class_name} in it has {shown(part)} as its {name}")
+        # One such dictionary can stand in every module.
+        if len(part) > _MAX_ENTRIES:
+            raise Unreadable(f"a {self.class_name} in it has {len(part)} {name}, more than any network")
         for key in part:
             # A dot could pose as another module's tensor once paths are joined.
-            if type(key) is not str or not key or "." in key:
+            if type(key) is not str or not 0 < len(key) <= _MAX_NAME or "." in key:
                 raise Unreadable(f"a {self.class_name} in it has an entry named {shown(key)}")
         return part
 
@@ -99,13 +105,6 @@ def _record(*arguments: object) -> Record:
     return Record(arguments[0])
 
 
-def _empty_dict(*arguments: object) -> dict[object, object]:
-    # Items follow by opcodes of their own, which check the keys.
-    if arguments:
-        raise Unreadable("it creates a dictionary from something else than its items")
-    return {}
-
-
 def _set(*arguments: object) -> set[str]:
     items = arguments[0] if len(arguments) == 1 else None
     if type(items) is not list or any(type(v) is not str for v in items):
@@ -115,28 +114,32 @@ def _set(*arguments: object) -> set[str]:
 
 _CALLS: dict[names.Name, Callable[..., object]] = {
     names.RECONSTRUCT: _record,
-    names.ORDERED_DICT: _empty_dict,
-    names.EASY_DICT: _empty_dict,
+    names.ORDERED_DICT: pickle_tensors.empty_dict,
+    names.EASY_DICT: pickle_tensors.empty_dict,
     names.PARAMETER: pickle_tensors.rebuild_parameter,
     names.TENSOR: pickle_tensors.rebuild_tensor,
-    names.STORAGE: pickle_tensors.read_storage,
     names.NUMPY_DTYPE: pickle_tensors.NumpyType,
     names.ENCODE: pickle_tensors.encode_text,
     **dict.fromkeys(names.SETS, _set),
     **dict.fromkeys(names.NUMPY_SCALARS, pickle_tensors.numpy_scalar),
     **dict.fromkeys(names.NUMPY_ARRAYS, pickle_tensors.NumpyArray),
 }
-VOCABULARY = Vocabulary(
-    calls=_CALLS,
-    instances={names.EASY_DICT: dict, names.ORDERED_DICT: dict, names.TF_NETWORK: TFNetwork},
-    tokens=frozenset({names.NUMPY_NDARRAY}),
-)
+
+
+def _vocabulary(budget: Budget) -> Vocabulary:
+    # Storages are pickles inside the pickle: they spend from the same budget.
+    read_storage = functools.partial(pickle_tensors.read_storage, budget=budget)
+    return Vocabulary(
+        calls={**_CALLS, names.STORAGE: read_storage},
+        instances={names.EASY_DICT: dict, names.ORDERED_DICT: dict, names.TF_NETWORK: TFNetwork},
+        tokens=frozenset({names.NUMPY_NDARRAY}),
+    )
 
 
 def read_records(data: bytes) -> dict[str, object] | tuple[object, ...]:
     """The file's dict, modules being Records; or, for TensorFlow-era files, a tuple of TFNetworks."""
-    stream = io.BytesIO(data)
-    content = read_pickle(stream, VOCABULARY)
+    stream, budget = io.BytesIO(data), Budget(len(data))
+    content = read_pickle(stream, _vocabulary(budget), budget)
     # Whatever hides behind the end would travel on unseen.
     if stream.tell() != len(data):
         raise Unreadable("it goes on after its end")

@@ -16,8 +16,33 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from stylegan2ada.official_names import Name
 
 T = TypeVar("T")
-MAX_OPERATIONS = 400_000  # a 1024x1024 network file needs about 60 thousand
-MAX_INT_BITS = 128  # generator states and torch's magic number; anything longer is no configuration
+# Measured on a file of the size of stylegan2-ffhq-config-f (1024x1024, 382 MB), the largest official one:
+# 64 thousand operations, 75 thousand steps, one byte handled per byte of the file. Allowed is ten times that.
+MAX_STEPS = 750_000
+MAX_HANDLED = 10  # bytes per byte of the file
+MAX_INT_BITS = 256  # generator states and torch's magic number; anything longer is no configuration
+_TRIPS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, EOFError, struct.error)
+MAX_KEY = 2**60  # whole numbers beyond the hash's modulus (2^61 - 1) can be made to collide
+
+
+class Budget:
+    """What a file may cost, whatever it says; one for all pickles in it, counted down."""
+
+    def __init__(self, size: int, *, steps: int = MAX_STEPS) -> None:
+        self.steps = steps  # pickle operations, and entries of what functions are given
+        self.bytes = MAX_HANDLED * size + (1 << 16)  # that functions are given; copies, at worst
+
+    def charge(self, value: object) -> None:
+        """One value that somebody is about to look through."""
+        if isinstance(value, str | bytes):
+            self.bytes -= len(value)
+        elif isinstance(value, list | tuple | dict | set):
+            self.steps -= len(value)
+        self.check()
+
+    def check(self) -> None:
+        if self.steps < 0 or self.bytes < 0:
+            raise Unreadable("it takes more work to read than ten of the largest networks")
 
 
 class Unreadable(Exception):  # noqa: N818 - a reason, not yet the sentence for the user
@@ -67,22 +92,31 @@ def shown(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def read_pickle(stream: io.BytesIO, vocabulary: Vocabulary) -> object:
+def read_pickle(stream: io.BytesIO, vocabulary: Vocabulary, budget: Budget) -> object:
     """The value of the pickle that starts at the stream's position; leaves the stream right behind it."""
-    machine = _Machine(stream, vocabulary)
+    machine = _Machine(stream, vocabulary, budget)
     try:
         # genops decodes and bounds-checks each opcode's argument; what an opcode means is decided here.
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count >= MAX_OPERATIONS:
-                raise Unreadable(f"it has more than {MAX_OPERATIONS} pickle operations")
+        for opcode, argument, _ in pickletools.genops(stream):
+            budget.steps -= 1
+            if budget.steps < 0:
+                budget.check()
             step = _STEPS.get(opcode.name)
             if step is None:
                 raise Unreadable(f"it uses the pickle operation {opcode.name}, which no network file needs")
             step(machine, argument)
     except Unreadable:
         raise
-    except (ValueError, IndexError, KeyError, OverflowError, TypeError, EOFError, struct.error) as error:
-        # Whatever the opcode decoder or the stack trips over is a broken file; its text may quote the file.
+    except (
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        EOFError,
+        struct.error,
+    ) as error:
+        # Whatever the decoder, a function or the stack trips over is a broken file; its text may quote it.
         raise Unreadable(f"its pickle stream is broken or cut off ({shown(str(error))})") from error
     if machine.outer or len(machine.stack) != 1:
         raise Unreadable("its pickle stream ends with values left over")
@@ -92,9 +126,10 @@ def read_pickle(stream: io.BytesIO, vocabulary: Vocabulary) -> object:
 class _Machine:
     """Stack and memo; everything on the stack is plain data, a Global, or made by the vocabulary."""
 
-    def __init__(self, stream: io.BytesIO, vocabulary: Vocabulary) -> None:
+    def __init__(self, stream: io.BytesIO, vocabulary: Vocabulary, budget: Budget) -> None:
         self.stream = stream
         self.vocabulary = vocabulary
+        self.budget = budget
         self.stack: list[object] = []
         self.outer: list[list[object]] = []  # stacks set aside by MARK
         self.memo: dict[int, object] = {}  # a dict: a huge claimed index costs nothing
@@ -128,6 +163,7 @@ class _Machine:
         self.stack.append(Global(name))
 
 
+_MOST_ARGUMENTS = 16  # that a function of the vocabulary looks at
 Step = Callable[[_Machine, Any], None]  # what the opcode carries: None, a number, text or bytes
 
 
@@ -183,7 +219,7 @@ def _appends(machine: _Machine, _: None) -> None:
 
 def _checked_key(key: object) -> str | int:
     # Only these: hashing nested tuples can take exponential time.
-    if type(key) is str or type(key) is int:
+    if type(key) is str or (type(key) is int and abs(key) < MAX_KEY):
         return key
     raise Unreadable(f"it uses {shown(key)} as a key")
 
@@ -208,6 +244,9 @@ def _add_items(machine: _Machine, _: None) -> None:
 
 
 def _put(machine: _Machine, index: int) -> None:
+    # Writers count; a far index is made up, and could be made to collide with others.
+    if not 0 <= index < MAX_KEY:
+        raise Unreadable(f"its pickle stream stores a memo entry {shown(index)}")
     machine.memo[index] = machine.stack[-1]
 
 
@@ -236,6 +275,9 @@ def _reduce(machine: _Machine, _: None) -> None:
     call = machine.vocabulary.calls.get(function.name) if isinstance(function, Global) else None
     if call is None or type(arguments) is not tuple:
         raise Unreadable(f"it calls {_called(function)}, which is not a function of network files")
+    # A memo can hand over the same large value any number of times.
+    for value in (arguments, *arguments[:_MOST_ARGUMENTS]):
+        machine.budget.charge(value)
     machine.stack.append(call(*arguments))
 
 
@@ -257,6 +299,8 @@ def _build(machine: _Machine, _: None) -> None:
     target = machine.stack[-1]
     if not isinstance(target, TakesState):
         raise Unreadable(f"it sets the inner state of {_called(target)}")
+    for value in (state, *(state[:_MOST_ARGUMENTS] if type(state) is tuple else ())):
+        machine.budget.charge(value)
     target.set_state(state)
 
 

@@ -1,4 +1,4 @@
-"""Tensors and numpy values as pickles spell them, both ways, without torch's or numpy's unpickling."""
+"""What pickles of tensors and numpy values spell, both ways, without torch's or numpy's unpickling."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import math
 import pickle
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from stylegan2ada.checkpoints import official_names as names
-from stylegan2ada.checkpoints.pickle_machine import Global, Unreadable, Vocabulary, read_pickle, shown
+from stylegan2ada.checkpoints.pickle_machine import Budget, Global, Unreadable, Vocabulary, read_pickle, shown
 
 # torch's older file layout: magic number, layout version, system facts, the object, its storage keys (five
 # pickles), then per storage a 64-bit count and the raw elements.
@@ -27,6 +28,7 @@ _SYSTEM = {
 _STORAGE_NAMES = {dtype: name for name, dtype in names.STORAGE_DTYPES.items()}
 _NUMPY_CODES = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 _MAX_DIMENSIONS = 8
+_MAX_BESIDE_0 = 2**24  # product of the other sides of a tensor without elements: nothing in a file backs them
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ _STORAGE_VOCABULARY = Vocabulary(
 )
 
 
-def read_storage(data: object) -> torch.Tensor:
+def read_storage(data: object, budget: Budget | None = None) -> torch.Tensor:
     """The elements of one pickled storage, 1-D; any place (cuda:0, ...) becomes the CPU."""
     if type(data) is not bytes:
         raise Unreadable(f"a tensor storage in it is given as {shown(data)}")
-    stream = io.BytesIO(data)
-    magic, layout, system, storage, keys = (read_pickle(stream, _STORAGE_VOCABULARY) for _ in range(5))
+    stream, budget = io.BytesIO(data), budget or Budget(len(data))
+    magic, layout, system, storage, keys = (
+        read_pickle(stream, _STORAGE_VOCABULARY, budget) for _ in range(5)
+    )
     if magic != _MAGIC or layout != _LAYOUT or type(system) is not dict:
         raise Unreadable("a tensor storage in it is not in torch's layout 1001")
     if not isinstance(storage, _StorageClass) or type(keys) is not list or keys != [storage.key]:
@@ -99,6 +103,13 @@ def _whole_numbers(values: object) -> TypeGuard[tuple[int, ...]]:
     return type(values) is tuple and all(type(v) is int and 0 <= v < 2**31 for v in values)
 
 
+def is_sane_size(size: Sequence[int]) -> bool:
+    """Few sides; and where one is 0, the others are those of some network."""
+    return len(size) <= _MAX_DIMENSIONS and (
+        0 not in size or math.prod(n or 1 for n in size) <= _MAX_BESIDE_0
+    )
+
+
 def rebuild_tensor(
     storage: object,
     offset: object,
@@ -116,6 +127,8 @@ def rebuild_tensor(
         raise Unreadable("a tensor in it has a size, stride or offset that is no whole number")
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise Unreadable("a tensor in it has a size that does not match its stride")
+    if not is_sane_size(size):
+        raise Unreadable(f"a tensor in it of size {list(size)} has no elements, but huge sides")
     # With a size of 0 the sum below would count backwards.
     if 0 in size:
         return torch.empty(size, dtype=storage.dtype)
@@ -167,7 +180,7 @@ class NumpyArray:
         _, shape, dtype, is_fortran, data = state
         if not isinstance(dtype, NumpyType) or not _whole_numbers(shape) or type(data) is not bytes:
             raise Unreadable("it fills a numpy array with something else than plain numbers")
-        if len(shape) > _MAX_DIMENSIONS or math.prod(shape) * dtype.dtype.itemsize != len(data):
+        if not is_sane_size(shape) or math.prod(shape) * dtype.dtype.itemsize != len(data):
             raise Unreadable("a numpy array in it has a shape that does not match its content")
         flat = np.frombuffer(data, dtype.dtype)
         # A view of the file's bytes that nobody can write to; users copy.
@@ -186,3 +199,10 @@ def encode_text(text: object, encoding: object) -> bytes:
     if type(text) is not str or encoding != "latin1":
         raise Unreadable("it encodes text in a way that pickles of networks do not")
     return text.encode("latin1")
+
+
+def empty_dict(*arguments: object) -> dict[object, object]:
+    """A dictionary whose items follow by opcodes of their own, which check the keys."""
+    if arguments:
+        raise Unreadable("it creates a dictionary from something else than its items")
+    return {}

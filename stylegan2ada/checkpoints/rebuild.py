@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -17,8 +18,12 @@ from stylegan2ada.checkpoints.pickle_machine import Unreadable, shown
 from stylegan2ada.protocols import Networks, Options
 
 _MAX_INT = 2**24
-_MAX_OF = {"img_resolution": 2**16, "num_layers": 256}
+_MAX_OF = {"img_resolution": 2**14, "num_layers": 256}
 _MAX_LIST = 64  # e.g. taps of a filter
+_KINDS: dict[str, tuple[type, ...]] = {  # annotation in a constructor -> what a file may hold there
+    "int": (int,), "float": (int, float), "bool": (bool, int), "str": (str,), "None": (type(None),),
+    "Sequence[float]": (list, tuple), "_Options": (dict,),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,58 +94,60 @@ def check_arguments(entry: str, description: Description) -> None:
         )
     # Positional ones by name, too: limits and nested options go by names.
     given = {**dict(zip(known, description.init_args, strict=False)), **description.init_kwargs}
-    _check_names(entry, given, known)
+    check_keywords(entry, cls.__name__, given)
+
+
+def check_keywords(path: str, class_name: str, given: Options) -> None:
+    """The same for keyword arguments alone, e.g. of an options file."""
+    _check_each(path, given, _arguments_of(class_name))
     for name, value in given.items():
+        # Options are handed down through several constructors: each name must be known to one of them.
+        inner: dict[str, str] = {}
+        for inner_class in names.NESTED_ARGUMENTS.get(name, ()):
+            inner |= _arguments_of(inner_class)
         if name in names.NESTED_ARGUMENTS:
-            if type(value) is not dict:
-                raise Unreadable(
-                    f"its {entry} was built with {name} = {shown(value)} instead of named options"
-                )
-            # Options are handed down through several constructors: each name must be known to one of them.
-            inner = [
-                p
-                for inner_name in names.NESTED_ARGUMENTS[name]
-                for p in argument_names(find_class(inner_name))
-            ]
-            _check_names(f"{entry}.{name}", value, inner)
-    for path, value in _leaves(entry, given):
-        _check_size(path, value)
+            _check_each(f"{path}.{name}", value, inner)
 
 
 def argument_names(cls: type[nn.Module]) -> list[str]:
     """The constructor's arguments in order, without self and without collected keywords."""
-    parameters = inspect.signature(cls).parameters.values()
-    return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    return list(_arguments_of(cls.__name__))
 
 
-def _check_names(path: str, given: Iterable[str], known: list[str]) -> None:
-    for name in given:
+@functools.cache
+def _arguments_of(class_name: str) -> dict[str, str]:
+    """{name: annotation}"""
+    parameters = inspect.signature(find_class(class_name)).parameters.values()
+    return {p.name: str(p.annotation) for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def _check_each(path: str, given: Options, known: Mapping[str, str]) -> None:
+    for name, value in given.items():
         if name not in known:
             raise Unreadable(
                 f"its network was built with the argument {shown(f'{path}.{name}')}, "
                 "which the original does not have"
             )
+        kinds = tuple(kind for part in known[name].split(" | ") for kind in _KINDS[part])
+        limit = _MAX_OF.get(name, _MAX_INT)
+        if not isinstance(value, kinds) or not _is_sane(value, limit, is_count="int" in known[name]):
+            raise Unreadable(
+                f"its network was built with {shown(f'{path}.{name}')} = {shown(value)}, which no network has"
+            )
 
 
-def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(f"{path}.{key}", inner)
-    elif isinstance(value, list | tuple):
-        # The list itself as well, as its length has a limit.
-        yield path, value
-        for inner in value:
-            yield from _leaves(path, inner)
-    else:
-        yield path, value
-
-
-def _check_size(path: str, value: object) -> None:
-    limit = _MAX_OF.get(path.rpartition(".")[2], _MAX_INT)
-    is_long = isinstance(value, list | tuple | str) and len(value) > _MAX_LIST
-    # Spelt so that NaN fails, too.
-    if is_long or (isinstance(value, int | float) and not abs(value) <= limit):
-        raise Unreadable(f"its network was built with {shown(path)} = {shown(value)}, which no network has")
+def _is_sane(value: object, limit: int, *, is_count: bool, depth: int = 0) -> bool:
+    if isinstance(value, int | float):
+        # Spelt so that NaN fails, too.
+        return (0 if is_count else -limit) <= value <= limit
+    if isinstance(value, list | tuple):  # a filter: taps, or rows of them
+        return len(value) <= _MAX_LIST and all(
+            isinstance(item, int | float | list | tuple)
+            and depth < 2
+            and _is_sane(item, limit, is_count=False, depth=depth + 1)
+            for item in value
+        )
+    return not isinstance(value, str) or len(value) <= _MAX_LIST
 
 
 # Construction without memory

@@ -16,7 +16,10 @@ from stylegan2ada.checkpoints.pickle_tensors import NumpyArray
 from stylegan2ada.checkpoints.rebuild import Description, assemble, check_arguments, construct
 from stylegan2ada.protocols import NETWORK_KEYS, Networks, Options
 
-_MAX_COMPONENT_DEPTH = 4
+_MAX_COMPONENTS = 20  # of a network, one inside the other counted; there were two
+_MAX_VARIABLES = 3000  # 1024x1024 has about 170
+_MAX_NAME = 100  # letters
+_MAX_NUMBER = 2**63  # of a variable that is a plain number
 _FILTER = [1, 3, 3, 1]
 
 # TensorFlow's argument -> its default. `None` in a value means what it meant there.
@@ -83,16 +86,21 @@ def _variables(entry: str, network: TFNetwork, max_bytes: int) -> dict[str, torc
     """All arrays of a network and its components by full name."""
     found: dict[str, torch.Tensor] = {}
     used_bytes = 0
-    pending: list[tuple[str, object, int]] = [("", network, 0)]
+    pending: list[tuple[str, object]] = [("", network)]
+    number_of_parts = 1
     while pending:
-        prefix, part, depth = pending.pop()
-        if not isinstance(part, TFNetwork) or depth > _MAX_COMPONENT_DEPTH:
+        prefix, part = pending.pop()
+        if not isinstance(part, TFNetwork):
             raise Unreadable(f"its {entry} has a component {shown(prefix)} that is no network")
         variables, components = part.fields.get("variables"), part.fields.get("components") or {}
         if type(variables) is not list or type(components) is not dict:
             raise Unreadable(f"its {entry} lists no variables")
+        number_of_parts += len(components)
+        # A memo lets components contain each other.
+        if number_of_parts > _MAX_COMPONENTS or len(variables) > _MAX_VARIABLES:
+            raise Unreadable(f"its {entry} has more components or variables than any network")
         for item in variables:
-            if type(item) is not tuple or len(item) != 2 or type(item[0]) is not str:
+            if type(item) is not tuple or len(item) != 2 or not _is_name(item[0]):
                 raise Unreadable(f"its {entry} lists a variable without name and value")
             value = _tensor(f"{prefix}{item[0]}", item[1])
             used_bytes += value.numel() * value.element_size()
@@ -100,16 +108,22 @@ def _variables(entry: str, network: TFNetwork, max_bytes: int) -> dict[str, torc
             if used_bytes > max_bytes:
                 raise Unreadable("its variables claim more than the file holds")
             found[prefix + item[0]] = value
-        pending.extend((f"{prefix}{name}/", child, depth + 1) for name, child in components.items())
+        if not all(map(_is_name, components)):
+            raise Unreadable(f"its {entry} has a component without a name")
+        pending.extend((f"{prefix}{name}/", child) for name, child in components.items())
     return found
+
+
+def _is_name(value: object) -> bool:
+    return type(value) is str and len(value) <= _MAX_NAME
 
 
 def _tensor(name: str, value: object) -> torch.Tensor:
     if isinstance(value, NumpyArray) and value.array is not None:
         # A copy: arrays over the file's bytes cannot be written to.
         return torch.from_numpy(np.array(value.array))
-    if type(value) in (int, float):
-        return torch.tensor(value, dtype=torch.float32)
+    if isinstance(value, int | float) and abs(value) < _MAX_NUMBER:
+        return torch.tensor(float(value), dtype=torch.float32)
     raise Unreadable(f"its variable {shown(name)} is {shown(value)}")
 
 

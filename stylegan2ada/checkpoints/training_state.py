@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 import random
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from stylegan2ada import files
+from stylegan2ada import files, untrusted
+from stylegan2ada.checkpoints.pickle_machine import MAX_INT_BITS, MAX_KEY, Unreadable
+from stylegan2ada.checkpoints.state_read import BYTES, MAX_STRUCTURE, NUMPY, read_state
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.protocols import State
 
 # The checksum is the comment of torch's zip file, so that torch.load still opens the file itself.
 _COMMENT = b"sha256:"
 _COMMENT_SIZE = len(_COMMENT) + 64
-_BYTES, _NUMPY = "<bytes>", "<numpy>"  # keys of stand-ins: torch's safe loader knows neither type
+_MAX_FILE = 16 << 30  # bytes; ten times the state of the largest official configuration
 
 
 def save_state(path: str | Path, state: State) -> None:
@@ -30,6 +31,11 @@ def save_state(path: str | Path, state: State) -> None:
     # In memory first: the checksum covers what was meant, not what a failing disk made of it.
     buffer = io.BytesIO()
     torch.save(_to_tensors("state", state), buffer)
+    # Before the last good state is touched: what could not be read back is not written.
+    with zipfile.ZipFile(buffer) as archive:
+        size = archive.getinfo("archive/data.pkl").file_size
+        if size > MAX_STRUCTURE:
+            raise TypeError(f"{size} bytes of single numbers and texts; a state holds long lists as arrays")
     data = buffer.getbuffer()
     assert data[-2:] == b"\0\0", "torch's zip file ends with the length of an empty comment"
     digest = hashlib.sha256(data).hexdigest().encode()
@@ -48,13 +54,12 @@ def load_state(path: str | Path) -> State:
     if data is None:
         raise UserError(f"{path} is damaged or incomplete (its checksum does not fit){_way_on(path)}")
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, ValueError, EOFError, KeyError) as error:
-        # The checksum fits: someone else's file, or one of a newer torch.
-        raise UserError(
-            f"{path} cannot be read as a training state ({type(error).__name__}){_way_on(path)}"
-        ) from error
-    return _from_tensors(state)
+        return read_state(data, path)
+    except (Unreadable, UserError) as reason:
+        # The checksum fits: someone else's file, or one of a newer version.
+        raise UserError(f"{path} cannot be read as a training state: {reason}{_way_on(path)}") from reason
+    except MemoryError as error:
+        raise UserError(f"{path} needs more memory than this computer has") from error
 
 
 def is_complete(path: str | Path) -> bool:
@@ -64,7 +69,7 @@ def is_complete(path: str | Path) -> bool:
 
 def _checked(path: Path) -> bytearray | None:
     """The bytes that torch wrote, or None if they are not the ones that the checksum was made of."""
-    data = bytearray(path.read_bytes())
+    data = bytearray(untrusted.read_file(path, _MAX_FILE))
     end = len(data) - _COMMENT_SIZE
     # A file shorter than a comment is damaged, too: its slices are empty, no index fails.
     size, comment = bytes(data[max(end - 2, 0) : end]), bytes(data[max(end, 0) :])
@@ -86,36 +91,28 @@ def _to_tensors(path: str, value: object) -> object:
     if isinstance(value, torch.Tensor):
         is_view = value.untyped_storage().nbytes() != value.nbytes  # torch would save all of what it views
         return value.detach().clone() if is_view else value.detach()
-    if value is None or type(value) in (bool, int, float, str):
+    if value is None or type(value) in (bool, float, str):
+        return value
+    if type(value) is int and value.bit_length() <= MAX_INT_BITS:
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, bytes):
         # torch.frombuffer refuses an empty buffer.
-        return {_BYTES: torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else torch.empty(0)}
+        return {BYTES: torch.frombuffer(bytearray(value), dtype=torch.uint8) if value else torch.empty(0)}
     if isinstance(value, np.ndarray) and not value.dtype.hasobject and value.dtype.names is None:
-        return {_NUMPY: [value.dtype.str, list(value.shape), _to_tensors(path, value.tobytes())]}
+        return {NUMPY: [value.dtype.str, list(value.shape), _to_tensors(path, value.tobytes())]}
     if type(value) is list or type(value) is tuple:
         return type(value)([_to_tensors(f"{path}[{i}]", item) for i, item in enumerate(value)])
-    if isinstance(value, dict) and all(type(key) in (str, int) for key in value):
+    if isinstance(value, dict) and all(map(_is_key, value)):
         return {key: _to_tensors(f"{path}.{key}", item) for key, item in value.items()}
     raise TypeError(
         f"{path} is a {type(value).__name__}; a training state holds tensors, arrays and plain data"
     )
 
 
-def _from_tensors(value: Any) -> Any:
-    if type(value) in (list, tuple):
-        return type(value)([_from_tensors(item) for item in value])
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {_BYTES}:
-        return value[_BYTES].to(torch.uint8).numpy().tobytes()
-    if value.keys() == {_NUMPY}:
-        dtype, shape, data = value[_NUMPY]
-        # Over a bytearray, as arrays over bytes cannot be written to.
-        return np.frombuffer(bytearray(_from_tensors(data)), np.dtype(dtype)).reshape(shape)
-    return {key: _from_tensors(item) for key, item in value.items()}
+def _is_key(key: object) -> bool:
+    return type(key) is str or (type(key) is int and abs(key) < MAX_KEY)
 
 
 # Random generators

@@ -10,6 +10,8 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.official_names import OPTION_CLASSES
 from stylegan2ada.protocols import JsonObject, Options
 
+_HOW = ("dry_run", "continue_run", "trust_run")
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -60,6 +62,7 @@ class TrainOptions:
     workers: int | None = None
     # Run control.
     continue_run: str | None = None
+    trust_run: bool = False
     state_minutes: float | None = None
     keep_snapshots: int | None = None
     detector: tuple[tuple[str, str], ...] | None = None
@@ -70,9 +73,9 @@ class TrainOptions:
                 object.__setattr__(self, name, None)
 
     def given(self) -> JsonObject:
-        """The flags that were given, by field name; --dry-run and --continue say how to run, not what."""
+        """The flags that were given, by field name; those in _HOW say how to run, not what."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {k: v for k, v in values.items() if v is not None and k not in ("dry_run", "continue_run")}
+        return {k: v for k, v in values.items() if v is not None and k not in _HOW}
 
     @classmethod
     def from_record(cls, record: JsonObject) -> TrainOptions:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def cached_images(dataset: Dataset, *, limit_bytes: int = LIMIT_BYTES) -> np.nda
         return None
     folder = files.cache_dir("datasets")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.private_folder(folder)
         with _one_at_a_time(folder / f".{key[:32]}.lock") as is_alone:
             # Asked under the lock: whoever held it may have built this very file.
             known = known_fingerprint(dataset)
@@ -57,6 +58,27 @@ def cached_images(dataset: Dataset, *, limit_bytes: int = LIMIT_BYTES) -> np.nda
         return None
 
 
+def cached_files() -> list[Path]:
+    """What of data sets lies in the cache: decoded images, their stamps, fingerprints, and rests of kills."""
+    folder = files.cache_dir("datasets")
+    found = [
+        *_matching(folder, r"[0-9a-f]{64}\.(npy|json)"),
+        *_matching(folder / "fingerprints", "[0-9a-f]{64}"),
+    ]
+    for rest in _matching(folder, r"\.[0-9a-f]{32}(\.\d+)?\.tmp"):
+        # The lock's file itself stays, see _one_at_a_time.
+        if not _is_locked(folder / f"{rest.name[:33]}.lock"):
+            found.append(rest)
+    return found
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name))
+    except OSError:  # no cache yet
+        return []
+
+
 def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
     """Decode everything into a new file; returns its final name."""
     n, *shape = dataset.raw_shape
@@ -66,7 +88,7 @@ def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
         raise OSError(f"only {free >> 20} MiB are free")
     hasher = Hasher(dataset)
     try:
-        with open(temporary, "wb") as file:
+        with files.private_file(temporary) as file:
             # Header first, then image by image: the whole set need not fit into memory.
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)}
             np.lib.format.write_array_header_1_0(file, header)
@@ -96,6 +118,8 @@ def _build(dataset: Dataset, key: str, folder: Path, temporary: Path) -> Path:
 def _is_good(path: Path, dataset: Dataset, expected: str) -> bool:
     """Does the file hold these very images? Reads it through only if something touched it."""
     try:
+        if path.stat().st_mode & 0o077 and os.name == "posix":  # of a version that left it to the umask
+            path.chmod(0o600)
         images = _map(path)
     except (OSError, ValueError, EOFError):  # absent, cut off, or another kind of file
         return False
@@ -141,7 +165,21 @@ def _was_stamped(path: Path) -> bool:
 
 
 def _stamp(path: Path) -> None:
-    files.write_json(_stamp_of(path), _state_of(path))
+    files.write_json(_stamp_of(path), _state_of(path), private=True)
+
+
+def _is_locked(path: Path) -> bool:
+    """Is somebody building?"""
+    try:
+        import fcntl
+
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, FileNotFoundError):
+        return False
+    except OSError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -157,7 +195,7 @@ def _one_at_a_time(path: Path) -> Iterator[bool]:
         yield False
         return
     # Never deleted: two processes could then hold locks on two files of one name.
-    with open(path, "a") as file:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import zipfile
@@ -16,11 +17,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stylegan2ada.data.decode import DatasetError, decode_image, is_image_name
-from stylegan2ada.data.labels import labels_in_order, parse_description
+from stylegan2ada.data.decode import DICOM_ENDINGS, FILE_LIMIT, DatasetError, decode_image, is_image_name
+from stylegan2ada.data.labels import MOST_CLASSES, description_limit, labels_in_order, parse_description
 from stylegan2ada.data.writer import LABELS_FILE
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.protocols import JsonObject, State
+from stylegan2ada.untrusted import open_zip, read_file, read_member
 
 ContentKey = list[Any]  # facts for JSON: a kind, its place or members, and what tells that they changed
 
@@ -263,7 +265,10 @@ class ImageFolderDataset(Dataset):
         random_seed: int = 0,
     ) -> None:
         self.path = os.fspath(path)
-        self._zip: tuple[int, zipfile.ZipFile] | None = None  # (process id, open archive)
+        if not self.path:  # which would mean the current folder
+            raise DatasetError("the path of the data set is empty; give a folder or .zip")
+        # Process id, open archive, and what closes it.
+        self._zip: tuple[int, zipfile.ZipFile, contextlib.ExitStack] | None = None
         self._is_zip = _is_zip_name(self.path)
         self._description: JsonObject | None = None  # dataset.json, once looked at
         # By name: a file system's own order differs between machines, and subsets and seeds rest on it.
@@ -271,6 +276,7 @@ class ImageFolderDataset(Dataset):
         if not self.image_names:
             raise DatasetError(
                 f"{self.path} holds no images; give a folder or .zip with PNG, JPEG or similar files"
+                + self._hint_of_dicom()
             )
         # One image stands for all; `raw_image` refuses one that differs when its turn comes.
         channels, height, width = self._decode(self.image_names[0]).shape
@@ -310,12 +316,13 @@ class ImageFolderDataset(Dataset):
 
     def read_bytes(self, name: str) -> bytes:
         """A stored file as it is, by its name with forward slashes."""
+        limit = description_limit(len(self.image_names)) if name == LABELS_FILE else FILE_LIMIT
         try:
-            return self._archive().read(name) if self._is_zip else Path(str(self.path), name).read_bytes()
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DatasetError(
-                f"{name} in {self.path} cannot be read ({error}); restore or remove it"
-            ) from error
+            if self._is_zip:
+                return read_member(self._archive(), name, limit, error=DatasetError)
+            return read_file(Path(str(self.path), name), limit, error=DatasetError)
+        except MissingError as missing:
+            raise DatasetError(str(missing)) from missing
 
     def content_key(self) -> ContentKey:
         """What the directory of the zip, or the file system, says of every file (see data/fingerprint.py)."""
@@ -324,12 +331,8 @@ class ImageFolderDataset(Dataset):
             members = sorted(self._archive().infolist(), key=lambda member: member.filename)
             # The directory keeps each member's CRC-32: new content shows without being read.
             return ["zip", *([m.filename, m.file_size, m.CRC] for m in members if self._matters(m.filename))]
-        stats = [
-            # A changed file keeps its name and often its size; times and inode give it away.
-            (name, os.stat(Path(str(self.path), name)))
-            for name in self._stored_names()
-            if self._matters(name)
-        ]
+        # A changed file keeps its name and often its size; times and inode give it away.
+        stats = [(name, self._stat(name)) for name in self._stored_names() if self._matters(name)]
         facts = ([name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in sorted(stats))
         return ["folder", os.path.abspath(str(self.path)), *facts]
 
@@ -337,10 +340,21 @@ class ImageFolderDataset(Dataset):
         # Also called by __del__ of an object whose constructor failed before there was a _zip.
         opened, self._zip = getattr(self, "_zip", None), None
         if opened is not None:
-            opened[1].close()
+            opened[2].close()
 
     def __getstate__(self) -> State:
         return {**super().__getstate__(), "_zip": None}
+
+    def _stat(self, name: str) -> os.stat_result:
+        place = Path(str(self.path), name)
+        try:
+            return os.stat(place)
+        except OSError as error:  # a link to nothing, or removed meanwhile
+            raise DatasetError(f"{place} cannot be read ({error.strerror}); restore or remove it") from error
+
+    def _hint_of_dicom(self) -> str:
+        is_dicom = any(name.lower().endswith(DICOM_ENDINGS) for name in self._stored_names())
+        return "; DICOM files become a data set with dataset_tool_dicom.py (spinegan convert)" * is_dicom
 
     def _matters(self, name: str) -> bool:
         return name == LABELS_FILE or is_image_name(name)
@@ -358,22 +372,20 @@ class ImageFolderDataset(Dataset):
     def _archive(self) -> zipfile.ZipFile:
         # A file handle shared with a forked process would be moved by both: every process opens its own.
         if self._zip is None or self._zip[0] != os.getpid():
-            if not os.path.isfile(str(self.path)):
+            if not os.path.exists(str(self.path)):
                 raise DatasetError(f"the data set {self.path} does not exist; make one with dataset_tool.py")
-            try:
-                self._zip = (os.getpid(), zipfile.ZipFile(str(self.path)))
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DatasetError(
-                    f"{self.path} is not a usable zip ({error}); copy or make it again"
-                ) from error
+            stack = contextlib.ExitStack()
+            archive = stack.enter_context(open_zip(str(self.path), error=DatasetError))
+            self._zip = (os.getpid(), archive, stack)
         return self._zip[1]
 
     def _described(self) -> JsonObject:
         if self._description is None:
             if self._is_zip:
-                exists = LABELS_FILE in self._archive().namelist()
+                exists = LABELS_FILE in self._archive().NameToInfo
             else:
-                exists = Path(str(self.path), LABELS_FILE).is_file()
+                # Also where it is no file: that the labels cannot be read must not mean that there are none.
+                exists = os.path.lexists(Path(str(self.path), LABELS_FILE))
             content = self.read_bytes(LABELS_FILE) if exists else b"{}"
             self._description = parse_description(content, str(self.path))
         return self._description
@@ -391,6 +403,11 @@ def _checked_shape(labels: np.ndarray, n: int, name: str) -> list[int]:
         raise DatasetError(f"{name} has {n} images but {len(labels)} labels")
     if labels.dtype == np.int64 and labels.min() < 0:
         raise DatasetError(f"the labels of {name} contain the class {labels.min()}; classes count from 0")
+    if labels.dtype == np.int64 and labels.max() >= MOST_CLASSES:
+        raise DatasetError(
+            f"the labels of {name} contain the class {labels.max()}, which would make as many columns; "
+            f"number classes from 0 without gaps, to {MOST_CLASSES - 1} at most"
+        )
     # upstream: as many classes as the largest number says, empty ones included.
     return [int(labels.max()) + 1] if labels.dtype == np.int64 else list(labels.shape[1:])
 

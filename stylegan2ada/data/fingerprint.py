@@ -90,7 +90,7 @@ def known_fingerprint(dataset: Dataset) -> str | None:
         return dataset.__dict__.get("_source_fingerprint")
     try:
         text = _note(key).read_text()
-    except OSError:
+    except (OSError, ValueError):  # absent, or no text
         return None
     # A damaged note costs a second reading, but never gives a wrong identity.
     return text if re.fullmatch("[0-9a-f]{64}", text) else None
@@ -105,8 +105,9 @@ def remember_fingerprint(dataset: Dataset, key_before: str | None, found: str) -
         return
     note = _note(key_before)
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(note) as file:
+        files.private_folder(note.parent.parent)
+        files.private_folder(note.parent)
+        with files.atomic_write(note, private=True) as file:
             file.write(found.encode())
     except OSError:
         pass  # nothing is lost but time

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import collections
-import csv
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stylegan2ada.data.labels import label_table
+from stylegan2ada.data.labels import label_table, wrong_label
+from stylegan2ada.data.source_tables import is_table, table_of_images
 from stylegan2ada.data.sources import Source, SourceError
 from stylegan2ada.data.writer import Label
-from stylegan2ada.errors import MissingError, UserError
+from stylegan2ada.errors import UserError
 
-_NAME_COLUMNS = ("image", "filename", "file", "name", "path")
 _MOST_LINES = 40
+_MOST_FOLDERS = 20  # that look like classes
+_NO_NUMBERS = ("nan", "inf", "infinity")
 
 
 # As a dataset.json holds them, which may be anything until `_check_alike` has looked.
@@ -45,7 +43,7 @@ def find_labels(source: Source, origin: str | None) -> SourceLabels:
         )
     if origin == "folders":
         return _from_folders(source)
-    if origin.lower().endswith(".csv"):
+    if is_table(origin):
         return _from_csv(source, origin)
     raise UserError(f"--labels={origin} is neither 'folders' nor the path of a .csv file")
 
@@ -53,7 +51,7 @@ def find_labels(source: Source, origin: str | None) -> SourceLabels:
 def _from_description(source: Source) -> SourceLabels:
     entries = source.description.get("labels")
     if entries is None:
-        return SourceLabels()
+        return SourceLabels(notes=_hint_of_folders(source))
     table = label_table(entries, source.path)
     # In the order of the images, not of the file.
     found = SourceLabels({name: table[name] for name in source.names if name in table})
@@ -71,10 +69,28 @@ def _from_description(source: Source) -> SourceLabels:
     return found
 
 
-def _from_folders(source: Source) -> SourceLabels:
+def _hint_of_folders(source: Source) -> list[str]:
+    """What to say of images without labels that lie in folders as if by class."""
+    parts = _below_common_folders(source).values() if source.names else []
+    folders = sorted({p[0] for p in parts if len(p) > 1})
+    # Numbers as names are places in a data set, many folders rather patients.
+    is_by_class = 2 <= len(folders) <= _MOST_FOLDERS and not any(map(str.isdigit, folders))
+    if not is_by_class or min(map(len, parts)) < 2:
+        return []
+    listed = ", ".join(folders[:4]) + (", ..." if len(folders) > 4 else "")
+    return [f"the images lie in {len(folders)} folders ({listed}); --labels=folders makes them classes"]
+
+
+def _below_common_folders(source: Source) -> dict[str, list[str]]:
+    """Per image the parts of its path, without folders around everything, which say nothing."""
     parts = {name: name.split("/") for name in source.names}
     while min(map(len, parts.values())) > 2 and len({p[0] for p in parts.values()}) == 1:
-        parts = {name: p[1:] for name, p in parts.items()}  # one folder around everything says nothing
+        parts = {name: p[1:] for name, p in parts.items()}
+    return parts
+
+
+def _from_folders(source: Source) -> SourceLabels:
+    parts = _below_common_folders(source)
     loose = next((name for name, p in parts.items() if len(p) < 2), None)
     if loose is not None:
         raise SourceError(
@@ -83,79 +99,32 @@ def _from_folders(source: Source) -> SourceLabels:
     # By name, so that class numbers do not depend on the file system.
     classes = sorted({p[0] for p in parts.values()})
     number = {name: index for index, name in enumerate(classes)}
-    return SourceLabels({name: number[p[0]] for name, p in parts.items()}, classes)
-
-
-def _from_csv(source: Source, path: str) -> SourceLabels:
-    header, rows = _read_csv(path)
-    # Titles differ between tools; failing a known one, names usually come first.
-    column = next((i for i, title in enumerate(header) if title.lower() in _NAME_COLUMNS), 0)
-    by_name: dict[str, list[str]] = {}
-    for line, row in rows:
-        # Tables from Windows write backslashes; images are named with slashes.
-        name = row[column].replace("\\", "/").removeprefix("./")
-        values = row[:column] + row[column + 1 :]
-        # Exported tables often repeat a line; only a contradiction is an error.
-        if by_name.setdefault(name, values) != values:
-            raise UserError(f"{path}, line {line}: {name} occurs a second time, with other labels")
-    cells, unused = _match(source, by_name, path)
-    titles = header[:column] + header[column + 1 :]
-    if not titles:
-        raise UserError(f"{path} has no column of labels beside {header[column]!r}")
-    found = _single_column(cells, path) if len(titles) == 1 else _many_columns(cells, titles, path)
-    if unused:
-        found.notes.append(f"{unused} lines of {path} name no image of {source.path}")
-    _check_alike(found.of, path)
+    found = SourceLabels({name: number[p[0]] for name, p in parts.items()}, classes)
+    _check_alike(found.of, f"the folders of {source.path}")
     return found
 
 
-def _read_csv(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Titles, and (line number, cells) of every further line; a trailing comma makes no column."""
-    if not Path(path).is_file():
-        raise MissingError(f"--labels={path} does not exist; give 'folders' or the path of a .csv file")
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first title.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV file in UTF-8 ({error})") from error
-    if len(lines) < 2:
-        raise UserError(f"{path} needs a line of titles, such as image,label, and a line per image")
-    header = lines[0][1]
-    while header and not header[-1]:
-        header = header[:-1]
-    rows = []
-    for number, row in lines[1:]:
-        if len(row) < len(header) or any(row[len(header) :]):
-            raise UserError(f"{path}, line {number}: {len(row)} cells, but there are {len(header)} titles")
-        rows.append((number, row[: len(header)]))
-    return header, rows
-
-
-def _match(source: Source, by_name: dict[str, list[str]], path: str) -> tuple[dict[str, list[str]], int]:
-    """The cells for every image, found by relative path or else by a file name that occurs only once."""
-    # Tables often name files without their folders; that is a match only where it cannot mean two images.
-    base_names = collections.Counter(name.split("/")[-1] for name in source.names)
-    found, used = {}, set()
-    for name in source.names:
-        base = name.split("/")[-1]
-        key = name if name in by_name else base if base_names[base] == 1 and base in by_name else None
-        if key is not None:
-            found[name] = by_name[key]
-            used.add(key)
-    lacking = [name for name in source.names if name not in found]
-    if lacking:
-        raise UserError(
-            f"{path} has no line for {lacking[0]} ({len(lacking)} of {len(source.names)} images lack one); "
-            f"it names for example {next(iter(by_name))}"
-        )
-    return found, len(by_name) - len(used)
+def _from_csv(source: Source, origin: str) -> SourceLabels:
+    table = table_of_images(source, origin, "labels")
+    path, titles = table.path, table.titles
+    found = (
+        _single_column(table.cells, path) if len(titles) == 1 else _many_columns(table.cells, titles, path)
+    )
+    found.notes.extend(table.notes)
+    _check_alike(found.of, path)
+    return found
 
 
 def _single_column(cells: dict[str, list[str]], path: str) -> SourceLabels:
     """Numbers are classes, or values if any has a fraction; names are numbered; lists become vectors."""
     texts = {name: row[0] for name, row in cells.items()}
+    for name, text in texts.items():
+        # Programs write NaN for "nothing known", which must not become the name of a class.
+        if any(part.strip().lstrip("+-").lower() in _NO_NUMBERS for part in text.split(";")):
+            raise UserError(
+                f"{path}: {name} has the label {text}, which is neither a number nor a class; "
+                "give it one, or leave the image out"
+            )
     # One semicolon anywhere makes every cell a list, so that single entries stay of the same kind.
     if any(";" in text for text in texts.values()):
         return _lists(
@@ -200,7 +169,8 @@ def _many_columns(cells: dict[str, list[str]], titles: list[str], path: str) -> 
         for title, text in zip(titles, row):
             if _number(text) is None:
                 raise UserError(
-                    f"{path}: {name} has {text!r} as {title}; with several columns all labels must be numbers"
+                    f"{path}: {name} has {text!r} as {title}; with several columns all labels must be "
+                    f"numbers (--labels={path}:COLUMN takes one of them)"
                 )
     return SourceLabels({name: [_number(text) for text in row] for name, row in cells.items()}, titles)
 
@@ -220,10 +190,9 @@ def _check_alike(labels: Labels, origin: str) -> None:
     """All class numbers from 0 on, or all lists of numbers of one length."""
     first_name, first = next(iter(labels.items()))
     for name, label in labels.items():
-        parts = label if isinstance(label, list) else [label]
-        # bool and numpy's numbers are Real, too.
-        if not all(isinstance(part, numbers.Real) and math.isfinite(part) for part in parts):
-            raise SourceError(f"{origin}: {name} has the label {label!r}, which is not made of numbers")
+        problem = wrong_label(label)
+        if problem is not None:
+            raise SourceError(f"{origin}: {name} has {problem}")
         if isinstance(label, list) != isinstance(first, list) or (
             isinstance(label, list) and len(label) != len(first)
         ):
@@ -231,10 +200,6 @@ def _check_alike(labels: Labels, origin: str) -> None:
                 f"{origin}: {first_name} has the label {first!r}, but {name} has {label!r}; "
                 "labels must be all numbers, or all lists of one length"
             )
-        if not isinstance(label, list) and label < 0:
-            raise SourceError(f"{origin}: {name} has the class {label}; classes count from 0")
-        if not isinstance(label, list) and label != int(label):
-            raise SourceError(f"{origin}: {name} has the class {label}, which is no whole number")
 
 
 def class_table(labels: Sequence[Label], names: list[str] | None) -> list[str]:

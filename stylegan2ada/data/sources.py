@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import gzip
-import io
 import os
-import pickle
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from stylegan2ada.data.decode import decode_image, is_image_name
-from stylegan2ada.data.labels import parse_description
+from stylegan2ada.data import well_known
+from stylegan2ada.data.decode import DICOM_ENDINGS, FILE_LIMIT, decode_grey, decode_image, is_image_name
+from stylegan2ada.data.labels import description_limit, parse_description
+from stylegan2ada.data.window import Window
 from stylegan2ada.data.writer import LABELS_FILE, Label
 from stylegan2ada.errors import MissingError, NothingToDoError, UserError
 from stylegan2ada.protocols import JsonObject
+from stylegan2ada.untrusted import is_regular, open_regular, open_zip, read_file, read_member
 
 CIFAR = "cifar-10-python.tar.gz"
 MNIST_IMAGES, MNIST_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 _KINDS = f"a folder or .zip of images, an LSUN folder NAME_lmdb, {CIFAR}, or {MNIST_IMAGES}"
+_DICOM_TOOL = "those are for dataset_tool_dicom.py (`spinegan convert`)"
+_DICOM_AT, _DICOM_MAGIC = 128, b"DICM"  # PS3.10 7.1
+_LOOKED_AT = 20  # files without an ending that are asked whether they are DICOM
 
-
-_DICOM = (".dcm", ".dicom", ".dic")
+Decode = Callable[[bytes, str], np.ndarray]  # content of a file and its name in messages -> uint8 pixels
 
 
 class SourceError(UserError):
@@ -54,26 +55,48 @@ class Source:
     names: list[str] = field(default_factory=list)  # of folders and zips: labels can be given for them
     description: JsonObject = field(default_factory=dict)  # their dataset.json
     skips_unreadable: bool = False  # as if they were not there
+    passed_over: str = ""  # what else is there, for a sentence
 
 
-def open_source(path: str, max_images: int | None = None) -> Source:
-    """The first `max_images` images of anything we can read."""
+@contextlib.contextmanager
+def open_source(path: str, max_images: int | None = None, window: Window | None = None) -> Iterator[Source]:
+    """The first `max_images` images of anything we can read; a window makes deep grey images 8-bit."""
     place = Path(path)
     if not place.exists():
         raise SourceError(f"--source={path} does not exist; give {_KINDS}")
-    if place.is_dir():
-        source = _open_lmdb(path) if place.name.endswith("_lmdb") else _open_folder(path)
-    elif place.name == CIFAR:
-        source = _open_cifar(path)
-    elif place.name == MNIST_IMAGES:
-        source = _open_mnist(path)
-    elif place.suffix.lower() == ".zip":
-        source = _open_zip(path)
-    else:
-        raise SourceError(f"--source={path} is of a kind that cannot be read; give {_KINDS}")
-    if source.total == 0:
-        raise NothingToDoError(f"--source={path} holds no images; give {_KINDS}")
-    return source if max_images is None else _first(source, max_images)
+    decode = decode_image if window is None else functools.partial(_windowed, window)
+    if window is not None and place.name in (CIFAR, MNIST_IMAGES):
+        raise SourceError(f"--window is for files of grey images; {path} holds 8-bit images already")
+    with contextlib.ExitStack() as stack:
+        if place.is_dir():
+            is_lmdb = place.name.endswith("_lmdb")
+            source = _open_lmdb(path, decode, stack) if is_lmdb else _open_folder(path, decode)
+        elif not is_regular(place):
+            raise SourceError(f"--source={path} is a pipe, socket or device; give {_KINDS}")
+        elif place.name == CIFAR:
+            source = _of_arrays(path, *_asking(well_known.read_cifar, path))
+        elif place.name == MNIST_IMAGES:
+            source = _open_mnist(path)
+        elif place.suffix.lower() == ".zip":
+            source = _open_zip(path, decode, stack)
+        elif _is_dicom(place):
+            raise SourceError(f"--source={path} is a DICOM file; {_DICOM_TOOL}")
+        else:
+            raise SourceError(f"--source={path} is of a kind that cannot be read; give {_KINDS}")
+        if source.total == 0:
+            raise NothingToDoError(f"--source={path} holds no images; give {_KINDS}")
+        yield source if max_images is None else _first(source, max_images)
+
+
+def _windowed(window: Window, content: bytes, name: str) -> np.ndarray:
+    return window(decode_grey(content, name), name)
+
+
+def _asking(read: Callable[[str], tuple[np.ndarray, list[int]]], path: str) -> tuple[np.ndarray, list[int]]:
+    try:
+        return read(path)
+    except well_known.DamagedError as error:
+        raise SourceError(f"--source={path}: {error}; download it again") from error
 
 
 def _first(source: Source, count: int) -> Source:
@@ -93,45 +116,66 @@ def _first(source: Source, count: int) -> Source:
 # Folders and zips: files with names.
 
 
-def _open_folder(path: str) -> Source:
+def _open_folder(path: str, decode: Decode) -> Source:
     root = Path(path)
     there = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
     found = [file for file in there if is_image_name(file.name)]
-    dicoms = sum(file.suffix.lower() in _DICOM for file in there)
-    if dicoms >= max(len(found), 2):  # a few pictures beside them are masks or thumbnails
-        raise SourceError(
-            f"--source={path} holds {dicoms} DICOM files; those are for dataset_tool_dicom.py "
-            "(`spinegan convert`)"
-        )
+    dicoms = sum(file.suffix.lower() in DICOM_ENDINGS for file in there)
+    if not found and not dicoms:  # as scanners and disks for patients name them, without an ending
+        dicoms = len(there) * any(_is_dicom(file) for file in sorted(there)[:_LOOKED_AT])
+    _refuse_dicom(path, dicoms, len(found))
     # upstream: sorted by the parts of the path, so "a/z" comes before "a-b"
     names = ["/".join(parts) for parts in sorted(file.relative_to(root).parts for file in found)]
     label_file = root / LABELS_FILE
-    return _of_files(
-        path,
-        names,
-        lambda name: (root / name).read_bytes(),
-        label_file.read_bytes() if label_file.is_file() else None,
+    described = None
+    # Also where it is no file: that the labels cannot be read must not mean that there are none.
+    if os.path.lexists(label_file):
+        described = read_file(label_file, description_limit(len(names)), error=SourceError)
+    source = _of_files(
+        path, names, lambda name: read_file(root / name, FILE_LIMIT, error=SourceError), decode, described
     )
+    if dicoms:
+        source.passed_over = f"{path} also holds {dicoms} DICOM files; {_DICOM_TOOL}"
+    return source
 
 
-def _open_zip(path: str) -> Source:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise SourceError(f"--source={path} is not a usable zip ({error}); copy or make it again") from error
+def _open_zip(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
+    archive = stack.enter_context(open_zip(path, error=SourceError))
     members = archive.namelist()
     names = sorted(name for name in members if is_image_name(name))
-    return _of_files(path, names, archive.read, archive.read(LABELS_FILE) if LABELS_FILE in members else None)
+    _refuse_dicom(path, sum(Path(name).suffix.lower() in DICOM_ENDINGS for name in members), len(names))
+    described = None
+    if LABELS_FILE in members:
+        described = read_member(archive, LABELS_FILE, description_limit(len(names)), error=SourceError)
+
+    def read(name: str) -> bytes:
+        return read_member(archive, name, FILE_LIMIT, error=SourceError)
+
+    return _of_files(path, names, read, decode, described)
 
 
-def _of_files(path: str, names: list[str], read: Callable[[str], bytes], description: bytes | None) -> Source:
+def _refuse_dicom(path: str, dicoms: int, images: int) -> None:
+    # A few pictures beside them are masks or thumbnails; a single file beside a picture may be anything.
+    if dicoms > images or dicoms == images > 1:
+        raise SourceError(f"--source={path} holds {dicoms} DICOM files; {_DICOM_TOOL}")
+
+
+def _is_dicom(place: Path) -> bool:
+    if not is_regular(place):
+        return False
+    try:
+        with open_regular(place) as file:
+            return file.read(_DICOM_AT + len(_DICOM_MAGIC))[_DICOM_AT:] == _DICOM_MAGIC
+    except UserError:
+        return False
+
+
+def _of_files(
+    path: str, names: list[str], read: Callable[[str], bytes], decode: Decode, description: bytes | None
+) -> Source:
     def pixels(name: str) -> np.ndarray:
-        try:
-            # A zip's CRC-32 is checked on reading: a damaged member shows here.
-            content = read(name)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise SourceError(f"{name} in {path} cannot be read ({error}); restore or remove it") from error
-        return decode_image(content, f"{name} in {path}")
+        # A zip's CRC-32 is checked on reading: a damaged member shows here.
+        return decode(read(name), f"{name} in {path}")
 
     def images() -> Iterator[SourceImage]:
         for name in names:
@@ -144,107 +188,44 @@ def _of_files(path: str, names: list[str], read: Callable[[str], bytes], descrip
 # Well-known sets.
 
 
-def _open_lmdb(path: str) -> Source:
+def _open_lmdb(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
     try:
         import lmdb
     except ImportError as error:
         raise MissingError(f"{path} is an LSUN database, which needs a package: pip install lmdb") from error
+    data = Path(path, "data.mdb")
+    if data.exists() and not is_regular(data):
+        raise SourceError(f"{data} is not a regular file; download the database again")
     try:
         # Without a lock file: databases often lie where nobody may write.
-        with lmdb.open(path, readonly=True, lock=False) as database:
-            total = database.stat()["entries"]
-    except lmdb.Error as error:
+        database = stack.enter_context(lmdb.open(path, readonly=True, lock=False))
+        total, page_bytes = database.stat()["entries"], database.stat()["psize"]
+        # It is mapped into memory: a page that is not there would end the process, not the call.
+        if (database.info()["last_pgno"] + 1) * page_bytes > data.stat().st_size:
+            raise SourceError(f"--source={path} is cut off; download it again")
+        transaction = stack.enter_context(database.begin(write=False))
+    except (lmdb.Error, OSError) as error:
         raise SourceError(f"--source={path} is not a usable LMDB database ({error})") from error
 
     def images() -> Iterator[SourceImage]:
-        with (
-            lmdb.open(path, readonly=True, lock=False) as database,
-            database.begin(write=False) as transaction,
-        ):
+        try:
             for key, value in transaction.cursor():
                 name = key.decode("ascii", "replace")
-                yield SourceImage(name, functools.partial(decode_image, value, f"{name} in {path}"))
+                yield SourceImage(name, functools.partial(decode, value, f"{name} in {path}"))
+        except lmdb.Error as error:
+            raise SourceError(f"--source={path} is damaged ({error}); download it again") from error
 
     return Source(path, total, images, skips_unreadable=True)
 
 
-class _NumbersOnly(pickle.Unpickler):
-    """CIFAR-10 comes as pickles; of those we build arrays and nothing else."""
-
-    _allowed = {
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        # Python 3 spells bytes so in protocol 2.
-        ("_codecs", "encode"),
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self._allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in it")
-        return super().find_class(
-            module.replace("numpy.core", "numpy._core") if _has_new_numpy() else module, name
-        )
-
-
-# Old files name numpy's private module as it was called before 2.0; importing that name today warns.
-def _has_new_numpy() -> bool:
-    return int(np.__version__.split(".")[0]) >= 2
-
-
-def _open_cifar(path: str) -> Source:
-    pixels, labels = [], []
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            # The five training batches; the test batch is left for testing.
-            for number in range(1, 6):
-                member = archive.extractfile(f"cifar-10-batches-py/data_batch_{number}")
-                assert member is not None
-                # Written by Python 2, whose byte strings survive only as latin1.
-                batch = _NumbersOnly(io.BytesIO(member.read()), encoding="latin1").load()
-                pixels.append(np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
-                labels += [int(label) for label in batch["labels"]]
-    except (OSError, EOFError, tarfile.TarError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise SourceError(
-            f"--source={path} is not the CIFAR-10 archive ({error}); download it again"
-        ) from error
-    # Stored plane by plane, [N, 3, 32, 32]; images here have channels last.
-    return _of_arrays(path, np.concatenate(pixels).transpose(0, 2, 3, 1), labels)
-
-
 def _open_mnist(path: str) -> Source:
     label_path = path.removesuffix(MNIST_IMAGES) + MNIST_LABELS
-    if not os.path.isfile(label_path):
+    if not is_regular(label_path):
         raise SourceError(f"--source={path} needs {MNIST_LABELS} beside it; put it there")
-    digits, labels = _read_idx(path), _read_idx(label_path)
-    if digits.ndim != 3 or digits.shape[1:] != (28, 28) or labels.shape != digits.shape[:1]:
-        raise SourceError(f"--source={path} holds {digits.shape} pixels and {labels.shape} labels, not MNIST")
-    padded = np.pad(digits, [(0, 0), (2, 2), (2, 2)])  # 28x28 -> 32x32, black
-    return _of_arrays(path, padded, labels.tolist())
-
-
-def _read_idx(path: str) -> np.ndarray:
-    """uint8 array of an IDX file: 0, 0, 8 for bytes, number of axes, big-endian lengths, then the data."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except (OSError, EOFError) as error:
-        raise SourceError(f"{path} cannot be read ({error}); download it again") from error
-    axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
-    shape = np.frombuffer(content[4 : 4 + 4 * axes], dtype=">i4")
-    # The file claims its lengths: believed only if they add up exactly to its size.
-    if axes == 0 or len(content) != 4 + 4 * axes + int(np.prod(shape)):
-        raise SourceError(f"{path} is not a complete IDX file of bytes; download it again")
-    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return _of_arrays(path, *_asking(lambda path: well_known.read_mnist(path, label_path), path))
 
 
 def _of_arrays(path: str, pixels: np.ndarray, labels: list[int]) -> Source:
-    if len(pixels) != len(labels):
-        raise SourceError(
-            f"--source={path} has {len(pixels)} images but {len(labels)} labels; download it again"
-        )
-
     def images() -> Iterator[SourceImage]:
         for index, label in enumerate(labels):
             yield SourceImage(f"number {index}", functools.partial(pixels.__getitem__, index), label)

@@ -18,7 +18,7 @@ from types import TracebackType
 import numpy as np
 
 from stylegan2ada.errors import NothingToDoError, UserError
-from stylegan2ada.files import atomic_write
+from stylegan2ada.files import atomic_write, private_file, private_folder, sweep, temporary_path
 from stylegan2ada.images import to_pil
 from stylegan2ada.protocols import JsonObject
 
@@ -26,6 +26,7 @@ Label = int | float | list[int | float]
 
 LABELS_FILE = "dataset.json"
 _ARCHIVES = {".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
+_STAGE = "partial"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip can date nothing earlier; a fixed date gives the same bytes twice
 _PLAIN_FILE = 0o100644 << 16  # unix mode of a member: rw-r--r--
@@ -51,7 +52,8 @@ def encode_png(image: np.ndarray, compress_level: int = 0) -> bytes:
 class DatasetWriter:
     """Context manager that writes a data set to `dest`, a name ending in .zip or else a folder.
 
-    On leaving without an error the data set is moved to its name; on an error nothing stays behind.
+    On leaving without an error the data set is moved to its name; on an error nothing stays behind. Its files
+    are for their owner alone (mode 600, folders 700), whatever the umask: pixels may be of patients.
     `overwrite` lets a finished zip replace an older one; a folder must always be absent or empty.
     """
 
@@ -103,7 +105,9 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._stack.__exit__(kind, error, trace)  # removes what was written
+            # On a full disk this fails, too (a zip writes its directory on closing); why we leave counts.
+            with contextlib.suppress(OSError):
+                self._stack.__exit__(kind, error, trace)  # removes what was written
             return
         with self._saying_where(), self._stack:
             if not self._labels:
@@ -129,8 +133,14 @@ class DatasetWriter:
             raise DestinationError(
                 f"{self.dest} cannot be written; give a folder or a name that ends in .zip"
             )
-        elif self.dest.exists() and (not self.dest.is_dir() or any(self.dest.iterdir())):
+        elif self.dest.exists() and not self._is_empty_folder():
             raise DestinationError(f"{self.dest} is not an empty folder; empty it or choose another name")
+
+    def _is_empty_folder(self) -> bool:
+        if not self.dest.is_dir():
+            return False
+        sweep(self.dest, of=_STAGE)  # of a process that was killed
+        return not any(self.dest.iterdir())
 
     def _check_alike(self, name: str, png_bytes: bytes) -> None:
         if not png_bytes.startswith(_PNG_SIGNATURE):
@@ -146,7 +156,7 @@ class DatasetWriter:
             )
 
     def _open_zip(self, stack: contextlib.ExitStack) -> Callable[[str, bytes], None]:
-        file = stack.enter_context(atomic_write(self.dest))
+        file = stack.enter_context(atomic_write(self.dest, private=True))
         # Stored as it is: reading at random must not wait for decompression.
         archive = stack.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
 
@@ -159,13 +169,16 @@ class DatasetWriter:
         return put
 
     def _open_folder(self, stack: contextlib.ExitStack) -> Callable[[str, bytes], None]:
-        stack.callback(self._remove_empty, _make_folders(self.dest))
+        stack.callback(self._remove_empty, _make_folders(self.dest, is_private=True))
         stage = stack.enter_context(_staged(self.dest))
+        folders = {stage}
 
         def put(name: str, content: bytes) -> None:
             path = stage / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+            if path.parent not in folders:
+                folders.add(private_folder(path.parent))
+            with private_file(path) as file:
+                file.write(content)
 
         return put
 
@@ -192,8 +205,7 @@ class DatasetWriter:
 def _staged(dest: Path) -> Iterator[Path]:
     """A temporary folder inside `dest`; on success what is in it moves up, the labels last."""
     # Inside `dest`, so on the same file system: a rename then copies nothing.
-    stage = dest / f".partial.{os.getpid()}"
-    stage.mkdir()
+    stage = private_folder(temporary_path(dest / _STAGE))
     try:
         yield stage
         for entry in sorted(stage.iterdir(), key=lambda entry: entry.name):  # digits before "dataset"
@@ -202,9 +214,11 @@ def _staged(dest: Path) -> Iterator[Path]:
         shutil.rmtree(stage)
 
 
-def _make_folders(folder: Path) -> list[Path]:
+def _make_folders(folder: Path, *, is_private: bool = False) -> list[Path]:
     """Create a folder and its parents; returns those that were not there, outermost first."""
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    if missing and is_private:
+        private_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
 

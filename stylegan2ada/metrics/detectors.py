@@ -7,7 +7,6 @@ return_lpips=True` for path length. `tiny` is built in; its numbers compare with
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from torch.nn import functional
 from stylegan2ada import files, protocols
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import to_float
+from stylegan2ada.untrusted import is_regular, read_json
 
 FOLDER_VARIABLE = "SPINEGAN_DETECTORS"  # a folder with the files under their official names
 _OFFICIAL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
@@ -80,7 +80,7 @@ class Detectors:
         """The file of a detector, None if it is nowhere."""
         if name in self.given:
             path = Path(self.given[name])
-            if not path.is_file():
+            if not is_regular(path):
                 raise MissingError(f"--detector {name}={path}: there is no such file; check the path")
             return path
         if name not in KNOWN:
@@ -88,7 +88,7 @@ class Detectors:
         places = [files.download_target(KNOWN[name].url)]
         if os.environ.get(FOLDER_VARIABLE):
             places.insert(0, Path(os.environ[FOLDER_VARIABLE], KNOWN[name].file_name))
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if is_regular(place)), None)
 
     def load(self, name: str) -> Detector:
         """A detector on its device; MissingError says how to get one that is nowhere."""
@@ -122,17 +122,26 @@ class Detectors:
 def checked_hash(path: Path) -> str:
     """SHA-256 of a detector's file; it is recorded at first use, and a file that changed since is refused."""
     record = files.cache_dir("detectors", "hashes.json")
-    known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
+    known = _known_hashes(record)
     key, digest = str(path.resolve()), files.sha256_file(path)
     if known.setdefault(key, digest) != digest:
         raise UserError(
             f"{path} is not the file that was used before (SHA-256 {known[key][:9]} then, {digest[:9]} now); "
             f"put the old one back, or remove its line from {record} to start afresh"
         )
-    if not record.is_file() or json.loads(record.read_text()) != known:
-        record.parent.mkdir(parents=True, exist_ok=True)
-        files.write_json(record, known)
+    if _known_hashes(record) != known:
+        files.private_folder(record.parent)  # paths are in it
+        files.write_json(record, known, private=True)
     return digest
+
+
+def _known_hashes(record: Path) -> dict[str, str]:
+    if not os.path.lexists(record):
+        return {}
+    known = read_json(record)
+    if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
+        raise UserError(f"{record} does not hold hashes of detectors; restore or remove it")
+    return known
 
 
 def fetch(name: str, to: Path | None = None) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_uint8
 from stylegan2ada.metrics.detectors import Detector
+from stylegan2ada.untrusted import open_regular
 
 _CHUNK = 4  # latents that share one random state; the unit of work
 _BATCH = 64  # images per call of a detector
@@ -77,19 +79,27 @@ class FeatureStats:
             "raw_cov": self.raw_cov,
             "all_features": self.all() if self.capture_all else None,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(path) as file:
+        files.private_folder(path.parent)
+        with files.atomic_write(path, private=True) as file:
             np.savez(file, **{key: value for key, value in values.items() if value is not None})
 
     @classmethod
     def load(cls, path: Path, *, capture_all: bool = False, capture_mean_cov: bool = False) -> FeatureStats:
-        with np.load(path, allow_pickle=False) as saved:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as saved:
             stats = cls(capture_all, capture_mean_cov, num_items=int(saved["num_items"]))
             if stats.capture_all:
                 stats.chunks = [saved["all_features"]]
             if stats.capture_mean_cov:
                 stats.raw_mean, stats.raw_cov = saved["raw_mean"], saved["raw_cov"]
         return stats
+
+    @classmethod
+    def load_if_good(cls, path: Path, **captured: bool) -> FeatureStats | None:
+        """What was saved, or None if it is not there or cannot be read: then it is made again."""
+        try:
+            return cls.load(path, **captured)
+        except Exception:  # numpy and zipfile fail in whatever way the bytes lead them
+            return None
 
 
 # --- data sets
@@ -123,6 +133,15 @@ def _cache_file(
     return files.cache_dir("gan-metrics", f"{tag}-{content[:24]}.npz")
 
 
+def cached_files() -> list[Path]:
+    """Our statistics of real images in the cache; upstream keeps its own in the same folder."""
+    folder = files.cache_dir("gan-metrics")
+    try:
+        return sorted(path for path in folder.iterdir() if re.fullmatch(r".+-[0-9a-f]{24}\.npz", path.name))
+    except OSError:  # no cache yet
+        return []
+
+
 def dataset_features(
     detector: Detector,
     dataset: Dataset,
@@ -141,14 +160,14 @@ def dataset_features(
     n = len(dataset) if max_items is None else min(len(dataset), max_items)
     path = _cache_file(dataset, detector, options, capture, n) if cache else None
     # Rank 0 decides: a file that appears meanwhile must not send ranks different ways.
-    is_there = processes.from_rank0(path is not None and path.is_file())
-    if path is not None and is_there:
+    known = None
+    if path is not None and processes.rank() == 0:
+        known = FeatureStats.load_if_good(path, capture_all=capture_all, capture_mean_cov=capture_mean_cov)
+    if processes.from_rank0(known is not None):
         if step:
             step(n)
         # Only rank 0 computes numbers, so only it needs to read.
-        if processes.rank() != 0:
-            return FeatureStats(capture_all, capture_mean_cov)
-        return FeatureStats.load(path, capture_all=capture_all, capture_mean_cov=capture_mean_cov)
+        return known or FeatureStats(capture_all, capture_mean_cov)
 
     def images(chunk: int) -> torch.Tensor:
         items = range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n))

@@ -79,6 +79,8 @@ def train(
                 _train(run, Hooks(hooks or ()), seams, state, is_continued=is_continued)
             finally:
                 run.source.close()
+    except UserError:  # the data set's errors are OSErrors, too, and no matter of room on the disk
+        raise
     except OSError as error:
         raise UserError(
             f"cannot write to {run_dir} ({error.strerror or error}); make room or give rights there, "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from stylegan2ada import processes, stats
+from stylegan2ada.checkpoints import state_checks
 from stylegan2ada.checkpoints.training_state import (
     capture_rng,
     is_complete,
@@ -23,7 +24,9 @@ from stylegan2ada.training.hooks import Hooks
 from stylegan2ada.training.log import RunLog, warn
 from stylegan2ada.training.run import Run
 from stylegan2ada.training.run_files import PREVIOUS, STATE
+from stylegan2ada.training.snapshot_grid import grid_size
 from stylegan2ada.training.snapshots import Grid
+from stylegan2ada.training.source import DatasetSource
 
 _FORMAT = 1
 _OF_THIS_RANK = "w_avg"  # buffers that ranks never share
@@ -59,7 +62,7 @@ def find(run_dir: Path) -> State | None:
         if not is_complete(previous):
             return None
         path = previous  # killed between the two renames: the newer file never got its name
-    return load_state(path)
+    return of_this_version(load_state(path), path)
 
 
 def shared_state(run: Run) -> State:
@@ -100,7 +103,12 @@ def rank_state(run: Run, hooks: Hooks) -> State:
 
 def restore(run: Run, hooks: Hooks, state: State) -> None:
     """Put a state into a freshly built run; with another number of ranks it goes on with new random draws."""
-    _check(run, state)
+    _check(run, hooks, state)
+    with state_checks.explained(run.run_dir / STATE):
+        _restore(run, hooks, state)
+
+
+def _restore(run: Run, hooks: Hooks, state: State) -> None:
     run.progress.load_state_dict(state["counters"] | {name: state[name] for name in _BESIDE})
     for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
@@ -155,15 +163,29 @@ def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
     torch.manual_seed(int(words[2]))
 
 
-def _check(run: Run, state: State) -> None:
+def of_this_version(state: State, path: Path) -> State:
+    """The same state, if this program can have written it."""
     if state.get("format") != _FORMAT:
-        raise UserError(f"{run.run_dir / STATE} is of another version; continue with that one")
+        raise UserError(f"{path} is of another version; continue with that one")
+    return state_checks.check_layout(state, path)
+
+
+def _check(run: Run, hooks: Hooks, state: State) -> None:
     # The saved order of images is an order of these very images.
     if state["fingerprint"] != run.fingerprint:
         raise UserError(
             f"--data={run.dataset.path}: not the same images and labels as this run was started with; give "
             "the place of the same data set, or start a new run with --resume=PKL"
         )
+    # Freshly built, the run has everything that a state must fit.
+    own = rank_state(run, hooks)
+    if type(run.source) is not DatasetSource or run.config.sampler not in ("uniform", "balanced"):
+        own["source"] = {}
+    columns, rows = grid_size(run.dataset.image_shape)
+    widths = {"grid_z": run.G.z_dim, "grid_c": run.G.c_dim}
+    grid = {name: torch.empty([columns * rows, width]) for name, width in widths.items()}
+    expected = _on_cpu(shared_state(run) | grid | {"ranks": [own]})
+    state_checks.check_fits(state, expected, run.opts, run.run_dir / STATE)
 
 
 def _load_buffers(run: Run, saved: dict[str, torch.Tensor]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from stylegan2ada import untrusted
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import write_json
 from stylegan2ada.protocols import JsonObject
-from stylegan2ada.training import run_files
+from stylegan2ada.training import recorded, run_files
 
 OPTIONS_FILE = run_files.OPTIONS
 STATE_FILE = run_files.STATE
@@ -81,15 +81,13 @@ def update_record(run_dir: Path, **values: object) -> None:
 def read_record(run_dir: Path) -> JsonObject:
     """training_options.json as it stands."""
     path = run_dir / OPTIONS_FILE
+    if not untrusted.is_regular(path):
+        raise UserError(f"--continue={run_dir}: {path} cannot be read; give the folder of a run")
     try:
-        record = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"--continue={run_dir}: {path} cannot be read; give the folder of a run") from error
-    except ValueError as error:
-        raise UserError(
-            f"--continue={run_dir}: {path} is damaged ({error}); put back a copy of it"
-        ) from error
-    if _OURS not in record:
+        record = untrusted.read_json(path)
+    except UserError as error:
+        raise UserError(f"--continue={run_dir}: {error}") from error
+    if not isinstance(record, dict) or _OURS not in record:
         raise UserError(
             f"--continue={run_dir}: not a run of this program; start from its networks with --resume=PKL"
         )
@@ -100,6 +98,7 @@ def read_options(run_dir: Path) -> tuple[TrainConfig, TrainOptions, JsonObject]:
     """The configuration, the flags it came from, and our extra keys."""
     record = read_record(run_dir)
     ours = record[_OURS]
+    recorded.check_record(record, ours, run_dir / OPTIONS_FILE)
     return TrainConfig.from_record(record | ours), TrainOptions.from_record(ours["flags"]), ours
 
 
@@ -128,9 +127,11 @@ def started_by(outdir: str | Path, launch_id: str) -> Path | None:
 def _our_part(path: Path) -> JsonObject:
     """Our keys of an options file; nothing if it is foreign or unreadable."""
     try:
-        return json.loads((path / OPTIONS_FILE).read_text()).get(_OURS, {})
-    except (OSError, ValueError, AttributeError):
+        record = untrusted.read_json(path / OPTIONS_FILE)
+    except UserError:
         return {}
+    ours = record.get(_OURS) if isinstance(record, dict) else None
+    return ours if isinstance(ours, dict) else {}
 
 
 def _number(name: str) -> int:

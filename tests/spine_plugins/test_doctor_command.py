@@ -78,3 +78,40 @@ def test_an_apple_gpu_is_taken_without_being_asked_for(monkeypatch: pytest.Monke
     monkeypatch.setattr(room.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(room.torch.backends.mps, "is_available", lambda: True)
     assert room._device() == room.Finding(True, "device", "Apple GPU")
+
+
+def test_the_cache_is_shown_and_pruned(tmp_path: Path) -> None:
+    """All that came of patients' images goes; downloads, files of upstream and a build in progress stay."""
+    import fcntl
+
+    from stylegan2ada.data.cache import cached_images
+    from stylegan2ada.data.dataset import ImageFolderDataset
+    from stylegan2ada.metrics.detectors import Detectors
+    from stylegan2ada.metrics.features import dataset_features
+
+    with DatasetWriter(tmp_path / "x.zip") as writer:
+        for i in range(4):
+            writer.add(np.full((256, 256), i, dtype=np.uint8))
+    dataset, cache = ImageFolderDataset(tmp_path / "x.zip"), tmp_path / "cache"
+    mapped = cached_images(dataset)
+    dataset_features(Detectors({"x": "tiny"}).load("x"), dataset, options={"return_features": True})
+    for name in ("downloads/d_vgg16.pt", "gan-metrics/a-0.pkl", "datasets/notes.txt"):
+        (cache / name).parent.mkdir(exist_ok=True)
+        (cache / name).write_bytes(bytes(1000))
+    building, killed = "0" * 32, "1" * 32
+    for key in (building, killed):
+        (cache / "datasets" / f".{key}.tmp").write_bytes(bytes(500_000))
+    with (cache / "datasets" / f".{building}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shown = run("--outdir", str(tmp_path))
+        assert f"ok   cache      0.7 MB of images and statistics of data sets in {cache}" in shown.output
+        result = run("--outdir", str(tmp_path), "--prune-cache", "--json=-")
+    assert json.loads(result.stdout)["pruned"]["files"] == 5  # pixels, stamp, fingerprint, statistics, a rest
+    assert "0.7 MB, from" in result.stderr
+    left = {path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file()}
+    assert left - {path for path in left if path.endswith(".lock")} == {
+        "downloads/d_vgg16.pt", "gan-metrics/a-0.pkl", "datasets/notes.txt", f"datasets/.{building}.tmp",
+    }  # fmt: skip
+    assert mapped[3].max() == 3  # a run that has it open goes on
+    run("--prune-cache")
+    assert "cache      0.0 MB" in run("--outdir", str(tmp_path)).output

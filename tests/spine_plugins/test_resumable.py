@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from spine_plugins.resumable import Resumable, seeded, step_seed
+from stylegan2ada.checkpoints.training_state import save_state
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.processes import StopRequest
 
@@ -163,3 +164,20 @@ def test_seeds_depend_on_the_place_and_leave_the_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     with seeded(step_seed(3, 1)):
         assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize(
+    "damage", [KeyError("network"), TypeError("x"), RuntimeError("size mismatch\nmore"), AttributeError("x")]
+)
+def test_who_cannot_take_its_part_says_so_in_a_sentence(damage: Exception, tmp_path: Path) -> None:
+    kept = keeper(tmp_path / "toy.state.pt")
+    with pytest.raises(UserError, match=r"toy\.state\.pt does not fit .*; delete it to start anew") as error:
+        with kept.fitting():
+            raise damage
+    assert "\n" not in str(error.value)
+
+
+def test_a_state_that_is_a_list_is_none_of_ours(tmp_path: Path) -> None:
+    save_state(tmp_path / "toy.state.pt", {"identity": [], "format": 1})
+    with pytest.raises(UserError, match=r"toy\.state\.pt is not the state of such a toy training"):
+        keeper(tmp_path / "toy.state.pt").restore()

@@ -528,3 +528,10 @@ def test_a_folder_of_dicom_files_is_sent_to_its_own_tool(tmp_path: Path) -> None
     (tmp_path / "1.dcm").unlink()  # one beside pictures is no reason
     result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'x.zip'}"])
     assert result.exit_code == 0, result.output
+    (tmp_path / "mask.png").unlink()
+    assert "Note: " in result.stderr and "also holds 1 DICOM files; those are for" in result.stderr
+    (tmp_path / "0.dcm").rename(tmp_path / "thumbnail.dcm")
+    PIL.Image.new("L", (12, 8)).save(tmp_path / "thumbnail.png")  # what it says of this is not what helps
+    result = CliRunner().invoke(main, [f"--source={tmp_path}", f"--dest={tmp_path / 'y.zip'}"])
+    assert result.exit_code == 1 and "must be square" in result.stderr
+    assert "also holds 1 DICOM files; those are for dataset_tool_dicom.py" in result.stderr

@@ -33,7 +33,7 @@ UPSTREAM = """
 """.split()
 OURS = """
     --loss --loss-opt --term --cbase --cmax --tick --detector --device --precision --sampler --ada-max-p
-    --batch-gpu --keep-snapshots --continue --state-minutes --config --from-run
+    --batch-gpu --keep-snapshots --continue --state-minutes --trust-run --config --from-run
 """.split()
 
 
@@ -48,7 +48,8 @@ def test_nothing_has_a_default_so_that_what_was_asked_for_can_be_told() -> None:
     seen: dict = {}
     probe = options.command()(options.train_options(lambda **values: seen.update(values)))
     assert CliRunner().invoke(probe, []).exit_code == 0
-    assert {name: value for name, value in seen.items() if value not in (None, ())} == {"dry_run": False}
+    given = {name: value for name, value in seen.items() if value not in (None, ())}
+    assert given == {"dry_run": False, "trust_run": False}
 
 
 def test_augmentation_choices_are_the_presets() -> None:
@@ -84,6 +85,7 @@ def test_help_is_grouped_complete_and_narrow() -> None:
             "term",
             "p",
             "continue_run",
+            "trust_run",
             "detector",
             "config",
             "from_run",

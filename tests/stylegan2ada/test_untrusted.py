@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -99,3 +100,35 @@ def test_a_stream_that_fails_midway_has_a_sentence() -> None:
     damaged[500:600] = bytes(100)
     with pytest.raises(UserError, match="x cannot be read"):
         untrusted.read_bounded(gzip.open(io.BytesIO(damaged)), 2000, "x")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_damage_under_any_compression_has_a_sentence(tmp_path: Path, method: int) -> None:
+    content = bytes(range(256)) * 20
+    whole = zip_file(tmp_path / "a.zip", {"a": content}, method).read_bytes()
+    start, end = 31, whole.index(b"PK\x01\x02")
+    said = []
+    for place in range(start, end, max((end - start) // 40, 1)):
+        damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        (tmp_path / "a.zip").write_bytes(damaged)
+        with untrusted.open_zip(tmp_path / "a.zip") as archive:
+            try:
+                # A few bits at the end say nothing of the content.
+                assert untrusted.read_member(archive, "a", 5120) == content
+            except UserError as error:
+                said.append(str(error))
+    assert len(said) > 20 and all("a in" in text for text in said)
+
+
+def test_members_beyond_every_file_have_a_sentence(tmp_path: Path) -> None:
+    """Zip64 gives places of 64 bits, which no seek takes."""
+    content = bytearray(zip_file(tmp_path / "a.zip", {"a": b"12345"}, zipfile.ZIP_STORED).read_bytes())
+    entry, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    extra = struct.pack("<HHQ", 1, 8, 2**64 - 2)
+    content[entry + 42 : entry + 46] = b"\xff" * 4  # the place is told in the extra field
+    content[entry + 30 : entry + 32] = struct.pack("<H", len(extra))
+    content[end:end] = extra
+    content[end + len(extra) + 12 : end + len(extra) + 16] = struct.pack("<I", end + len(extra) - entry)
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.zip"), untrusted.open_zip(tmp_path / "a.zip") as archive:
+        untrusted.read_member(archive, "a", 5)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from spine_plugins.dicom import select
-from spine_plugins.dicom.deidentify import Keyed, keyed, keyed_hash, open_seal, split_score
+from spine_plugins.dicom.deidentify import Keyed, keyed, open_seal, split_score
 from spine_plugins.dicom.record import Record
+from stylegan2ada.data import splits
+from stylegan2ada.data.pseudonyms import keyed_hash
 from stylegan2ada.errors import UserError
 from tests.spine_plugins.dicom import making
 from tests.spine_plugins.dicom.making import radiograph, report_rows, run_tool, write, write_csv
@@ -166,7 +168,7 @@ def test_a_split_does_not_depend_on_key_order_or_others():
 @pytest.mark.parametrize("text", ["0.8", "0.8/0.3", "a/b", "1.2/-0.2", "0.5/0.2/0.2/0.1"])
 def test_bad_splits(text):
     with pytest.raises(UserError, match="--split"):
-        select.parse_split(text)
+        splits.parse_split(text)
 
 
 def test_split_data_sets(tree, key_file, tmp_path):

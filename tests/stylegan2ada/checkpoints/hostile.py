@@ -229,7 +229,7 @@ def size_attacks():
         "set of what takes forever to hash": beside_networks(b"\x8f((" + tuples + b"t\x90"),
         "lists nested a hundred thousand deep": beside_networks(b"(" * 100_000 + b"l" * 100_000),
         "tuples nested a hundred thousand deep": beside_networks(b")" + b"\x85" * 100_000),
-        "more operations than any file": whole(b"(" + b"\x8f" * 450_000 + b"l"),
+        "more operations than any file": whole(b"(" + b"\x8f" * 800_000 + b"l"),
         "modules nested two hundred deep": one_network(nest),
         "modules that double forty times": whole(
             dict_of((kwargs, b"(" + bomb + b"l"), ("G", b"h" + bytes([40])), ("D", NONE), ("G_ema", NONE))
@@ -404,7 +404,32 @@ def changed_files(valid):
         set_argument("synthesis_kwargs", {"resample_filter": [1] * 90_000})
     )
     change("latent that is not a number", "z_dim")(set_argument("z_dim", float("nan")))
-    change("latent that is a text", "cannot be built")(set_argument("z_dim", "six"))
+    change("latent that is a text", "G.z_dim")(set_argument("z_dim", "six"))
+    change("latent below zero", "G.z_dim")(set_argument("z_dim", -1))
+    change("latent that is a fraction", "G.z_dim")(set_argument("z_dim", 6.0))
+    change("resolution of a million", "G.img_resolution")(set_argument("img_resolution", 2**20))
+    change("a billion layers", "G.mapping_kwargs.num_layers")(
+        set_argument("mapping_kwargs", {"num_layers": 1e9})
+    )
+    change("channels that are a text", "G.synthesis_kwargs.channel_base")(
+        set_argument("synthesis_kwargs", {"channel_base": "64"})
+    )
+    change("channels in a list", "G.img_channels")(set_argument("img_channels", [3]))
+    change("filter of texts", "G.synthesis_kwargs.resample_filter")(
+        set_argument("synthesis_kwargs", {"resample_filter": ["1"]})
+    )
+    change("filter in three dimensions", "G.synthesis_kwargs.resample_filter")(
+        set_argument("synthesis_kwargs", {"resample_filter": [[[1]]]})
+    )
+    change("endless bound", "G.synthesis_kwargs.conv_clamp")(
+        set_argument("synthesis_kwargs", {"conv_clamp": float("inf")})
+    )
+    change("activation that is a number", "G.mapping_kwargs.activation")(
+        set_argument("mapping_kwargs", {"activation": 1})
+    )
+    change("augmentation by a text", "augment_pipe.xflip")(
+        lambda content: content["augment_pipe"].state["_init_kwargs"].update(xflip="1")
+    )
     change("argument that is missing", "z_dim")(
         lambda content: content["G"].state["_init_kwargs"].pop("z_dim")
     )
@@ -427,7 +452,7 @@ def changed_files(valid):
     layers = {f"fc{i}": big for i in range(100)}
     big.state["_parameters"]["weight"] = torch.zeros(700, 700)
     inside(content["G"], "mapping").state["_modules"].update(layers)
-    changes["one storage a hundred times"] = (encode(content), "claim more than the file holds")
+    changes["one storage a hundred times"] = (encode(content), "more work to read")
     return changes
 
 

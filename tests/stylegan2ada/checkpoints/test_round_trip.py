@@ -113,14 +113,14 @@ def test_official_files_are_modest_pickles(networks, tmp_path):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_relatives_of_plain_types_are_written_as_those(ending, tmp_path):
+def test_relatives_of_plain_types_are_written_as_those(ending, networks, tmp_path):
     class Options(dict):
         pass
 
     options = Options(
         a=np.float64(0.5), b=np.int64(3), c=torch.Size([1, 2]), d=np.str_("x"), e=np.bool_(True)
     )
-    save_network({"training_set_kwargs": Options(inner=options)}, tmp_path / f"x.{ending}")
+    save_network({**networks, "training_set_kwargs": Options(inner=options)}, tmp_path / f"x.{ending}")
     loaded = load_network(tmp_path / f"x.{ending}")["training_set_kwargs"]
     assert loaded == {"inner": {"a": 0.5, "b": 3, "c": (1, 2), "d": "x", "e": True}}
     assert [type(value) for value in loaded["inner"].values()] == [float, int, tuple, str, bool]

@@ -382,7 +382,7 @@ def test_damaged_zip(make_dataset, tmp_path):
 
 
 BAD_DESCRIPTIONS = {
-    "not valid JSON": "{",
+    "is not JSON": "{",
     "must be {": "[]",
     "must be a list of": '{"labels": {"a.png": 1}}',
     "must be a list of .*pairs": '{"labels": [["a.png"]]}',
@@ -390,7 +390,7 @@ BAD_DESCRIPTIONS = {
     "'a.png' has .0., but 'b.png' has .0, 1.": '{"labels": [["a.png", [0]], ["b.png", [0, 1]]]}',
     "'a.png' has 'one'": '{"labels": [["a.png", "one"], ["b.png", "two"]]}',
     "but 'b.png' has None": '{"labels": [["a.png", 1], ["b.png", null]]}',
-    "not finite": '{"labels": [["a.png", [NaN]], ["b.png", [0]]]}',
+    "not made of finite": '{"labels": [["a.png", [NaN]], ["b.png", [0]]]}',
     "class -2; classes count from 0": '{"labels": [["a.png", -2], ["b.png", 0]]}',
     r"no label for 'b.png'.*lists for example 'C:": '{"labels": [["C:\\\\x\\\\a.png", 0], ["a.png", 1]]}',
 }

@@ -192,7 +192,7 @@ def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch, name):
         writer.add(_images()[0])
         with monkeypatch.context() as patch:
             patch.setattr(zipfile.ZipFile, "writestr", full)
-            patch.setattr(Path, "write_bytes", full)
+            patch.setattr("stylegan2ada.data.writer.private_file", full)
             with pytest.raises(DestinationError, match="No space left"):
                 writer.add(_images()[1])
         assert len(writer) == 1
