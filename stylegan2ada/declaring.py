@@ -67,6 +67,10 @@ class Command(click.Command):
             if hint is None:
                 raise
             raise click.UsageError(f"No such option {error.option_name!r}: {hint}.", ctx) from error
+        except OSError as error:  # of an option that looks at its file at once
+            if error.errno not in _OF_THE_DISK:
+                raise
+            raise _Refused(_disk_error(error)) from error
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -65,7 +65,7 @@ def pick_device(name: str) -> torch.device:
     try:
         if device.type not in ("cpu", "mps"):
             torch.empty(1, device=device)  # a kind that this build of torch may only know by name
-    except (RuntimeError, NotImplementedError, AssertionError) as error:
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
         raise UserError(f"--device={name} is not there on this computer; use --device=cpu") from error
     return device
 

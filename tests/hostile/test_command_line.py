@@ -73,6 +73,7 @@ WRONG = [
         "--split-seed=-1",
                                   f"--seed={_BIG}", "--out=")],
     *[(*CONVERT, word) for word in ("--fail-over=nan", "--timeout=nan", "--timeout=inf", "--split-seed=-1",
+        "--dest=/",
         "--dest=",
                                     "--source=", "--key-file=", f"--max-pixels={_BIG}")],
     (*CONVERT, "--percentiles", "nan", "nan"),

@@ -23,14 +23,15 @@ _CHANGES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DEVICES = ("/dev/null", "/dev/full", "/dev/tty", "/dev/zero", "/dev/urandom")
-_NOWHERE = ("/proc/", "/dev/null/")  # nothing can be made there, whoever asks
+_NOWHERE = ("/proc", "/dev/null/")  # nothing can be made there, whoever asks
 # Loaded by the commands themselves, or the libraries under them, when they are needed; with what these import
 # in turn. All else that is imported while a command reads a stranger's file was named by that file.
 LATE_IMPORTS = frozenset((
     "linecache", "traceback", "tracemalloc", "click._textwrap", "click.shell_completion", "imagecodecs",
     "imagecodecs.imagecodecs", "lmdb", "torch._dynamo", "torch.utils.tensorboard",
     "torch.utils.serialization",
-    "torch.utils.serialization.config", "torch.profiler._cupti_monitor", "gdcm", "getpass", "pwd",
+    "torch.utils.serialization.config", "torch.profiler._cupti_monitor", "torch.privateuseone", "gdcm",
+    "getpass", "pwd",
 ))  # fmt: skip
 _MODULE = "<module>"
 # What a CIFAR-10 archive needs; they come from a list, not from the file.

@@ -21,9 +21,9 @@ _VALUES = (
     "os.system", "this.s", "antigravity.fly", "tests.hostile.planted.KINDS", "stylegan2ada.errors.UserError",
     "a" * 20_000,
     "=1+1", "a=b", "a=", "=b", "a:1", "a:nan", "a:-1", ":", ",", ",,", "1,", ",1", "1,,2", "-1", "4294967296",
-    "0-999999999999", "5-1", "3-", "-", "--", "..", ".", "/", "/proc/nope/x", "/dev/null/x", "nope/nope/x",
+    "0-999999999999", "5-1", "3-", "-", "--", ".", "/proc/nope/x", "/dev/null/x", "nope/nope/x",
     "in", "d.zip",
-    "n.pkl", "nowhere", "\n", "a\nb", "\ud800", "é", "\x1b[31m", "%s", "{}", "$(touch canary)",
+    "n.pkl", "nowhere", "a\nb", "\udcff", "é", "\x1b[31m", "%s", "{}", "$(touch canary)",
     "`touch canary`", "~", "*",
     "file:///etc/passwd", "latest", "run/best:fid", "n.pkl/latest", "cpu:7", "cuda:99", "meta", "mkldnn",
     "xla", "privateuseone",
@@ -119,7 +119,7 @@ def _change(words: list[str], rng: random.Random) -> str:
     if kind < 0.92 and (loose := [i for i, word in enumerate(words) if i and _may(word)]):
         return f"without {words.pop(rng.choice(loose))}"
     extra = rng.choice(
-        ("--nope", "-x", "--", "word", "", "--seeds", "--network", "-", "\ud800", "--SEEDS=1", "--seed_s=1")
+        ("--nope", "-x", "--", "word", "", "--seeds", "--network", "-", "\udcff", "--SEEDS=1", "--seed_s=1")
     )
     words.insert(rng.randrange(len(words) + 1), extra)
     return f"and {extra!r}"
