@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" or Path(sys.argv[0]).stem == "spinegan":
+    import stylegan2ada.as_script  # noqa: F401 - before the heavy imports
+
 import difflib
 import importlib
-import sys
+from typing import Any
 
 import click
+
+from stylegan2ada import interrupts
 
 # The map of the work, in its order: {stage: {verb: (where its click command is, one line for the list)}}.
 # fmt: off
@@ -70,6 +78,16 @@ HABITS = {
 
 class VerbGroup(click.Group):
     """A group that knows its verbs by name and imports one only when it is used."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        with interrupts.running():
+            return super().main(*args, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(interrupts.EXIT_CODE) from None
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(VERBS)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import click
 
-from stylegan2ada import options
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada import interrupts, options
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.stats import format_time
 from stylegan2ada.training import run_files
 
@@ -140,13 +140,19 @@ def run_step(step: Step, folder: Path, voice: options.Voice) -> None:
     command = [sys.executable, *_filled(step.command, folder)]
     voice.say(f"      $ {shlex.join(['python', *command[1:]])}")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
-    child = subprocess.Popen(command, env=environment, stdout=_STDERR if voice.is_for_programs else None)
+    child = None
     try:
+        # Between its start and its name here nobody could wait for it; nor could it catch an interrupt yet.
+        with interrupts.deferred(), interrupts.born_deaf(by_multiprocessing=False):
+            child = subprocess.Popen(
+                command, env=environment, stdout=_STDERR if voice.is_for_programs else None
+            )
         code = child.wait()
     except KeyboardInterrupt:  # Ctrl-C reached the child too; let it save and leave
-        child.wait()
+        if child is not None:
+            child.wait()
         raise StoppedOnRequest("stopped; the same command goes on from here") from None
-    if code in (StoppedOnRequest.exit_code, -2, -15):
+    if code in (StoppedOnRequest.exit_code, Interrupted.exit_code, -2, -15):
         raise StoppedOnRequest("stopped; the same command goes on from here")
     if code:
         failed = UserError(

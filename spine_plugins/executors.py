@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
+from stylegan2ada import interrupts
 from stylegan2ada.errors import MissingError, UserError
 
 T = TypeVar("T")
@@ -174,12 +175,15 @@ class _Local:
         self._pool = self._new()
 
     def submit(self, work: Callable[[T], R], batch: list[T]) -> futures.Future[list[R]]:
-        try:
-            return self._pool.submit(_guarded, work, batch, self._limits.item_sec)
-        except BrokenProcessPool:  # one death ends them all
-            self._pool.shutdown(wait=True)
-            self._pool = self._new()
-            return self._pool.submit(_guarded, work, batch, self._limits.item_sec)
+        # Submitting starts workers. An interrupt in its middle would leave one that waits for its first word,
+        # or a pool that waits for such a worker, for ever; and a new worker would die of it.
+        with interrupts.deferred(), interrupts.born_deaf():
+            try:
+                return self._pool.submit(_guarded, work, batch, self._limits.item_sec)
+            except BrokenProcessPool:  # one death ends them all
+                self._pool.shutdown(wait=True)
+                self._pool = self._new()
+                return self._pool.submit(_guarded, work, batch, self._limits.item_sec)
 
     def close(self, running: Iterable[futures.Future[list[R]]]) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -192,6 +196,7 @@ class _Local:
 def _start_worker(memory_bytes: int | None) -> None:
     # Not SIG_IGN, which programs started by the worker would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)
+    interrupts.hear()  # what it starts itself is not deaf
     # Threads of libraries in every worker would fight over the same cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if memory_bytes is None:

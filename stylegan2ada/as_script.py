@@ -1,9 +1,15 @@
-"""For commands that are run as files of a bare clone: the clone's root replaces this folder on the path.
+"""For commands that are started as programs: from here on an interrupt is quiet.
 
-Otherwise our rooms (`data`, `metrics`, ...) would shadow packages of the same names.
+Run as a file of a bare clone, the clone's root replaces this folder on the path: otherwise our rooms (`data`,
+`metrics`, ...) would shadow packages of the same names. `python -m` finds the path as it should be.
 """
 
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
+if __name__ == "as_script":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from stylegan2ada import interrupts
+
+interrupts.listen()

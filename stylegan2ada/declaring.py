@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol, TypeVar
 
 import click
 
-from stylegan2ada.errors import StoppedOnRequest, UserError, one_line
+from stylegan2ada import interrupts
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError, one_line
 from stylegan2ada.flag_types import refuse_nonsense
 
 HELP_COLUMNS = 80
@@ -59,6 +61,14 @@ class Command(click.Command):
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=34)
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        with interrupts.running():
+            return super().main(*args, **settings)
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        with quiet_interrupts():
+            return super().make_context(*args, **settings)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
@@ -74,13 +84,23 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with quiet_interrupts():
+                return super().invoke(ctx)
         except UserError as error:
             raise _Refused(error) from error
         except OSError as error:
             if error.errno not in _OF_THE_DISK:
                 raise
             raise _Refused(_disk_error(error)) from error
+
+
+@contextlib.contextmanager
+def quiet_interrupts() -> Iterator[None]:
+    """An interrupt of a command is its end, without more words."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(interrupts.EXIT_CODE) from None
 
 
 # Reasons of the system that the user can do something about, whatever was read or written.
@@ -104,7 +124,7 @@ class _Refused(click.ClickException):
     def __init__(self, error: UserError) -> None:
         super().__init__(one_line(str(error)))
         self.exit_code = error.exit_code  # type: ignore[misc]  # click has one per class
-        self.is_failure = not isinstance(error, StoppedOnRequest)
+        self.is_failure = not isinstance(error, StoppedOnRequest | Interrupted)
 
     def show(self, file: IO[Any] | None = None) -> None:
         if self.is_failure:

@@ -47,3 +47,9 @@ class StoppedOnRequest(UserError):  # noqa: N818 - not an error: the state is sa
     """The run was asked to stop and saved its state; run the command again to go on."""
 
     exit_code = 75
+
+
+class Interrupted(UserError):  # noqa: N818 - not an error: it was asked for
+    """The command was interrupted before there was anything to go on from."""
+
+    exit_code = 130

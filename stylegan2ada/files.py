@@ -104,6 +104,20 @@ def private_folder(path: str | Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """A private folder in the temp folder, gone afterwards; first goes what killed processes left there."""
+    root = Path(tempfile.gettempdir())
+    prefix = f"spinegan-{purpose}-{_HOST}-"
+    for old in root.glob(f"{prefix}*"):
+        number = old.name.removeprefix(prefix).partition("-")[0]
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            if number.isdigit() and not _runs(int(number)) and old.lstat().st_uid == os.getuid():
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 def sweep(folder: Path, *, of: str | None = None) -> list[str]:
     """Remove what killed processes of this computer left half-written there -> the names.
 
@@ -134,6 +148,23 @@ def _runs(pid: int) -> bool:
     except OSError:
         return True  # somebody else's
     return True
+
+
+def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
+    """One line at the end of a file, which is made if need be; on the disk before this returns if it must be.
+
+    Whoever was killed here before left half a line: it is ended first, so that it spoils no other.
+    """
+    with open(path, "a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        is_torn = False
+        if size:
+            file.seek(size - 1)
+            is_torn = file.read(1) != b"\n"
+        file.write(b"\n" * is_torn + text.encode("utf-8") + b"\n")
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
 
 
 def write_json(path: str | Path, value: Any, *, indent: int = 1, private: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -119,13 +119,17 @@ def to_pil(pixels: np.ndarray) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def save_png(pixels: np.ndarray, path: str | Path) -> None:
-    """Write uint8 [H, W(, C)] as PNG."""
+def save_png(pixels: np.ndarray, path: str | Path | BinaryIO) -> None:
+    """Write uint8 [H, W(, C)] as PNG, into a file of that name or an open one."""
     to_pil(pixels).save(path, format="PNG")
 
 
 def save_image_grid(
-    images: np.ndarray, path: str | Path, *, drange: tuple[float, float], grid_size: tuple[int, int]
+    images: np.ndarray,
+    path: str | Path | BinaryIO,
+    *,
+    drange: tuple[float, float],
+    grid_size: tuple[int, int],
 ) -> None:
     """Write [N, C, H, W] images as one picture; grid_size is (columns, rows), drange the value range."""
     columns, rows = grid_size

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
+elif __name__ == "__main__":  # python -m
+    import stylegan2ada.as_script  # noqa: F401
 
 from dataclasses import dataclass
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import logging
 import os
 import re
 import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada import files, interrupts
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -219,46 +224,110 @@ def is_restart(environment: Mapping[str, str]) -> bool:
     return int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def job_name(environment: Mapping[str, str]) -> str | None:
+    """The name of the work with whoever runs it, kept when it is started anew; None if nobody does."""
+    return launch_id(environment) or environment.get("SLURM_JOB_ID")
+
+
 def launch(function: Callable[..., object], args: tuple[object, ...], num_processes: int) -> None:
     """Run function(*args) in that many new processes on this machine, and wait for them.
 
-    The function must be importable by name. StoppedOnRequest if they saved their state and left with 75.
+    The function must be importable by name. StoppedOnRequest if they saved their state and left with 75;
+    Interrupted if a signal came, whatever they could save.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)  # what matters is said below
+    for room in ("torch.distributed.elastic", "torch.multiprocessing"):  # what matters is said below
+        logging.getLogger(room).setLevel(logging.CRITICAL)
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_SHUTDOWN_SEC))
     # Otherwise each process would start as many threads as there are cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
-    plan = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_processes,
-        run_id=f"spinegan-{os.getpid()}",
-        rdzv_backend="c10d",
-        # Port 0: the system picks a free one, so that several runs get along.
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
-        # An error would only come again.
-        max_restarts=0,
-    )
+    with files.scratch_folder("launch") as scratch, _signals_for_us_alone():
+        plan = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=num_processes,
+            run_id=f"spinegan-{os.getpid()}",
+            rdzv_backend="c10d",
+            # Port 0: the system picks a free one, so that several runs get along.
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            # An error would only come again.
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=str(scratch)),
+        )
+        try:
+            elastic_launch(plan, _begin)(function, *args)
+        except SignalException as signalled:
+            raise Interrupted(f"stopped by {signalled.sigval.name}") from None
+        except ChildFailedError as failed:
+            raise _why(list(failed.failures.values()), num_processes) from None
+
+
+def leave_word(error: UserError) -> None:
+    """Tell the launcher, `launch` in another process, the sentence that this process ends with."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        extra = {"sentence": str(error), "timestamp": str(int(time.time())), "py_callstack": ""}
+        with contextlib.suppress(OSError):
+            Path(path).write_text(json.dumps({"message": {"message": str(error), "extraInfo": extra}}))
+
+
+def _begin(function: Callable[..., object], *args: object) -> object:
+    """The first thing that a new process does: until it listens for signals they end it, nothing is lost."""
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_DFL)
+    interrupts.hear()
+    return function(*args)
+
+
+@contextlib.contextmanager
+def _signals_for_us_alone() -> Iterator[None]:
+    """The launcher hears Ctrl-C and passes it on; processes that are being born are deaf to it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kinds = [
+        signal.SIGINT,
+        signal.SIGTERM,
+        *(getattr(signal, n) for n in ("SIGHUP", "SIGQUIT") if hasattr(signal, n)),
+    ]
+    handlers = {kind: handler for kind in kinds if (handler := signal.getsignal(kind)) is not None}
+    done = threading.Event()
+    # Begun before this thread is deaf, too: somebody in this process must take the signal.
+    ear = threading.Thread(target=done.wait, daemon=True)
+    ear.start()
     try:
-        elastic_launch(plan, function)(*args)
-    except SignalException as signalled:
-        raise StoppedOnRequest(f"stopped by {signalled.sigval.name}") from None
-    except ChildFailedError as failed:
-        codes = {failure.exitcode for failure in failed.failures.values()}
-        # One is enough: all stop together, but the launcher may end the rest before they exit.
-        if StoppedOnRequest.exit_code in codes:
-            raise StoppedOnRequest("stopped on request") from None
-        # The first to end is the cause; the others follow from it.
-        first = min(failed.failures.values(), key=lambda failure: failure.timestamp)
-        refused = UserError(f"process {first.local_rank} of {num_processes} ended ({_cause(first)})")
-        # Numbers from 126 on mean other things to shells.
-        refused.exit_code = first.exitcode if 0 < first.exitcode < 126 else 1
-        raise refused from None
+        with interrupts.born_deaf():
+            yield
+    finally:
+        done.set()
+        ear.join()
+        for kind, handler in handlers.items():  # torch's launcher leaves its own behind
+            signal.signal(kind, handler)
+
+
+def _why(failures: list[ProcessFailure], num_processes: int) -> UserError:
+    """What the end of some processes means for the whole."""
+    codes = {failure.exitcode for failure in failures}
+    # One is enough: all stop together, but the launcher may end the rest before they exit.
+    if StoppedOnRequest.exit_code in codes:
+        return StoppedOnRequest("stopped on request")
+    # The first to end is the cause; the others follow from it.
+    first = min(failures, key=lambda failure: failure.timestamp)
+    if first.exitcode in (-signal.SIGINT, -signal.SIGTERM, Interrupted.exit_code):
+        return Interrupted("stopped by a signal")
+    said: dict[str, Any] = first.message if isinstance(first.message, dict) else {}
+    extra = said.get("extraInfo", {})
+    if trace := extra.get("py_callstack"):
+        print(trace, file=sys.stderr)  # of a defect: nothing that its user could mend
+    sentence = extra.get("sentence")
+    refused = UserError(sentence or f"process {first.local_rank} of {num_processes} ended ({_cause(first)})")
+    # Numbers from 126 on mean other things to shells.
+    refused.exit_code = first.exitcode if 0 < first.exitcode < 126 else 1
+    return refused
 
 
 class StopRequest:
@@ -273,6 +342,11 @@ class StopRequest:
     def request(self, by: str) -> None:
         """Ask from within the program, e.g. from a hook."""
         self.signal = by
+
+    @property
+    def is_signalled(self) -> bool:
+        """Asked from outside."""
+        return self.signal in signal.Signals.__members__
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
@@ -314,6 +388,8 @@ def _cause(failure: ProcessFailure) -> str:
     if failure.exitcode < 0:
         return f"killed by {signal.Signals(-failure.exitcode).name}"
     said = failure.message
-    text = str(said.get("message", "")) if isinstance(said, dict) else said
-    first_line = f": {text.splitlines()[0]}" if text and text != "<NONE>" else ""
+    text = (
+        str(said.get("message", "")) if isinstance(said, dict) else ""
+    )  # without a word of its own torch's advice
+    first_line = f": {text.splitlines()[0]}" if text else ""
     return f"exit code {failure.exitcode}{first_line}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 if __name__ == "__main__" and not __package__:
     import as_script  # noqa: F401
+elif __name__ == "__main__":  # python -m
+    import stylegan2ada.as_script  # noqa: F401
 
 import dataclasses
 import inspect
@@ -146,6 +148,8 @@ def _continued_job(options: TrainOptions, run_dir: Path, dataset: Dataset | None
         options,
         lambda asked: resolve(asked, info, loss=_loss_facts(asked), known_metrics=_known_metrics(asked)),
     )
+    for name in options.metrics or ():
+        _check_metric(name)
     seen = _as_trained(dataset, config)
     return Job(config, before, outdir=str(run_dir.parent), run_dir=run_dir, is_continued=True, dataset=seen)
 
@@ -206,6 +210,15 @@ def _known_metrics(options: TrainOptions) -> list[str] | None:
     from stylegan2ada.metrics.registry import list_valid_metrics
 
     return list(list_valid_metrics())
+
+
+def _check_metric(name: str) -> None:
+    from stylegan2ada.metrics.registry import find_metric
+
+    try:
+        find_metric(name)
+    except UserError as error:
+        raise UserError(f"--metrics: {error}") from error
 
 
 def _rounds(config: TrainConfig) -> int:

@@ -26,7 +26,7 @@ FLOORS = [
 ]
 GROUND = {  # used by all but networks
     "errors", "files", "processes", "stats", "images", "progress", "config", "lazy", "protocols",
-    "provenance", "registry", "official_names", "untrusted",
+    "provenance", "registry", "official_names", "untrusted", "locks", "interrupts",
 }  # fmt: skip
 COMMANDS = {
     "from_python",

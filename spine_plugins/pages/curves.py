@@ -17,6 +17,8 @@ _MOST_POINTS = 400
 _COLOURS = 6  # classes c0..c5 of the style sheet; dashes tell further lines apart
 _DASHES = (None, "7 4", "2 3", "9 3 2 3")
 
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond, the arithmetic of axes leaves the range of numbers
+
 Point = tuple[float, float]
 
 
@@ -49,7 +51,7 @@ def chart(
 ) -> Safe | None:
     """A figure with legend, axes, readout and a table of values; None without a single finite point."""
     # A point without a place in time cannot be drawn; one without a value becomes a gap.
-    lines = [replace(line, points=[p for p in line.points if math.isfinite(p[0])]) for line in lines]
+    lines = [replace(line, points=_drawable(line.points)) for line in lines]
     finite = [p for line in lines for p in line.points if math.isfinite(p[1])]
     if not finite:
         return None
@@ -68,6 +70,15 @@ def chart(
         _table(title, lines),
         class_="chart",
     )
+
+
+def _drawable(points: list[Point]) -> list[Point]:
+    """The points that have a place in time; a value that no axis can hold is as good as none, or as zero."""
+    return [(_held(x), _held(y)) for x, y in points if math.isfinite(_held(x))]
+
+
+def _held(value: float) -> float:
+    return math.inf if abs(value) > _LARGEST else 0.0 if abs(value) < _SMALLEST else value
 
 
 def _plot(

@@ -15,7 +15,7 @@ from torch import Tensor
 from spine_plugins.classifier.answers import asked_logit, is_as_wanted
 from spine_plugins.classifier.cards import Card
 from spine_plugins.classifier.model import SpineClassifier, load_classifier
-from stylegan2ada import processes, synthesis
+from stylegan2ada import files, processes, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
@@ -82,8 +82,7 @@ class Judge(Hook):
         verdict = judge_generator(self._judge, run.G_ema, run.dataset, self.per_class, self._real_logits)
         record = {"kimg": run.cur_nimg / 1000, "snapshot": path.name, **verdict}
         # Appended line by line: a run that is killed keeps what was judged before.
-        with open(run.run_dir / run_files.JUDGE, "a") as file:
-            file.write(json.dumps(record) + "\n")
+        files.append_line(run.run_dir / run_files.JUDGE, json.dumps(record))
         print(f"Judge: {100 * verdict['accuracy']:.1f} % of the fakes are what was asked for")
 
 

@@ -39,7 +39,7 @@ def save_state(path: str | Path, state: State) -> None:
     data = buffer.getbuffer()
     assert data[-2:] == b"\0\0", "torch's zip file ends with the length of an empty comment"
     digest = hashlib.sha256(data).hexdigest().encode()
-    with files.atomic_write(path, keep_previous=True) as file:
+    with files.atomic_write(path, keep_previous=True, private=True) as file:
         file.write(data[:-2])
         # As the zip format wants it: length in two bytes, low one first, then the comment.
         file.write(_COMMENT_SIZE.to_bytes(2, "little") + _COMMENT + digest)

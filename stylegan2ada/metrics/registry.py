@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan2ada import processes, protocols, stats
+from stylegan2ada import files, processes, protocols, stats
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
@@ -346,8 +346,7 @@ def report_metric(
     line = json.dumps({**record, "snapshot_pkl": place, "timestamp": time.time()})
     processes.print0(line)
     if run_dir is not None and processes.rank() == 0:
-        with open(Path(run_dir, f"metric-{record['metric']}.jsonl"), "a") as file:
-            file.write(line + "\n")
+        files.append_line(Path(run_dir, f"metric-{record['metric']}.jsonl"), line)
     return line
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from stylegan2ada import processes, provenance
+from stylegan2ada import locks, processes, provenance
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.dataset import Dataset
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import config_file, run_files
 from stylegan2ada.training import run_dir as folders
@@ -36,7 +37,7 @@ class Job:
     settings: JsonObject = field(default_factory=dict)  # flags as the command knows them, for config.toml
     record: JsonObject = field(default_factory=dict)  # further facts for the options file
     warnings: tuple[tuple[str, str], ...] = ()  # (code, text) that were told before there was a folder
-    is_prepared: bool = False  # its folder has been made and its options written
+    has_launcher: bool = False  # this process was started by ours, which holds the folder
 
 
 def start(job: Job) -> Path:
@@ -45,60 +46,91 @@ def start(job: Job) -> Path:
         return run_process(job)
     # Before a folder is made that would stay empty.
     check_devices(job.config, torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    # Here, so that this process knows the folder too: it looks for the processes' word in it.
-    job = with_run_dir(job, os.environ)
-    assert job.run_dir is not None
-    try:
-        processes.launch(run_process, (job,), job.config.num_gpus)
-    except StoppedOnRequest as stopped:
-        # Only the processes know whether they could save; this file is their word.
-        if not (job.run_dir / folders.REQUEUE_FILE).exists():
-            raise UserError(f"{stopped}, before the state could be saved; the last one continues") from None
-        raise StoppedOnRequest(stop_message(job.run_dir)) from None
+    with contextlib.ExitStack() as held:
+        # Here, so that this process knows the folder too: it looks for the processes' word in it.
+        job, lock = claim(job, os.environ, held)
+        lock.share()
+        assert job.run_dir is not None
+        try:
+            processes.launch(run_process, (dataclasses.replace(job, has_launcher=True),), job.config.num_gpus)
+        except (StoppedOnRequest, Interrupted) as stopped:
+            # Only the processes know whether they could save; this file is their word.
+            if (job.run_dir / folders.REQUEUE_FILE).exists():
+                raise StoppedOnRequest(stop_message(job.run_dir)) from None
+            raise Interrupted(
+                f"{stopped}, before the state could be saved; --continue={job.run_dir} goes on "
+                "from the last one, or begins again"
+            ) from None
     return job.run_dir
 
 
 def run_process(job: Job) -> Path:
     """One process of the group: find the run folder, train there."""
+    try:
+        return _train(job)
+    except StoppedOnRequest as stopped:
+        # A launcher hears an exit code only, and prints a traceback of whatever was raised.
+        if processes.is_launched():
+            processes.print0(stopped)
+            raise SystemExit(stopped.exit_code) from None
+        raise
+    except UserError as error:
+        if processes.is_launched():
+            if not job.has_launcher:
+                processes.print0(f"Error: {error}")
+            processes.leave_word(error)
+            raise SystemExit(error.exit_code) from None
+        raise
+
+
+def _train(job: Job) -> Path:
     from stylegan2ada.training.build import block_precision
     from stylegan2ada.training.loop import train  # the heavy part, once the options are known to be right
 
     device = processes.pick_device(job.config.device)
     block_precision(job.config.precision, device)  # refused before a folder is made for it
     processes.init(device)
-    try:
-        job = processes.on_rank0(lambda: with_run_dir(job, os.environ))
+    with contextlib.ExitStack() as held:
+        held.callback(processes.close)
+        # One lock per run: rank 0's, who writes all files.
+        job = processes.on_rank0(lambda: claim(job, os.environ, held)[0])
         assert job.run_dir is not None
-        try:
-            train(
-                job.config,
-                job.run_dir,
-                device=device,
-                hooks=job.hooks,
-                is_continued=job.is_continued,
-                seams=job.seams,
-                dataset=job.dataset,
-            )
-            return job.run_dir
-        except StoppedOnRequest:
-            if processes.is_launched():  # the exit code is all that a launcher hears
-                processes.print0(stop_message(job.run_dir))
-                raise SystemExit(StoppedOnRequest.exit_code) from None
-            raise
-        except UserError as error:
-            # For an exception a launcher prints a traceback; the sentence alone is clearer.
-            if processes.is_launched():
-                processes.print0(f"Error: {error}")
-                raise SystemExit(error.exit_code) from None
-            raise
-    finally:
-        processes.close()
+        train(
+            job.config,
+            job.run_dir,
+            device=device,
+            hooks=job.hooks,
+            is_continued=job.is_continued,
+            seams=job.seams,
+            dataset=job.dataset,
+            when_accepted=lambda: record_start(job, os.environ),
+        )
+        return job.run_dir
+
+
+def claim(
+    job: Job,
+    environment: Mapping[str, str],
+    held: contextlib.ExitStack,  # which the lock is given to
+) -> tuple[Job, locks.Lock]:
+    """The job with a folder that exists, and that nobody else writes to."""
+    job = with_run_dir(job, environment)
+    assert job.run_dir is not None
+    scheduled = processes.job_name(environment) or ""
+    try:
+        lock = locks.hold(
+            job.run_dir / run_files.LOCK, str(job.run_dir), job=scheduled, joins=job.has_launcher
+        )
+        return job, held.enter_context(lock)
+    except OSError as error:
+        raise _not_writable(job.run_dir, error) from error
 
 
 def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
-    """The job with a folder that exists; a restart by the launcher takes the one it had before."""
-    if job.is_prepared:  # by the process that started this one
-        return job
+    """The job with a folder that exists; a restart by the launcher takes the one it had before.
+
+    A new folder gets its options at once. One that is gone on with stays as it is: training may refuse it.
+    """
     launch_id = processes.launch_id(environment)
     if job.run_dir is None and launch_id is not None and processes.is_restart(environment):
         job = dataclasses.replace(job, run_dir=folders.started_by(job.outdir, launch_id))
@@ -107,7 +139,14 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
         job = dataclasses.replace(job, is_continued=True)
     if job.run_dir is None:
         job = dataclasses.replace(job, run_dir=folders.create(job.outdir, job.config.desc))
+        record_start(job, environment)
+    return job
+
+
+def record_start(job: Job, environment: Mapping[str, str]) -> None:
+    """Write down, in its folder, with what a run begins or goes on."""
     assert job.run_dir is not None
+    launch_id = processes.launch_id(environment)
     extra = {**job.record, "provenance": provenance.of_this_program()}
     if launch_id is not None:
         extra["launch_id"] = launch_id
@@ -120,10 +159,11 @@ def with_run_dir(job: Job, environment: Mapping[str, str]) -> Job:
         for code, text in job.warnings:
             run_files.add_event(job.run_dir, "warning", kimg=0, code=code, text=text)
     except OSError as error:
-        raise UserError(
-            f"cannot write to {job.run_dir} ({error.strerror}); free space or rights there"
-        ) from error
-    return dataclasses.replace(job, is_prepared=True)
+        raise _not_writable(job.run_dir, error) from error
+
+
+def _not_writable(run_dir: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {run_dir} ({error.strerror}); free space or rights there")
 
 
 def _settings_before(job: Job) -> JsonObject:

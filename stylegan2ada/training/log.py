@@ -8,12 +8,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from stylegan2ada import processes
-from stylegan2ada.errors import UserError
+from stylegan2ada import files, processes
 from stylegan2ada.training import run_files
 
 if TYPE_CHECKING:
@@ -47,15 +46,15 @@ class RunLog:
         self.run_dir = run_dir
         self.is_writer = processes.rank() == 0
         self._is_private = re.compile(private).fullmatch if private else lambda name: None
-        self._stats: TextIO | None = None
-        self._private: TextIO | None = None
+        self._stats: list[Path] = []  # the public file, and the private one if there is one
         self._events: SummaryWriter | None = None
         if not self.is_writer:
             return
-        mode: Literal["w", "a"] = "w" if continues_at is None else "a"
-        self._stats = (run_dir / run_files.STATS).open(mode)
+        self._stats = [run_dir / run_files.STATS]
         if private:
-            self._private = (private_folder(run_dir) / run_files.STATS).open(mode)
+            self._stats.append(private_folder(run_dir) / run_files.STATS)
+        for path in self._stats:
+            path.open("w" if continues_at is None else "a").close()  # there from the beginning, empty
         self._events = _event_writer(run_dir, None if continues_at is None else continues_at + 1)
 
     def write(self, statistics: Statistics, *, step_kimg: int, wall_sec: float) -> None:
@@ -64,9 +63,9 @@ class RunLog:
             return
         # Chosen by name before anything is written: what is private never touches a public file.
         shown = {name: value for name, value in statistics.items() if not self._is_private(name)}
-        _append(self._stats, shown)
-        if self._private is not None:
-            _append(self._private, {k: value for k, value in statistics.items() if k not in shown})
+        hidden = {name: value for name, value in statistics.items() if name not in shown}
+        for path, part in zip(self._stats, (shown, hidden)):
+            files.append_line(path, json.dumps({**part, "timestamp": time.time()}))
         for name, value in shown.items():
             self.scalar(name, value["mean"], step_kimg=step_kimg, wall_sec=wall_sec)
         if self._events is not None:
@@ -78,81 +77,120 @@ class RunLog:
             self._events.add_scalar(name, value, global_step=step_kimg, walltime=wall_sec)
 
     def offsets(self) -> dict[str, int]:
-        """Sizes of all growing files now."""
+        """Sizes of all growing files now, and their content on the disk: a state outlives a power cut."""
         if not self.is_writer:
             return {}
         # Lines that are still buffered belong to the size.
         sys.stdout.flush()
-        paths = run_files.cut_back_files(self.run_dir)
-        return {path.relative_to(self.run_dir).as_posix(): os.path.getsize(path) for path in paths}
+        return {
+            path.relative_to(self.run_dir).as_posix(): _synced_size(path)
+            for path in run_files.cut_back_files(self.run_dir)
+        }
 
     def close(self) -> None:
-        for file in (self._stats, self._private):
-            if file is not None:
-                file.close()
         if self._events is not None:
             self._events.close()
 
 
-def cut_back(run_dir: Path, offsets: Mapping[str, int]) -> None:
-    """Make every growing file as long as it was; what came after a saved state happens again."""
-    for path in run_files.cut_back_files(run_dir):
-        wanted, found = offsets.get(path.relative_to(run_dir).as_posix(), 0), path.stat().st_size
-        if found < wanted and path.name == run_files.STATS:
-            raise UserError(f"{path} is shorter than when the state was saved; it was changed by hand")
-        if found > wanted:
+def cut_back(run_dir: Path, offsets: Mapping[str, int]) -> list[str]:
+    """Make every growing file as long as it was; what came after a saved state happens again.
+
+    A sentence for each file that has become shorter: it lost lines that will not come again.
+    """
+    found = {path.relative_to(run_dir).as_posix(): path for path in run_files.cut_back_files(run_dir)}
+    gaps = []
+    for name in sorted(found.keys() | offsets.keys()):
+        path, wanted = found.get(name), offsets.get(name, 0)
+        size = 0 if path is None else path.stat().st_size
+        if path is not None and size > wanted:
             os.truncate(path, wanted)
+        elif size < wanted:
+            gaps.append(
+                f"{name} is {wanted - size} bytes shorter than when the state was saved (a power cut, or "
+                "changed by hand): what it told is missing, and all else goes on"
+            )
+    return gaps
 
 
 def private_folder(run_dir: Path) -> Path:
     """The folder for what only the owner of the images may see; made if it is not there."""
-    path = run_dir / run_files.PRIVATE
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(0o700)
-    return path
+    return files.private_folder(run_dir / run_files.PRIVATE)
+
+
+class _Copy:
+    """What is printed, on its way into a file; held back until `begin`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[str] = []
+        self._file: TextIO | None = None
+
+    def begin(self) -> None:
+        # Line by line: after a crash it is the last lines that count.
+        self._file = open(self._path, "a", buffering=1)
+        self._file.write("".join(self._waiting))
+        self._waiting.clear()
+
+    def write(self, text: str) -> None:
+        if self._file is None:
+            self._waiting.append(text)
+        else:
+            self._file.write(text)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 @contextlib.contextmanager
-def console_copy(path: Path | None) -> Iterator[None]:
-    """Append everything that is printed to a file, too; None: print only."""
+def console_copy(
+    path: Path | None,  # None: print only
+    *,
+    waits: bool = False,  # write nothing until the yielded function is called; then what came before, too
+) -> Iterator[Callable[[], None]]:
+    """Append everything that is printed to a file, too."""
     if path is None:
-        yield
+        yield lambda: None
         return
-    before = sys.stdout, sys.stderr
-    # Line by line: after a crash it is the last lines that count.
-    with open(path, "a", buffering=1) as file:
-        sys.stdout, sys.stderr = _Tee(before[0], file), _Tee(before[1], file)
-        try:
-            yield
-        finally:
-            sys.stdout, sys.stderr = before
+    before, copy = (sys.stdout, sys.stderr), _Copy(path)
+    if not waits:
+        copy.begin()
+    sys.stdout, sys.stderr = _Tee(before[0], copy), _Tee(before[1], copy)
+    try:
+        yield copy.begin
+    finally:
+        sys.stdout, sys.stderr = before
+        copy.close()
 
 
 class _Tee:
-    """A text stream that writes to two."""
+    """A text stream whose text goes into a copy, too."""
 
-    def __init__(self, screen: TextIO, file: TextIO) -> None:
+    def __init__(self, screen: TextIO, copy: _Copy) -> None:
         self._screen = screen
-        self._file = file
+        self._copy = copy
 
     def write(self, text: str) -> int:
         self._screen.write(text)
-        self._file.write(text)
+        self._copy.write(text)
         return len(text)
 
     def flush(self) -> None:
         self._screen.flush()
-        self._file.flush()
+        self._copy.flush()
 
     def __getattr__(self, name: str) -> object:  # isatty, encoding, fileno, ...
         return getattr(self._screen, name)
 
 
-def _append(file: TextIO | None, statistics: Statistics) -> None:
-    assert file is not None
-    file.write(json.dumps({**statistics, "timestamp": time.time()}) + "\n")
-    # Others read along while the run goes on.
-    file.flush()
+def _synced_size(path: Path) -> int:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 def _event_writer(run_dir: Path, purge_step: int | None) -> SummaryWriter | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from stylegan2ada import processes
+from stylegan2ada import files, processes
 from stylegan2ada.config import TrainConfig
 from stylegan2ada.data.dataset import Dataset
-from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.protocols import State
@@ -42,6 +42,16 @@ class Upkeep:
     timer: PhaseTimer
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a run begins."""
+
+    state: State | None  # to go on from
+    is_continued: bool  # it may be so without a state, if it never came far enough to save one
+    when_accepted: Callable[[], None] | None  # called on rank 0
+    begin_copy: Callable[[], None]  # of the console, into the log
+
+
 def train(
     config: TrainConfig,
     run_dir: Path,  # exists
@@ -53,17 +63,18 @@ def train(
     dataset: Dataset | None = None,  # already open; None: as the seams say
     source: Source | None = None,  # of images and latents; None: as the seams say
     draws: Draws | None = None,  # of the loss; None: random
+    when_accepted: Callable[[], None] | None = None,  # of a run that goes on: nothing can refuse it any more
 ) -> Run:
-    """Train until done. StoppedOnRequest after SIGTERM or SIGINT, with the state saved."""
+    """Train until done. StoppedOnRequest after SIGTERM or SIGINT, with the state saved.
+
+    A run that goes on is first checked whole; until it is accepted its folder stays as it was.
+    """
     stop, seams = processes.StopRequest(), seams or Seams()
+    copy = run_dir / run_files.LOG if processes.rank() == 0 else None
     try:
-        # Rank 0 looks for all: a shared disk may show the others an older folder.
-        state = processes.on_rank0(lambda: resume.find(run_dir)) if is_continued else None
-        if is_continued and processes.rank() == 0:
-            # Before the console's copy opens, as its new lines belong behind the cut.
-            cut_back(run_dir, state["log"] if state else {})
-        copy = run_dir / run_files.LOG if processes.rank() == 0 else None
-        with stop.listening(), console_copy(copy):
+        with stop.listening(), console_copy(copy, waits=is_continued) as begin_copy:
+            # Rank 0 looks for all: a shared disk may show the others an older folder.
+            state = processes.on_rank0(lambda: resume.find(run_dir)) if is_continued else None
             run = build(
                 config,
                 run_dir,
@@ -76,10 +87,16 @@ def train(
                 card=None if state is None else state["card"],
             )
             try:
-                _train(run, Hooks(hooks or ()), seams, state, is_continued=is_continued)
+                start = Start(state, is_continued, when_accepted, begin_copy)
+                _train(run, Hooks(hooks or ()), seams, start)
             finally:
                 run.source.close()
-    except UserError:  # the data set's errors are OSErrors, too, and no matter of room on the disk
+    except RuntimeError as error:
+        # Of a group that is asked to stop, one may be gone before it could listen; the rest cannot go on.
+        if stop.signal and processes.world_size() > 1:
+            raise Interrupted(f"stopped by {stop.signal}, before the state could be saved") from error
+        raise
+    except UserError:  # some are OSErrors, too, and say themselves what is wrong
         raise
     except OSError as error:
         raise UserError(
@@ -89,15 +106,20 @@ def train(
     return run
 
 
-def _train(run: Run, hooks: Hooks, seams: Seams, state: State | None, *, is_continued: bool) -> None:
-    if state is not None:
-        resume.restore(run, hooks, state)
-        processes.print0(f"Continuing at {run.kimg:g} kimg, tick {run.tick}")
-    note(run.run_dir, "continued" if is_continued else "started", kimg=run.kimg)
+def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
+    state = start.state
+    other_draws = None if state is None else resume.restore(run, hooks, state)
+    if not start.is_continued:
+        note(run.run_dir, "started", kimg=run.kimg)
     # What starting draws was drawn when the run began; the saved generators are past it.
     with snapshots.untouched_draws() if state is not None else contextlib.nullcontext():
         run.loss.start(run)
         hooks.on_start(run)
+    if start.is_continued:
+        _go_on(run, start)
+    if other_draws:
+        warn(run.run_dir, "ranks", other_draws, kimg=run.kimg)
+    _leave_early(run, start)
     # A run that goes on has found its split already.
     if state is None and run.device.type == "cuda":
         _split_to_fit(run)
@@ -107,6 +129,7 @@ def _train(run: Run, hooks: Hooks, seams: Seams, state: State | None, *, is_cont
     try:
         if state is None:
             _show_beginning(run, grid, seams)
+            _leave_early(run, start)
         if run.is_done:
             processes.print0(f"Nothing left to do: {run.kimg:g} kimg are trained; raise --kimg to go on")
         else:
@@ -116,6 +139,43 @@ def _train(run: Run, hooks: Hooks, seams: Seams, state: State | None, *, is_cont
         note(run.run_dir, "finished", kimg=run.kimg)
     finally:
         log.close()
+
+
+def _go_on(run: Run, start: Start) -> None:
+    """The first change to the folder of a run that goes on: nothing is left that could refuse it."""
+
+    def change() -> list[str]:
+        run_dir, state = run.run_dir, start.state
+        for folder in (
+            run_dir,
+            *filter(Path.is_dir, (run_dir / run_files.CLASSES, run_dir / run_files.PRIVATE)),
+        ):
+            files.sweep(folder)
+        for leftover in run_dir.glob(f".{run_files.STATE}.*.tmp"):
+            leftover.unlink()  # whoever wrote it: nobody but us does now
+        if start.when_accepted is not None:
+            start.when_accepted()
+        gaps = cut_back(run_dir, state["log"] if state is not None else {})
+        start.begin_copy()  # its new lines belong behind the cut
+        return gaps
+
+    gaps = processes.on_rank0(change)
+    if start.state is None:
+        processes.print0("Nothing was saved before the run ended: it is begun again, in its folder")
+    else:
+        processes.print0(f"Continuing at {run.kimg:g} kimg, tick {run.tick}")
+    note(run.run_dir, "continued", kimg=run.kimg)
+    for gap in gaps:
+        warn(run.run_dir, "gap", gap, kimg=run.kimg)
+
+
+def _leave_early(run: Run, start: Start) -> None:
+    """Before the first iteration nothing need be saved: who is asked to stop goes at once."""
+    if not processes.any_rank(run.stop.is_signalled):
+        return
+    if start.state is not None:
+        ask_to_run_again(run)
+    raise Interrupted(f"stopped before the first iteration; --continue={run.run_dir} begins again")
 
 
 def _show_beginning(run: Run, grid: snapshots.Grid, seams: Seams) -> None:

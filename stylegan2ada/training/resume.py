@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from stylegan2ada.checkpoints.training_state import (
 )
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import State
+from stylegan2ada.training import run_files
 from stylegan2ada.training.hooks import Hooks
-from stylegan2ada.training.log import RunLog, warn
+from stylegan2ada.training.log import RunLog
 from stylegan2ada.training.run import Run
-from stylegan2ada.training.run_files import PREVIOUS, STATE
+from stylegan2ada.training.run_files import PREVIOUS, REQUEUE, STATE
 from stylegan2ada.training.snapshot_grid import grid_size
 from stylegan2ada.training.snapshots import Grid
 from stylegan2ada.training.source import DatasetSource
@@ -53,16 +55,53 @@ def save(run: Run, hooks: Hooks, grid: Grid, log: RunLog) -> None:
 
 
 def find(run_dir: Path) -> State | None:
-    """The newest complete state of a run, or None if it never saved one."""
+    """The newest complete state of a run; None if it never came far enough to save one."""
     path = run_dir / STATE
     previous = path.with_name(path.name + PREVIOUS)
-    for leftover in run_dir.glob(f".{STATE}.*.tmp"):
-        leftover.unlink()  # of a process that was killed while it wrote
-    if not path.exists():
-        if not is_complete(previous):
-            return None
-        path = previous  # killed between the two renames: the newer file never got its name
-    return of_this_version(load_state(path), path)
+    try:
+        if path.exists():
+            return of_this_version(load_state(path), path)
+        if is_complete(previous):  # killed between the two renames: the newer file never got its name
+            return of_this_version(load_state(previous), previous)
+    except OSError as error:
+        raise UserError(
+            f"--continue={run_dir}: the state cannot be read ({error.strerror}); give rights to it"
+        ) from error
+    if (came := _how_far(run_dir)) is not None:
+        raise UserError(
+            f"--continue={run_dir}: {STATE} is missing, but {came}; put the state back. Without it, start a "
+            "new run with --resume=PKL from the newest network"
+        )
+    return None
+
+
+def _how_far(run_dir: Path) -> str | None:
+    """What shows that a run came past its first tick, at whose end a state is saved."""
+    if (run_dir / (STATE + PREVIOUS)).exists():
+        return f"{STATE + PREVIOUS} shows, damaged, that there was one"
+    if (run_dir / REQUEUE).exists():
+        return f"{REQUEUE} says that there was one"
+    if any(event.event == "saved" for event in run_files.read_events(run_dir)):
+        return f"{run_files.EVENTS} says that it was saved"
+    # Named by whole kimg, so that what the first tick leaves is called 0.
+    shown = {path.name: run_files.kimg_of(path.name) for path in run_files.snapshots_in(run_dir)}
+    shown |= {grid.path.name: grid.kimg for grid in run_files.grids_in(run_dir)}
+    for name, kimg in shown.items():
+        if kimg:
+            return f"{name} is of {kimg} kimg"
+    for path in run_files.cut_back_files(run_dir):
+        for line in path.read_bytes().splitlines():
+            if (tick := _tick_of(line)) > 0:
+                return f"{path.name} tells of tick {tick:g}"
+    return None
+
+
+def _tick_of(line: bytes) -> float:
+    """Which tick a line of statistics closes; 0 where a line says nothing of it."""
+    try:
+        return float(json.loads(line)["Progress/tick"]["mean"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0.0
 
 
 def shared_state(run: Run) -> State:
@@ -101,14 +140,14 @@ def rank_state(run: Run, hooks: Hooks) -> State:
     }
 
 
-def restore(run: Run, hooks: Hooks, state: State) -> None:
-    """Put a state into a freshly built run; with another number of ranks it goes on with new random draws."""
+def restore(run: Run, hooks: Hooks, state: State) -> str | None:
+    """Put a state into a freshly built run, and write nothing; a sentence if other random draws follow."""
     _check(run, hooks, state)
     with state_checks.explained(run.run_dir / STATE):
-        _restore(run, hooks, state)
+        return _restore(run, hooks, state)
 
 
-def _restore(run: Run, hooks: Hooks, state: State) -> None:
+def _restore(run: Run, hooks: Hooks, state: State) -> str | None:
     run.progress.load_state_dict(state["counters"] | {name: state[name] for name in _BESIDE})
     for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
@@ -118,12 +157,18 @@ def _restore(run: Run, hooks: Hooks, state: State) -> None:
         run.ada.load_state_dict(state["ada"])
     ranks = state["ranks"]
     # Random draws can go on exactly only if each rank finds its own.
+    text = None
     if len(ranks) == processes.world_size():
         _restore_rank(run, hooks, ranks[processes.rank()])
     else:
+        text = (
+            f"saved by {len(ranks)} process(es), continued by {processes.world_size()}: exact in weights "
+            "and counters, but with other random draws than an uninterrupted run"
+        )
         run.progress.batch_gpu = run.config.batch_gpu  # what fitted was another share
         _restore_on_other_ranks(run, hooks, ranks)
     run.collector.load_state_dict(state["collector"])
+    return text
 
 
 def _restore_rank(run: Run, hooks: Hooks, own: State) -> None:
@@ -138,11 +183,6 @@ def _restore_rank(run: Run, hooks: Hooks, own: State) -> None:
 
 def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
     """Rank 0's part for everybody; counts of all former ranks go to rank 0, random numbers begin anew."""
-    text = (
-        f"saved by {len(ranks)} process(es), continued by {processes.world_size()}: exact in weights "
-        "and counters, but with other random draws than an uninterrupted run"
-    )
-    warn(run.run_dir, "ranks", text, kimg=run.kimg)
     first = ranks[0]
     _load_buffers(run, first["buffers"])
     # Not the labels' generator: with one state for all, ranks would ask for the same classes.

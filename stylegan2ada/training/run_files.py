@@ -10,7 +10,6 @@ import enum
 import fnmatch
 import json
 import math
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from stylegan2ada import files
 from stylegan2ada.errors import UserError
 
 OPTIONS = "training_options.json"
@@ -25,6 +25,7 @@ CONFIG = "config.toml"
 OURS = "spinegan"  # our part of the options file, beside upstream's keys
 STATE = "training-state.pt"
 PREVIOUS = ".previous"  # ending of the state before the newest
+LOCK = ".lock"  # of the process that writes to the folder; says who
 REQUEUE = "REQUEUE"  # exists while a run was stopped on request and waits to be continued
 STATS = "stats.jsonl"
 LOG = "log.txt"
@@ -44,6 +45,7 @@ class Trait(enum.Flag):
     PUBLIC = enum.auto()  # shows no training image, nor what was measured on one outside the training itself
     GROWS = enum.auto()  # lines are only ever appended
     CUT_BACK = enum.auto()  # by --continue, to its length at the saved state: what followed happens again
+    OWNER = enum.auto()  # for the owner's eyes alone, whatever the umask: shows or orders training images
 
 
 _NONE = Trait(0)
@@ -76,8 +78,9 @@ TABLE = (
     RunFile("fakes*.png",               Trait.PUBLIC, "generated images"),
     RunFile(f"{CLASSES}/*.png",         Trait.PUBLIC, "generated images of one class"),
     RunFile(REQUEUE,                    Trait.PUBLIC, "the run was stopped on request and waits"),
-    RunFile(REALS,                      _NONE, "training images"),
-    RunFile(f"{STATE}*",                _NONE, "all that --continue needs, the order of the images included"),
+    RunFile(LOCK,                       _NONE, "who writes to the folder now"),
+    RunFile(REALS,                      Trait.OWNER, "training images"),
+    RunFile(f"{STATE}*",                Trait.OWNER, "all that --continue needs, and the order of images"),
     RunFile(REPORT,                     _NONE, "the page about the run, with training images"),
     RunFile("privacy/ledger.jsonl",     _HISTORY, "queries of a private run; never cut back"),
     RunFile("privacy/privacy_report.*", Trait.PUBLIC, "the statement of a private run"),
@@ -239,10 +242,7 @@ def add_event(run_dir: Path, event: str, *, kimg: float, code: str = "", text: s
     assert event in KINDS, event
     record = Event(event, kimg, code, text, time.time())
     line = json.dumps({"time": record.time, "kimg": kimg, "event": event, "code": code, "text": text})
-    with open(run_dir / EVENTS, "a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    files.append_line(run_dir / EVENTS, line, sync=True)
     return record
 
 

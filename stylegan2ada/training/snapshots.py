@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from stylegan2ada import images, processes
+from stylegan2ada import files, images, processes
 from stylegan2ada.checkpoints import save_network
 from stylegan2ada.checkpoints.training_state import capture_rng, restore_rng
 from stylegan2ada.errors import MissingError, UserError
@@ -96,7 +96,11 @@ def save_networks(run: Run, save: Callable[[Networks, Path], None] = save_networ
         apart = processes.differing(module, ignore=r"w_avg$")
         assert not apart, f"ranks disagree about {name}.{apart[0]}"
     if processes.rank() == 0:
-        save(published(run), path)
+        try:
+            save(published(run), path)
+        except UserError as refused:
+            # Another place, as whoever saves for himself is advised to take, a run cannot take.
+            raise refused.__cause__ if isinstance(refused.__cause__, OSError) else refused from None
         _drop_old(run)
     return path
 
@@ -175,7 +179,10 @@ def _generate(run: Run, z: torch.Tensor, c: torch.Tensor) -> np.ndarray:
 def _save_grid(path: Path, pixels: np.ndarray, drange: tuple[float, float], size: tuple[int, int]) -> None:
     if pixels.shape[1] not in (1, 3):
         raise UserError(f"{path.name}: images of {pixels.shape[1]} channels cannot be shown; use 1 or 3")
-    images.save_image_grid(pixels, path, drange=drange, grid_size=size)
+    row = run_files.find_row(path.name)
+    is_private = row is not None and run_files.Trait.OWNER in row.traits
+    with files.atomic_write(path, private=is_private) as file:
+        images.save_image_grid(pixels, file, drange=drange, grid_size=size)
 
 
 def _warn_of_collapse(run: Run, grid: Grid, fakes: np.ndarray) -> None:

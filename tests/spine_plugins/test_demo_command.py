@@ -119,6 +119,9 @@ def test_the_whole_demo_survives_interruptions(tmp_path: Path) -> None:
 def test_signals_of_the_child_count_as_a_stop(tmp_path: Path) -> None:
     (tmp_path / "done").mkdir()
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGINT)})"
-    step = room.Step("sig", "", python(f"import signal; signal.signal(2, signal.SIG_DFL); {code}"), 1)
+    hears = "signal.pthread_sigmask(signal.SIG_UNBLOCK, [2])"  # as our commands do with their first line
+    step = room.Step(
+        "sig", "", python(f"import signal; signal.signal(2, signal.SIG_DFL); {hears}; {code}"), 1
+    )
     with pytest.raises(StoppedOnRequest):
         room.run_step(step, tmp_path, QUIET)

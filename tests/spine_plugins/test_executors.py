@@ -186,3 +186,36 @@ def test_a_cluster_works_like_processes() -> None:
         assert flat(run(square, range(20), executor=address, batch=3)) == {n: n * n for n in range(20)}
         with pytest.raises(KeyError):
             list(run(refuse, [3], executor=address))
+
+
+INTERRUPTED_WHILE_STARTING = """
+import multiprocessing.util as util, os, signal, sys
+from spine_plugins import executors
+plain, begun = util.spawnv_passfds, []
+
+def start(path, args, fds):  # as multiprocessing starts its helpers and its workers
+    pid = plain(path, args, fds)
+    if "spawn_main" in str(args):
+        begun.append(pid)
+        os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C, before the worker was told what to do
+    return pid
+
+util.spawnv_passfds = start
+if __name__ == "__main__":
+    try:
+        for items, results in executors.run(abs, range(8), workers=2):
+            pass
+    except KeyboardInterrupt:
+        print("interrupted", len(begun))
+"""
+
+
+def test_an_interrupt_while_a_worker_is_started_leaves_nobody_waiting(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED_WHILE_STARTING)
+    ended = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+    )  # fmt: skip
+    assert ended.stdout.startswith("interrupted"), ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -88,3 +88,27 @@ def test_no_cell_is_a_formula() -> None:
     header, row = csv.reader(io.StringIO(table.decode(), newline=""))
     assert header == [*(f"'{cell}" for cell in formulas), *harmless, "a\nb"]
     assert row == ["", "-2", "0.5"]
+
+
+def test_a_line_is_appended_behind_a_torn_one(tmp_path: Path) -> None:
+    path = tmp_path / "lines.jsonl"
+    files.append_line(path, '{"a": 1}')
+    with open(path, "a") as file:
+        file.write('{"b": ')  # killed here
+    files.append_line(path, '{"c": "\u2028"}', sync=True)
+    assert path.read_bytes().decode().split("\n") == ['{"a": 1}', '{"b": ', '{"c": "\u2028"}', ""]
+
+
+def test_a_scratch_folder_is_gone_afterwards_and_so_are_those_of_the_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / f"spinegan-x-{files._HOST}-{2**22 + 1}-abc"
+    alive = tmp_path / f"spinegan-x-{files._HOST}-{os.getpid()}-abc"
+    for folder in (dead, alive):
+        folder.mkdir()
+    with files.scratch_folder("x") as scratch:
+        assert scratch.stat().st_mode & 0o777 == 0o700
+        (scratch / "file").touch()
+        assert {path.name for path in tmp_path.iterdir()} == {alive.name, scratch.name}
+    assert [path.name for path in tmp_path.iterdir()] == [alive.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 
 import pytest
@@ -100,3 +101,16 @@ def test_numbers_for_people() -> None:
         "123,457",
         "1.5e+09",
     ]
+
+
+EXTREMES = [1.7976931348623157e308, 1e308, 1e300, 1e154, 1.0, 0.0, 1e-300, 1e-308, 5e-324, math.inf, math.nan]
+
+
+def test_no_number_of_a_run_is_too_large_or_too_small_for_a_chart() -> None:
+    """A loss of 1e308 is finite, but no axis around it is."""
+    rnd = random.Random(0)
+    values = EXTREMES + [-value for value in EXTREMES]
+    for _ in range(800):
+        points = [(rnd.choice(values), rnd.choice(values)) for _ in range(rnd.randint(1, 5))]
+        made = chart("t", [Line("a", points)], zero=rnd.random() < 0.5, key="k")
+        assert made is None or "nan" not in str(made).lower().split("<svg")[1].split("</svg>")[0]

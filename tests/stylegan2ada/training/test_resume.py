@@ -225,13 +225,6 @@ def test_a_hook_with_a_state_must_be_there_again(stopped) -> None:
         train(config, run_dir, device=CPU, is_continued=True)
 
 
-def test_a_state_that_shrank_logs_is_refused(stopped) -> None:
-    config, run_dir = stopped
-    (run_dir / "stats.jsonl").write_text("")
-    with pytest.raises(UserError, match="shorter"):
-        train(config, run_dir, device=CPU, is_continued=True)
-
-
 def test_states_are_saved_by_the_clock(data: Path, tmp_path: Path) -> None:
     config = toy_config(data, total_kimg=0.04, state_minutes=1e-6, network_snapshot_ticks=None)
     run_dir = toy_run_dir(tmp_path / "run", config)
