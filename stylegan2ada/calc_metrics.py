@@ -88,7 +88,7 @@ def _epilog() -> str:
     options.opt("--detector", type=flag_types.NamedValue(), multiple=True, help="File of a feature network"),
     options.opt("--gpus", type=int, default=1, metavar="INT", help="Processes, one device each [default: 1]"),
     options.DEVICE,
-    options.opt("--batch", type=int, default=64, metavar="INT",
+    options.opt("--batch", type=click.IntRange(1), default=64, metavar="INT",
                 help="Images per detector call [default: 64]"),
     options.opt("--seed", type=flag_types.SEED, default=0, metavar="INT",
                 help="Of latents and labels [default: 0]"),

@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, TypeVar
 import click
 
 from stylegan2ada import interrupts
-from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
+from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError, one_line
 from stylegan2ada.flag_types import refuse_nonsense
 
 HELP_COLUMNS = 80
@@ -77,6 +77,10 @@ class Command(click.Command):
             if hint is None:
                 raise
             raise click.UsageError(f"No such option {error.option_name!r}: {hint}.", ctx) from error
+        except OSError as error:  # of an option that looks at its file at once
+            if error.errno not in _OF_THE_DISK:
+                raise
+            raise _Refused(_disk_error(error)) from error
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -118,7 +122,7 @@ class _Refused(click.ClickException):
     """What click prints and which code it leaves with, for one of our errors."""
 
     def __init__(self, error: UserError) -> None:
-        super().__init__(str(error))
+        super().__init__(one_line(str(error)))
         self.exit_code = error.exit_code  # type: ignore[misc]  # click has one per class
         self.is_failure = not isinstance(error, StoppedOnRequest | Interrupted)
 

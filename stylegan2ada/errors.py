@@ -12,6 +12,19 @@ class UserError(Exception):
     exit_code = 2
 
 
+_LONGEST = 1000  # characters of a sentence on the screen
+
+
+def one_line(text: str) -> str:
+    """A sentence as a terminal may show it: it can quote names from strangers' files, of any length.
+
+    Control characters, which move cursors and set titles, become escapes; of a long text the ends remain.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    half = _LONGEST // 2
+    return shown if len(shown) <= _LONGEST else f"{shown[:half]} [...] {shown[-half:]}"
+
+
 class MissingError(UserError):
     """Something that the task needs is not there: a decoder, a detector, a weights file, a package."""
 

@@ -73,7 +73,9 @@ class Generate:
     options.opt("--outdir", required=True, metavar="DIR|ZIP", help="Folder, or the .zip of --per-class"),
     options.opt("--grid", is_flag=True, help="Also one picture of all, grid.png"),
     options.opt("--captions", is_flag=True, help="The same with the seed and class of every image on it"),
-    options.opt("--batch", type=int, default=16, metavar="INT", help="Images at once [default: 16]"),
+    options.opt(
+        "--batch", type=click.IntRange(1), default=16, metavar="INT", help="Images at once [default: 16]"
+    ),
 )
 @options.json_option
 def main(asked: Generate) -> None:

@@ -54,6 +54,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"--device={name} is not known; use auto, cpu, cuda or mps") from error
+    if device.type == "meta":
+        raise UserError("--device=meta computes nothing; use auto, cpu, cuda or mps")
     if device.type == "cuda":
         count = torch.cuda.device_count()
         index = local_rank() if device.index is None else device.index
@@ -65,6 +67,11 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda", index)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("--device=mps is not there on this computer; use --device=cpu")
+    try:
+        if device.type not in ("cpu", "mps"):
+            torch.empty(1, device=device)  # a kind that this build of torch may only know by name
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
+        raise UserError(f"--device={name} is not there on this computer; use --device=cpu") from error
     return device
 
 

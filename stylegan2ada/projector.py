@@ -54,7 +54,8 @@ class Projector:
 @options.group(
     "What to find",
     options.opt("--target", required=True, metavar="FILE", help="Picture to look for"),
-    options.opt("--num-steps", type=int, default=1000, metavar="N", help="Steps to take [default: 1000]"),
+    options.opt("--num-steps", type=click.IntRange(max=100_000), default=1000, metavar="N",
+                help="Steps to take [default: 1000]"),
     options.opt("--seed", type=flag_types.SEED, default=303, metavar="INT",
                 help="Of the noise [default: 303]"),
     options.opt("--start-w", metavar="FILE", help="Start at the first w of this .npz [default: mean w]"),

@@ -123,6 +123,8 @@ def main(asked: Convert) -> None:
             raise UserError(
                 "--source and --dest are needed; for example --source train_images --dest spine256.zip"
             )
+        if asked.dest and not Path(asked.dest).name:
+            raise UserError(f"--dest={asked.dest} has no name of its own; give one, such as spine256.zip")
         from spine_plugins.dicom.ingest import run
 
         voice.numbers(run(job_of(asked, voice.say)))

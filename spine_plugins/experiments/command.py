@@ -22,6 +22,9 @@ def figures() -> None:
     """Pictures for papers and pages."""
 
 
+_KINDS = (".png", ".jpg", ".jpeg", ".pdf", ".tif", ".tiff", ".webp")
+
+
 @dataclass(frozen=True)
 class Fig4:
     """What `figures fig4` was asked."""
@@ -67,7 +70,11 @@ def fig4(asked: Fig4) -> None:
     spinegan figures fig4 --networks ada.pkl,spine.pkl --data spine-train.zip
     """
     options.check_writable("--out", asked.out, overwrite=asked.overwrite)
+    if Path(asked.out).suffix.lower() not in _KINDS:
+        raise UserError(f"--out={asked.out} is no kind of picture; let it end in {', '.join(_KINDS)}")
     paths = [path for path in asked.networks.split(",") if path]
+    if not paths:
+        raise UserError(f"--networks={asked.networks} names none; give one or more, with commas between")
     titles = [Path(path).stem for path in paths] if asked.names is None else asked.names.split(",")
     if len(titles) != len(paths):
         raise UserError(

@@ -43,6 +43,7 @@ class Draw:
     json_file: str | None
 
 
+_LEAST_SIDE = 32  # pixels, of --size
 _path = {"type": click.Path(path_type=Path)}
 
 
@@ -226,4 +227,7 @@ def _parse_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
     if not found:
         raise UserError(f"--size={text} is not HEIGHTxWIDTH, up to 9999x9999; for example --size=512x448")
-    return int(found[1]), int(found[2])
+    height, width = int(found[1]), int(found[2])
+    if min(height, width) < _LEAST_SIDE:
+        raise UserError(f"--size={text}: no side may be smaller than {_LEAST_SIDE} pixels")
+    return height, width

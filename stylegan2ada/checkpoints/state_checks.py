@@ -159,12 +159,18 @@ def _check_generators(where: str, value: State, wanted: State, path: Path) -> No
     version, words, gauss = value["python"]
     ours_version, ours, _ = wanted["python"]
     _check_array(f"{where}.python", words, ours, path)
-    if version != ours_version or not (gauss is None or _is_finite(gauss)) or words[-1] > _TWISTER_WORDS:
+    # Types first: a tensor compared with a number is a tensor, which is neither true nor false.
+    if (
+        type(version) is not int
+        or version != ours_version
+        or not (gauss is None or _is_finite(gauss))
+        or words[-1] > _TWISTER_WORDS
+    ):
         _refuse(path, f"{where}.python", "is of another version of Python, or damaged")
     kind, keys, spot, has_gauss, cached = value["numpy"]
     _check_array(f"{where}.numpy", keys, wanted["numpy"][1], path)
-    is_sane = _is_count(spot) and spot <= _TWISTER_WORDS and has_gauss in (0, 1) and _is_finite(cached)
-    if kind != wanted["numpy"][0] or not is_sane:
+    is_sane = _is_count(spot) and spot <= _TWISTER_WORDS and _is_count(has_gauss) and _is_finite(cached)
+    if type(kind) is not str or kind != wanted["numpy"][0] or not is_sane or has_gauss > 1:
         _refuse(path, f"{where}.numpy", "is no state of numpy's generator")
     for name, own in (("torch", value["torch"]), *(("cuda", own) for own in value["cuda"])):
         if not isinstance(own, torch.Tensor) or own.dtype != torch.uint8 or own.ndim != 1:

@@ -12,6 +12,8 @@ from stylegan2ada.errors import UserError
 if TYPE_CHECKING:
     from stylegan2ada.data.dataset import DatasetInfo
 
+_MOST = {"workers": 1024, "cbase": 1 << 22, "cmax": 1 << 14}  # far above what anybody trains with
+
 
 def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str] | None) -> None:
     """Refuse values that cannot be right by themselves."""
@@ -22,6 +24,10 @@ def check(options: TrainOptions, info: DatasetInfo, known_metrics: Sequence[str]
         value = getattr(options, flag)
         if value is not None and value < 1:
             raise UserError(f"--{flag.replace('_', '-')}={value} must be at least 1")
+    for flag, most in _MOST.items():
+        value = getattr(options, flag)
+        if value is not None and value > most:
+            raise UserError(f"--{flag}={value} is more than can be of use; give {most} at most")
     for flag in ("gamma", "freezed"):
         value = getattr(options, flag)
         if value is not None and not value >= 0:

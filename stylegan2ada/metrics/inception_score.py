@@ -17,7 +17,8 @@ def inception_score(probs: ArrayLike, *, splits: int = 10) -> InceptionScore:
     """exp of the mean KL(p(y|x) || p(y)) of class probabilities [n, classes], in consecutive parts."""
     p = np.asarray(probs, dtype=np.float64)
     edges = [i * len(p) // splits for i in range(splits + 1)]
-    scores = [_score(p[start:stop]) for start, stop in zip(edges[:-1], edges[1:])]
+    # Of fewer images than parts some parts stay empty, and say nothing.
+    scores = [_score(p[start:stop]) for start, stop in zip(edges[:-1], edges[1:]) if start < stop]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 
 

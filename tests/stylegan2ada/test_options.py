@@ -128,6 +128,20 @@ def test_our_errors_become_one_sentence_and_their_code(error: type[UserError], c
     assert result.output == prefix + "something that can be fixed\n"
 
 
+def test_what_errors_quote_of_files_cannot_move_the_cursor_or_fill_the_screen() -> None:
+    @options.command("x")
+    def command() -> None:
+        raise UserError(f"name \x1b[2J\x1b]0;title\x07 and\na line, \u2028 é; {'a' * 50_000}; rename it")
+
+    result = CliRunner().invoke(command, [])
+    assert result.exit_code == 2
+    lines = result.output.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Error: name \\x1b[2J\\x1b]0;title\\x07 and\\na line, \\u2028 é; aaa")
+    assert lines[0].endswith("aaa; rename it")
+    assert 900 < len(lines[0]) < 1100
+
+
 def test_seed_ranges_as_recorded() -> None:
     record = golden_json("cli/num_range.json")
     for text, expected in record["ok"]:

@@ -198,6 +198,12 @@ def test_inception_score_of_certain_and_of_uniform_answers() -> None:
     assert inception_score(np.full((100, 5), 0.2), splits=4) == pytest.approx((1, 0))
 
 
+def test_inception_score_of_fewer_images_than_parts() -> None:
+    """Empty parts do not count; each image is a part of its own, as sure as it is varied."""
+    probs = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]])
+    assert inception_score(probs, splits=10) == inception_score(probs, splits=3) == pytest.approx((1, 0))
+
+
 def test_too_few_points_say_so() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         precision_recall(np.zeros((3, 2)), np.zeros((9, 2)))

@@ -1,0 +1,56 @@
+"""What the workers find loaded: torch, every command, what libraries load late; and the valid files."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import importlib
+import pkgutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+_CHARSETS = (
+    "ascii", "cp437", "cp1252", "idna", "iso8859_1", "latin_1", "mbcs", "unicode_escape", "utf_8_sig",
+    *(f"utf_{width}{order}" for width in (16, 32) for order in ("", "_le", "_be")),
+)  # fmt: skip
+
+
+def command() -> click.Command:
+    """The one that stands for all."""
+    from spine_plugins.__main__ import main
+
+    return main
+
+
+def everything(names: Iterable[str]) -> None:
+    """Load what there is, then make a case of each format, so that its valid files are there."""
+    import PIL.Image
+    import torch
+
+    from tests.hostile import FORMATS
+
+    torch.set_num_threads(1)
+    for package in ("stylegan2ada", "spine_plugins"):
+        _load(package)
+    import pydicom.charset
+
+    for charset in (*_CHARSETS, *pydicom.charset.python_encoding.values()):
+        with contextlib.suppress(LookupError):  # that of another system
+            codecs.lookup(charset)
+    PIL.Image.init()
+    for name in names:
+        if FORMATS[name].trains:
+            importlib.import_module("torch._dynamo")  # a second, which every worker would need again
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "case").mkdir()
+            FORMATS[name].make(name, 0, Path(folder, "case"))
+
+
+def _load(package: str) -> None:
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        if not module.name.endswith(("__main__", "as_script")):
+            importlib.import_module(module.name)
