@@ -169,7 +169,7 @@ def test_list_decoders():
 
 @pytest.mark.parametrize(("flags", "sentence"), [
     (("--fail-over", "nan"), "--fail-over"), (("--timeout", "nan"), "--timeout"), (("--timeout", "inf"), "--timeout"),
-    (("--percentiles", "nan", "nan"), "rising numbers"), (("--resolution", str(1 << 40)), "power of two up to 8192"),
+    (("--percentiles", "nan", "nan"), "--percentiles"), (("--percentiles", "3", "1"), "rising numbers"), (("--resolution", str(1 << 40)), "power of two up to 8192"),
     (("--max-pixels", str(10**30)), "--max-pixels"), (("--max-file-mb", str(10**30)), "--max-file-mb"),
     (("--max-inflate", str(10**30)), "--max-inflate"), (("--workers", str(10**9)), "--workers"),
     (("--max-images", str(10**30)), "--max-images"), (("--split", "nan/nan"), "sum to 1"),
