@@ -48,10 +48,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "official": {"privacy", "losses"},
     "training": {"losses", "classifier", "privacy", "audit", "official"},
     "recipes": {"resumable", "statistics", "classifier", "phantom"},
-    "audit": {"runs", "statistics", "classifier"},
+    "audit": {"runs", "statistics", "markup", "classifier", "report"},  # report: the look of its page
     "report": READERS,
     "compare": READERS,
-    "release": READERS,
+    "release": READERS | {"report"},  # likewise
     "experiments": {"runs", "compare", "statistics", "executors"},
     "demo_command": set(),
     "doctor_command": {"dicom"},

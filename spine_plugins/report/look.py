@@ -138,6 +138,14 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .bars svg { display: block; width: 100%; height: 12px; } .bars rect { fill: var(--c0); }
 .counts { margin-top: 1.1rem; } .pictures { margin-top: 1.2rem; align-items: start; }
 .bars span:nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }
+.verdict { border-left: 6px solid; border-radius: 12px; padding: 1.1rem 1.3rem; }
+.verdict .word { font-size: 1.35rem; font-weight: 700; letter-spacing: .01em; }
+.verdict p { color: var(--ink); font-size: 1.05rem; margin-top: .3rem; max-width: 46rem; }
+.verdict p.help { font-size: .87rem; color: var(--soft); }
+.verdict + .wide { margin-top: 1rem; } .block { display: block; font-weight: 400; white-space: normal; }
+.numbers td.words { text-align: left; white-space: normal; }
+.bar.b0 { fill: var(--c0); } .bar.b1 { fill: var(--c1); }
+ul.plain { padding-left: 1.2rem; display: grid; gap: .35rem; }
 footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media (max-width: 640px) { .figures { grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); }
   .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from spine_plugins.markup import Safe, join, tag, trusted
-from spine_plugins.report import charts, making, parts, sections
+from spine_plugins.markup import Safe
+from spine_plugins.report import audited, charts, frame, making, parts, sections
 from spine_plugins.report.gallery import Album
-from spine_plugins.report.look import SCRIPT, STYLE
 from spine_plugins.runs.reading import Run
-from stylegan2ada import __version__
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import atomic_write
 
@@ -51,6 +46,7 @@ PARTS: list[Part] = [
     ("metrics", "Metrics", _metrics),
     ("judge", "Independent judge", lambda c: sections.chart_grid(charts.judge(c.runs))),
     ("training", "Training", _training),
+    ("audit", "Privacy audit", lambda c: audited.of_runs([(run.name, run.folder) for run in c.runs])),
     ("data", "Data set", lambda c: parts.data_sets(c.runs, c.album)),
     ("classifier", "Classifier", lambda c: parts.classifiers(c.runs)),
     ("synthetic", "Synthetic data", lambda c: parts.synthetic(c.runs)),
@@ -83,48 +79,4 @@ def page(
     made = [(key, name, function(content)) for key, name, function in PARTS]
     present = [(key, name, part) for key, name, part in made if part]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
-    links = [tag("li", tag("a", name, href=f"#{key}")) for key, name, _ in present]
-    body = tag(
-        "body",
-        tag("a", "Skip to the content", href="#content", class_="skip"),
-        tag("header", tag("div", sections.heading(runs, title), class_="frame-width"), class_="top"),
-        tag("nav", tag("ul", links, class_="frame-width"), class_="parts", aria_label="Parts of this page"),
-        tag("main", [_section(*part) for part in present], id="content", class_="frame-width", tabindex="-1"),
-        tag("footer", _imprint(), class_="frame-width"),
-        tag("script", trusted(SCRIPT)),
-    )
-    return join([trusted("<!doctype html>\n"), tag("html", _head(title), body, lang="en")])
-
-
-def _section(key: str, name: str, content: Safe) -> Safe:
-    heading = tag("h2", name, id=f"{key}-title")
-    return tag("section", heading, content, id=key, aria_labelledby=f"{key}-title")
-
-
-def _imprint() -> str:
-    return (
-        f"Written by spinegan {__version__} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. "
-        "Nothing in this page is loaded from anywhere else."
-    )
-
-
-def _head(title: str) -> Safe:
-    # Whatever a file name might smuggle in: only this style and this script can ever act.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", f"{title} \u2013 SpineGAN report"),
-        tag("style", trusted(STYLE)),
-    )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return frame.document(title, sections.heading(runs, title), present)

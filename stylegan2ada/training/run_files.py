@@ -29,6 +29,8 @@ STATS = "stats.jsonl"
 LOG = "log.txt"
 EVENTS = "events.jsonl"
 JUDGE = "judge.jsonl"
+AUDITS = "audits.jsonl"  # of the snapshots, made in training
+AUDIT = "audit/audit.json"  # where the report looks for an audit of what the run has drawn
 REALS = "reals.png"
 REPORT = "report.html"
 CLASSES = "classes"  # folder of a grid per class
@@ -66,6 +68,9 @@ TABLE = (
     RunFile(EVENTS,                     _HISTORY, "what happened; `effective` hides what was undone"),
     RunFile("metric-*.jsonl",           _LOG, "measurements against real images"),
     RunFile(JUDGE,                      _LOG, "what a second classifier says of fakes and reals"),
+    RunFile(AUDITS,                     _LOG, "tests of copies at snapshots, against held-out images"),
+    RunFile("audit/audit.*",            Trait.PUBLIC, "verdicts of an audit, rounded, and the page about it"),
+    RunFile("audit/private/*",          _NONE, "scores of patients and pictures of pairs"),
     RunFile("network-snapshot-*.pkl",   Trait.PUBLIC, "networks"),
     RunFile("fakes*.png",               Trait.PUBLIC, "generated images"),
     RunFile(f"{CLASSES}/*.png",         Trait.PUBLIC, "generated images of one class"),
