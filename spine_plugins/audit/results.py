@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from spine_plugins.audit.auditing import Audit, Examined, Tested
+from spine_plugins.audit.auditing import FAIL, MUST_SEE, NO_EVIDENCE, Audit, Examined, Tested
 from spine_plugins.audit.copies import ratios
 from spine_plugins.audit.report import write_page
 from stylegan2ada import __version__, files
@@ -58,19 +58,19 @@ def as_json(audit: Audit, *, network: str | None, count: int | None) -> JsonObje
 
 def statement(verdict: str, detects: float | None) -> str:
     """The verdict in one sentence."""
-    if verdict == "FAIL":
+    if verdict == FAIL:
         return (
             "The synthetic images show evidence of their training patients: do not release them as they are."
         )
-    if verdict == "NO EVIDENCE":
+    if verdict == NO_EVIDENCE:
         share = f"{100 * (detects or 0):g} %"
         return (
             "No evidence that the synthetic images copy training patients was found; copies would have been "
             f"seen if they had been {share} of the images or more."
         )
     return (
-        "This audit could not have seen a leak of the size that matters, so it says nothing for or against "
-        "the synthetic images."
+        f"This audit could not have seen copies if they had been {100 * MUST_SEE:g} % of the synthetic "
+        "images, so it says nothing for or against them."
     )
 
 

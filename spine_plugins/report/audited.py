@@ -40,43 +40,53 @@ def verdict(audit: Document, *, level: int = 3) -> Safe:
     word = str(audit.get("verdict") or "UNKNOWN")
     statement = cell(audit.get("statement")) or "This file is no audit of this program."
     count = finite(audit.get("audits_of_these_fakes"))
-    again = f"These images have been audited {show(count)} time(s)." if count else ""
+    again = "These images have been audited " + ("once." if count == 1 else f"{show(count)} times.")
     return tag(
         "div",
         tag(f"h{level}", word, class_="word"),
         tag("p", str(statement)),
-        tag("p", again, class_="help") if again else None,
+        tag("p", again, class_="help") if count else None,
         class_=f"verdict {LEVELS.get(word, 'caution')}",
     )
 
 
 def tests(audit: Document) -> Safe:
-    """One row per test, those that were not run among them."""
+    """One row per test, those that were not run among them; on a narrow screen a card per test."""
     ran, missing = as_dict(audit.get("tests")), as_dict(audit.get("not_run"))
+    heads = ("Estimate, 95 % interval", "p, adjusted", "Would have seen", "Verdict")
     rows = []
     for name, (title, question) in TESTS.items():
         found = as_dict(ran.get(name))
-        head = tag("th", title, tag("span", question, class_="help block"), scope="row")
         if found:
-            cells: list[Child] = [
-                _estimate(found), p_text(found.get("p_holm")), share(found.get("detects")),
-                tag("b", str(found.get("verdict") or UNKNOWN)),
-            ]  # fmt: skip
-            rows.append(tag("tr", head, [tag("td", part) for part in cells]))
+            has_failed = found.get("verdict") == "FAIL"
+            seen = "\u2013" if has_failed else share(found.get("detects"))
+            word = tag("b", str(found.get("verdict") or UNKNOWN), class_="bad" if has_failed else None)
+            cells: list[Child] = [_estimate(found), p_text(found.get("p_holm")), seen, word]
+            made = [tag("td", tag("div", part), data_label=head) for head, part in zip(heads, cells)]
         else:
             reason = str(missing.get(name) or "not part of this audit")
-            rows.append(
-                tag("tr", head, tag("td", tag("b", "NOT RUN"), f": {reason}", colspan=4, class_="words"))
-            )
-    heads = ("Test", "Estimate (95 % interval)", "p, adjusted", "Would have seen", "Verdict")
-    return numbers("The tests and their verdicts", heads, rows, label="Tests and verdicts")
+            made = [
+                tag("td", tag("div", tag("b", "NOT RUN"), f": {reason}"), colspan=4, data_label="Not run")
+            ]
+        head = tag("th", title, tag("span", question, class_="help block"), scope="row")
+        rows.append(tag("tr", head, made))
+    return tag(
+        "table",
+        tag("caption", "The tests and their verdicts", class_="hidden-text"),
+        tag("thead", tag("tr", [tag("th", text, scope="col") for text in ("Test", *heads)])),
+        tag("tbody", rows),
+        class_="tests",
+    )
 
 
 def _estimate(found: Document) -> Child:
     value, low, high = (finite(found.get(name)) for name in ("estimate", "low", "high"))
     text = UNKNOWN if value is None else percent(value)
     between = "" if low is None or high is None else f" ({percent(low)} to {percent(high)})"
-    return [text + between, tag("span", cell(found.get("means")), class_="help block")]
+    most = finite(found.get("copy_share_at_most"))
+    bound = None if most is None else f"at most {percent(most)}, those included that the test would not see"
+    notes = [tag("span", note, class_="help block") for note in (cell(found.get("means")), bound) if note]
+    return [text + between, notes]
 
 
 def percent(value: float) -> str:
@@ -132,19 +142,23 @@ def power(audit: Document) -> Safe | None:
         return None
     heads = ("Copies that were", *(f"{100 * part:g} % planted" for part in shares))
     table = numbers("Repeats in which planted copies were detected", heads, rows, label="Power, all numbers")
-    return join(
-        [
-            tag(
-                "figure", _power_curves(lines), _legend([(title, i) for title, i, _ in lines]), class_="chart"
-            ),
-            tag("details", tag("summary", "Every kind of copy, every test"), table),
-        ]
+    words = (
+        "Doctored training images were planted among the fakes, again and again. Each curve: the share of "
+        "repeats in which a test raised the alarm, for the kind of copy that is hardest for it."
+    )
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", "Copies that would have been seen"), tag("p", words, class_="help")),
+        _power_curves(lines),
+        _legend([(title, i) for title, i, _ in lines]),
+        tag("details", tag("summary", "Every kind of copy, every test"), table),
+        class_="chart",
     )
 
 
 def _power_curves(lines: list[tuple[str, int, list[tuple[float, float]]]]) -> Safe:
     places = sorted({part for _, _, points in lines for part, _ in points})
-    step = (_WIDTH - _LEFT - 60) / max(len(places) - 1, 1)
+    step = (_WIDTH - _LEFT - 90) / max(len(places) - 1, 1)
     x = {part: round(_LEFT + 30 + i * step, 1) for i, part in enumerate(places)}
 
     def y(value: float) -> float:
@@ -216,7 +230,19 @@ def histogram(audit: Document) -> Safe | None:
         "Distance of a fake to the nearer side over its distance to the other: 1 is no difference, copies of "
         "training images lie at the left. Heights are square roots of counts."
     )
-    return tag("figure", tag("figcaption", tag("p", text, class_="help")), picture, legend, class_="chart")
+    return tag(
+        "figure",
+        tag("figcaption", tag("h3", "Distances of fakes to both sides"), tag("p", text, class_="help")),
+        picture,
+        legend,
+        class_="chart",
+    )
+
+
+def charts(audit: Document) -> Safe | None:
+    """Power and distances side by side."""
+    made = [part for part in (power(audit), histogram(audit)) if part]
+    return tag("div", made, class_="two") if made else None
 
 
 def inputs(audit: Document) -> Safe:

@@ -19,7 +19,7 @@ def document(
     sections: list[Section],
     *,
     of: str = "SpineGAN report",  # what the page is, behind its title
-    more_style: str = "",
+    written: str | None = None,  # when; default: now
 ) -> str:
     """The whole page as text."""
     links = [tag("li", tag("a", name, href=f"#{key}")) for key, name, _ in sections]
@@ -31,10 +31,10 @@ def document(
         tag(
             "main", [_section(*part) for part in sections], id="content", class_="frame-width", tabindex="-1"
         ),
-        tag("footer", _imprint(), class_="frame-width"),
+        tag("footer", _imprint(written), class_="frame-width"),
         tag("script", trusted(SCRIPT)),
     )
-    head = _head(f"{title} \u2013 {of}", STYLE + more_style)
+    head = _head(f"{title} \u2013 {of}", STYLE)
     return join([trusted("<!doctype html>\n"), tag("html", head, body, lang="en")])
 
 
@@ -43,11 +43,9 @@ def _section(key: str, name: str, content: Safe) -> Safe:
     return tag("section", heading, content, id=key, aria_labelledby=f"{key}-title")
 
 
-def _imprint() -> str:
-    return (
-        f"Written by spinegan {__version__} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. "
-        "Nothing in this page is loaded from anywhere else."
-    )
+def _imprint(written: str | None) -> str:
+    when = written or f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"Written by spinegan {__version__} at {when}. Nothing in this page is loaded from anywhere else."
 
 
 def _head(title: str, style: str) -> Safe:

@@ -142,13 +142,18 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .verdict .word { font-size: 1.35rem; font-weight: 700; letter-spacing: .01em; }
 .verdict p { color: var(--ink); font-size: 1.05rem; margin-top: .3rem; max-width: 46rem; }
 .verdict p.help { font-size: .87rem; color: var(--soft); }
-.verdict + .wide { margin-top: 1rem; } .block { display: block; font-weight: 400; white-space: normal; }
-.numbers td.words { text-align: left; white-space: normal; }
+.verdict + table { margin-top: 1rem; } .bad { color: var(--bad); }
+.block { display: block; font-weight: 400; white-space: normal; }
+.tests b { white-space: nowrap; } .tests td { font-variant-numeric: tabular-nums; }
 .bar.b0 { fill: var(--c0); } .bar.b1 { fill: var(--c1); }
 ul.plain { padding-left: 1.2rem; display: grid; gap: .35rem; }
 footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media (max-width: 640px) { .figures { grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); }
   .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
+  .tests thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .tests tr { display: block; border-bottom: 1px solid var(--edge); padding: .5rem 0; }
+  .tests th, .tests td { display: grid; grid-template-columns: 8.5rem 1fr; border: 0; padding: .12rem 0; }
+  .tests th { display: block; } .tests td::before { content: attr(data-label); color: var(--soft); }
   .concern { grid-template-columns: 1fr; } .facts th { width: 9rem; } .title-row { flex-direction: column; } }
 @media print { nav.parts, button, .skip, .readout { display: none; } .card, .chart { break-inside: avoid; }
   body { background: #fff; } }
