@@ -37,6 +37,7 @@ STAGES = {
     },
     "Release": {
         "audit":     ("spine_plugins.audit.command:audit",        "Are synthetic images copies of patients, with power."),
+        "release":   ("spine_plugins.release.command:release",    "A synthetic data set with its card, checked."),
     },
     "First steps": {
         "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),

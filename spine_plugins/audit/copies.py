@@ -106,7 +106,9 @@ class Ballot:
         """Per kind the share of planted images that vote as copies: how much of the truth is seen."""
         return {kind: float((found.observed() > 0).mean()) for kind, found in self._planted.items()}
 
-    def planted_p(self, swap: Swap) -> float:
+    def p_value(self, swap: Swap | None = None) -> float:
+        if swap is None:
+            return tail(self._sum).p_value
         added = self._planted[swap.planted.kind].sum(swap.chosen)
         return tail(self._sum - self.votes.sum(np.flatnonzero(swap.removed)) + added).p_value
 

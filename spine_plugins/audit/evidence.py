@@ -127,8 +127,8 @@ class Test(Protocol):
     def finding(self) -> Finding:
         """Of the fakes as they are."""
 
-    def planted_p(self, swap: Swap) -> float:
-        """The p-value that the test gives with these images planted."""
+    def p_value(self, swap: Swap | None = None) -> float:
+        """Of the fakes as they are, or with some exchanged."""
 
 
 def nearest_fakes(

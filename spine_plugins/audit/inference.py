@@ -41,7 +41,7 @@ class Inference:
         means = "excess share of labels guessed right for training patients"
         return Finding(found.statistic, found.p_value, risk, means, more, {"label_guessed": scores})
 
-    def planted_p(self, swap: Swap) -> float:
+    def p_value(self, swap: Swap | None = None) -> float:
         return tail(self._evidence.relabelling.linear(self._scores(swap))).p_value
 
     def _scores(self, swap: Swap | None) -> np.ndarray:

@@ -36,7 +36,7 @@ class Linkage:
         means = "excess risk that halves of a training image lead to one fake"
         return Finding(found.statistic, found.p_value, risk, means, more, {"linked": linked})
 
-    def planted_p(self, swap: Swap) -> float:
+    def p_value(self, swap: Swap | None = None) -> float:
         return hits_tail(self.linked(swap), self._evidence.reals.is_train).p_value
 
     def linked(self, swap: Swap | None = None) -> np.ndarray:

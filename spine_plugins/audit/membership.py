@@ -23,9 +23,14 @@ _TOPS = (0.01, 0.05)  # shares of the most suspicious patients that are looked a
 class Membership:
     """The test of membership; `attacks` are further scores per image, higher for members."""
 
-    def __init__(self, evidence: Evidence, attacks: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        evidence: Evidence,
+        attacks: dict[str, np.ndarray] | None = None,
+        reference: np.ndarray | None = None,  # nearest_other, where it is known already
+    ) -> None:
         self._evidence = evidence
-        self._reference = nearest_other(evidence.search)
+        self._reference = nearest_other(evidence.search) if reference is None else reference
         self._attacks = {
             name: evidence.reals.largest_of_unit(np.where(np.isnan(scores), -np.inf, scores))
             for name, scores in (attacks or {}).items()
@@ -47,7 +52,7 @@ class Membership:
         columns = {f"membership_{name}": scores for name, scores in attacks.items()}
         return Finding(found.statistic, found.p_value, rate, means, more, columns)
 
-    def planted_p(self, swap: Swap) -> float:
+    def p_value(self, swap: Swap | None = None) -> float:
         attacks = {BLACK_BOX: self.scores(swap)} | self._attacks
         return tail(self._evidence.relabelling.linear(_statistics(attacks))).p_value
 

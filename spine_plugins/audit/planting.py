@@ -153,7 +153,7 @@ def power(
     for kind, planted in evidence.planted.items():
         for share in SHARES:
             p_values = [
-                test.planted_p(swap) for swap in swaps(planted, len(evidence.fakes), share, repeats, seed)
+                test.p_value(swap) for swap in swaps(planted, len(evidence.fakes), share, repeats, seed)
             ]
             found.append(
                 Power(kind=kind, share=share, detected=float(np.mean(np.array(p_values) * n_tests < ALPHA)))

@@ -38,9 +38,12 @@ class SinglingOut:
         means = "excess risk that a training patient is isolated"
         return Finding(found.statistic, found.p_value, risk, means, more, {"singled_out": hit})
 
-    def planted_p(self, swap: Swap) -> float:
-        there = [self._isolated[~swap.removed], self._planted[swap.planted.kind][swap.chosen]]
-        return hits_tail(self._hit(np.concatenate(there)), self._evidence.reals.is_train).p_value
+    def p_value(self, swap: Swap | None = None) -> float:
+        units = self._isolated
+        if swap is not None:
+            there = [units[~swap.removed], self._planted[swap.planted.kind][swap.chosen]]
+            units = np.concatenate(there)
+        return hits_tail(self._hit(units), self._evidence.reals.is_train).p_value
 
     def _hit(self, units: np.ndarray) -> np.ndarray:
         hit = np.zeros(self._evidence.reals.n_units, dtype=bool)

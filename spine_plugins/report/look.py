@@ -144,6 +144,8 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .verdict p.help { font-size: .87rem; color: var(--soft); }
 .verdict + table { margin-top: 1rem; } .bad { color: var(--bad); }
 .block { display: block; font-weight: 400; white-space: normal; }
+.annex th { width: 34%; } .annex b.todo { color: var(--warn); }
+.accepted { display: block; margin-bottom: 1rem; font-weight: 650; }
 .tests b { white-space: nowrap; } .tests td { font-variant-numeric: tabular-nums; }
 .bar.b0 { fill: var(--c0); } .bar.b1 { fill: var(--c1); }
 ul.plain { padding-left: 1.2rem; display: grid; gap: .35rem; }
