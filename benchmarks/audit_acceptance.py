@@ -251,7 +251,13 @@ def dependent(
 # All of it.
 
 
-def measure(n: int, n_fakes: int, repeats: int, planted_repeats: int = 20) -> dict[str, Any]:
+def measure(
+    n: int,
+    n_fakes: int,
+    repeats: int,
+    planted_repeats: int = 20,
+    generators: tuple[str, ...] = GENERATORS,
+) -> dict[str, Any]:
     """Every row of the table of acceptance, with its gate."""
     start = time.perf_counter()
     real, fresh = draw(2 * n, seed=1), draw(max(2 * n_fakes, 1200), seed=2)
@@ -268,7 +274,7 @@ def measure(n: int, n_fakes: int, repeats: int, planted_repeats: int = 20) -> di
         "copies detected at 1 %": power_of_copies(evidence, planted_repeats),
         "tracking": tracks_copied_share(evidence, planted_repeats),
         "verifier": verifier.quality.as_dict(),
-        "alarms": {name: alarms(real, fresh, name, n_fakes, repeats) for name in GENERATORS},
+        "alarms": {name: alarms(real, fresh, name, n_fakes, repeats) for name in generators},
         "dependent": dependent(repeats),
     }
     return result | {"seconds": time.perf_counter() - start}

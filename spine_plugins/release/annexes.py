@@ -11,9 +11,10 @@ from typing import Literal
 
 from spine_plugins.runs.documents import Document, as_dict, as_list, finite
 
-Status = Literal["NOT RUN", "ANSWERED", "NEEDS A PERSON"]
+Status = Literal["NOT RUN", "UNDERPOWERED", "ANSWERED", "NEEDS A PERSON"]
 NOT_RUN: Status = "NOT RUN"
 ANSWERED: Status = "ANSWERED"
+UNDERPOWERED: Status = "UNDERPOWERED"
 BY_A_PERSON: Status = "NEEDS A PERSON"
 Answer = tuple[Status, str]
 
@@ -55,7 +56,11 @@ def _test(*names: str) -> Callable[[Document], Answer]:
                 seen = finite(found.get("detects"))
                 power = "" if seen is None else f", copies of {100 * seen:g} % would have been seen"
                 said.append(f"{name.replace('_', ' ')}: {found.get('verdict')}{power}")
-        return (ANSWERED, "; ".join(said) + ".") if said else (NOT_RUN, "No test of this audit was run.")
+        if not said:
+            return NOT_RUN, "No test of this audit was run."
+        # A test that could not have seen anything answers nothing.
+        verdicts = {as_dict(tests.get(name)).get("verdict") for name in names if name in tests}
+        return UNDERPOWERED if verdicts == {UNDERPOWERED} else ANSWERED, "; ".join(said) + "."
 
     return answer
 

@@ -51,7 +51,7 @@ def html(card: Document) -> str:
 
 def _dp(card: Document) -> Safe:
     dp = as_dict(as_dict(card.get("privacy")).get("dp"))
-    text = dp.get("statement") or "NOT RUN: the network was not trained with differential privacy."
+    text = dp.get("statement") or "NOT RUN: no report of a differentially private training was given."
     return tag("div", tag("h3", "Differential privacy"), tag("p", str(text)), class_="card")
 
 
@@ -85,7 +85,7 @@ def _data(card: Document) -> Safe:
     rows: dict[str, Child] = {}
     for role, title in (("train", "Training images"), ("holdout", "Held-out images")):
         part = as_dict(data.get(role))
-        rows[title] = f"{part.get('images')}, of {part.get('units')} units ({part.get('unit')})"
+        rows[title] = f"{part.get('images')}; units: {part.get('units')} ({part.get('unit')})"
     for key, title in (("conversion", "Conversion"), ("by_label", "By label"), ("by_split", "By split"),
                        ("by_reason", "Left out, by reason")):  # fmt: skip
         counts = as_dict(data.get(key))
@@ -137,7 +137,7 @@ def _annexes(card: Document) -> Safe:
     return join(made)
 
 
-_LEVEL = {"NOT RUN": "todo", "NEEDS A PERSON": "todo"}
+_LEVEL = {"NOT RUN": "todo", "UNDERPOWERED": "todo", "NEEDS A PERSON": "todo"}
 
 
 def markdown(card: Document) -> str:

@@ -41,7 +41,7 @@ _LINE = _object(
     {
         "item": _TEXT,
         "question": _TEXT,
-        "status": {"enum": ["ANSWERED", "NOT RUN", "NEEDS A PERSON"]},
+        "status": {"enum": ["ANSWERED", "UNDERPOWERED", "NOT RUN", "NEEDS A PERSON"]},
         "answer": _TEXT,
     }
 )

@@ -142,7 +142,7 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .verdict .word { font-size: 1.35rem; font-weight: 700; letter-spacing: .01em; }
 .verdict p { color: var(--ink); font-size: 1.05rem; margin-top: .3rem; max-width: 46rem; }
 .verdict p.help { font-size: .87rem; color: var(--soft); }
-.verdict + table { margin-top: 1rem; } .bad { color: var(--bad); }
+.verdict + table, .verdict + .card { margin-top: 1rem; } .bad { color: var(--bad); }
 .block { display: block; font-weight: 400; white-space: normal; }
 .annex th { width: 34%; } .annex b.todo { color: var(--warn); }
 .accepted { display: block; margin-bottom: 1rem; font-weight: 650; }
