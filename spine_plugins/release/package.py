@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -219,5 +218,5 @@ def _changed(folder: Path) -> str:
 
 def check_free(out: Path) -> None:
     """A release never overwrites anything."""
-    if out.exists() and (not out.is_dir() or any(os.scandir(out))):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out={out} is not an empty folder; a release never overwrites one, give another")
