@@ -77,7 +77,7 @@ class Inputs:
 
 def open_inputs(train: str, holdout: str, fakes: str) -> Inputs:
     """The sets, checked against each other; a UserError where no comparison would mean anything."""
-    a, b, c = (_open(path, role) for path, role in zip((train, holdout, fakes), ROLES))
+    a, b, c = (open_real(path, role) for path, role in zip((train, holdout, fakes), ROLES))
     _refuse_overlap(a, b, c)
     return Inputs(a, b, c, tuple(_doubts(a, b, c)))
 
@@ -89,7 +89,8 @@ def from_arrays(pixels: np.ndarray, role: str, units: list[str] | None = None) -
     return Images(role, pixels, None, None, names, "patient" if units else "image", mark, None, None)
 
 
-def _open(path: str, role: str) -> Images:
+def open_real(path: str, role: str) -> Images:
+    """A zip or folder as one of the sets; its name goes no further."""
     dataset = ImageFolderDataset(path, use_labels=True)
     mark = fingerprint(_nameless(dataset, role))
     pixels = np.stack([dataset.raw_image(i) for i in range(len(dataset))])
@@ -138,11 +139,21 @@ def image_hashes(pixels: np.ndarray) -> list[bytes]:
 def _refuse_overlap(train: Images, holdout: Images, fakes: Images) -> None:
     if train.fingerprint == fakes.fingerprint:
         raise UserError("--fakes is the training set itself; give the images that the network drew")
-    for real in (train, holdout):
-        if real.pixels.shape[1:] != train.pixels.shape[1:]:
-            raise UserError(
-                f"--holdout has images of {holdout.side}, --train of {train.side}; convert both in one way"
-            )
+    refuse_shared(train, holdout)
+    if set(image_hashes(fakes.pixels)) <= set(image_hashes(train.pixels)):
+        raise UserError(
+            "every image of --fakes is an image of --train; give the images that the network drew"
+        )
+    if len(fakes) < 2 or min(len(train), len(holdout)) < 2:
+        raise UserError("an audit needs at least 2 images in each of --train, --holdout and --fakes")
+
+
+def refuse_shared(train: Images, holdout: Images) -> None:
+    """A UserError unless the hold-out is of the same kind and of other patients."""
+    if holdout.pixels.shape[1:] != train.pixels.shape[1:]:
+        raise UserError(
+            f"--holdout has images of {holdout.side}, --train of {train.side}; convert both in one way"
+        )
     both = set(image_hashes(train.pixels)) & set(image_hashes(holdout.pixels))
     if both:
         raise UserError(
@@ -155,12 +166,6 @@ def _refuse_overlap(train: Images, holdout: Images, fakes: Images) -> None:
             f"--train and --holdout share {len(shared)} patient(s) or studies; split the source again by "
             "patient (dataset_tool_dicom.py --split does)"
         )
-    if set(image_hashes(fakes.pixels)) <= set(image_hashes(train.pixels)):
-        raise UserError(
-            "every image of --fakes is an image of --train; give the images that the network drew"
-        )
-    if len(fakes) < 2 or min(len(train), len(holdout)) < 2:
-        raise UserError("an audit needs at least 2 images in each of --train, --holdout and --fakes")
 
 
 def _doubts(train: Images, holdout: Images, fakes: Images) -> list[str]:
