@@ -77,7 +77,7 @@ class Features:
         return {name: halved(part).flatten(1) for name, part in cut.items()}
 
 
-def find_features(name: str, device: torch.device) -> Features:
+def find_features(name: str, device: torch.device = torch.device("cpu")) -> Features:  # noqa: B008
     """`pixels`, a classifier's .safetensors, a detector's file, or the name of a known detector."""
     if name == "pixels":
         return _pixels(device)

@@ -66,7 +66,7 @@ class Inputs:
     train: Images
     holdout: Images
     fakes: Images
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
