@@ -23,7 +23,8 @@ register_loss("spine", "spine_plugins.losses.spine:SpineGANLoss")
 register_term("spine", "spine_plugins.losses.spine:SpineTerm")
 
 __all__ = [
-    "SpineGANLoss", "audit", "convert_dicom", "draw_phantoms", "load_classifier", "read_radiograph", "statistics",
+    "SpineGANLoss", "audit", "convert_dicom", "draw_phantoms", "load_classifier", "read_radiograph",
+    "statistics",
 ]  # fmt: skip
 
 _HOMES = {

@@ -119,18 +119,10 @@ class Search:
 
     def _nearest_units(self, prepared: Tensor, distance: Tensor) -> ByFake:
         """The nearest patients by the coarse views, ordered by the fine ones."""
-        table = distance.cpu().numpy()
-        # Behind the last image stands one that is infinitely far: the place of images that are not there.
-        padded = np.concatenate([table, np.full((len(table), 1), np.inf, np.float32)], axis=1)
-        by_unit = np.stack([padded[:, column] for column in self._members.T])  # [most, m, units]
-        nearest = by_unit.min(axis=0)
-        k = min(NEAREST_UNITS, nearest.shape[1])
-        unit = np.argpartition(nearest, k - 1, axis=1)[:, :k]
-        which = np.take_along_axis(by_unit.argmin(axis=0), unit, axis=1)
-        image = self._members[unit, which]
+        coarse, unit, image = _by_unit(distance.cpu().numpy(), self._members)
         fine = self._fine_distances(prepared, image)
         # A patient whose only image is thought to be unknown is nowhere.
-        fine = np.where(np.isinf(np.take_along_axis(nearest, unit, axis=1)), np.inf, fine)
+        fine = np.where(np.isinf(coarse), np.inf, fine)
         order = np.argsort(fine, axis=1, kind="stable")
         return ByFake(*(np.take_along_axis(part, order, axis=1) for part in (fine, unit, image)))
 
@@ -165,13 +157,21 @@ def nearest_other(search: Search) -> np.ndarray:
 
 def by_fake(distance: np.ndarray, unit_of: np.ndarray) -> ByFake:
     """The table of nearest patients from a matrix [m, n] of distances to images of these patients."""
-    members = _members(unit_of)
+    nearest, unit, image = _by_unit(distance, _members(unit_of))
+    order = np.argsort(nearest, axis=1, kind="stable")
+    return ByFake(*(np.take_along_axis(part, order, axis=1) for part in (nearest, unit, image)))
+
+
+def _by_unit(distance: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of [m, n] distances: distance, unit and image of the nearest units, [m, k] each, in no order."""
+    # Behind the last image stands one that is infinitely far: the place of images that are not there.
     padded = np.concatenate([distance, np.full((len(distance), 1), np.inf, distance.dtype)], axis=1)
-    by_unit = np.stack([padded[:, column] for column in members.T])
+    by_unit = np.stack([padded[:, column] for column in members.T])  # [most, m, units]
     nearest = by_unit.min(axis=0)
-    unit = np.argsort(nearest, axis=1, kind="stable")[:, :NEAREST_UNITS]
+    k = min(NEAREST_UNITS, nearest.shape[1])
+    unit = np.argpartition(nearest, k - 1, axis=1)[:, :k]
     which = np.take_along_axis(by_unit.argmin(axis=0), unit, axis=1)
-    return ByFake(np.take_along_axis(nearest, unit, axis=1), unit, members[unit, which])
+    return np.take_along_axis(nearest, unit, axis=1), unit, members[unit, which]
 
 
 def _squared(a: Tensor, b: Tensor, squares_b: Tensor) -> Tensor:
