@@ -75,7 +75,7 @@ def fakes_of(G: Generator, w: torch.Tensor, n: int, seed: int = 1) -> np.ndarray
     return torch.cat([to_uint8(render(G, part)) for part in near.split(100)]).numpy()
 
 
-def measure(steps: int, n_fakes: int = 1000) -> dict[str, Any]:
+def measure(steps: int, n_fakes: int = 2000) -> dict[str, Any]:
     """The audit of both, and whom it names as the worst patient."""
     start = time.perf_counter()
     holdout = draw(HELD_OUT, 42)
@@ -100,6 +100,8 @@ def measure(steps: int, n_fakes: int = 1000) -> dict[str, Any]:
             "verdict": audit.verdict,
             "tests": {key: [test.finding.p_value, test.p_holm] for key, test in tests.items()},
             "copies": copies.finding.estimate.as_dict(),
+            "threshold": copies.finding.more["threshold"],
+            "fakes_of_the_worst_patient": copies.finding.more["worst_patient_fakes"],
             "patients_concerned": copies.finding.more["training_patients_concerned"],
             "worst_patient_is_a_training_patient": None if worst is None else names[worst] in train.patients,
         }

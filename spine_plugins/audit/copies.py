@@ -18,7 +18,8 @@ from spine_plugins.audit.permutation import Relabelling, tail
 from spine_plugins.statistics import bootstrap_interval
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
-NAMED = 1  # 0.6: the threshold of what is said of a single fake
+NAMED = 1  # 0.6: where a fake is called a copy as long as no threshold stands out
+_STANDS_OUT = 0.05
 _ROWS = 512
 
 
@@ -102,9 +103,9 @@ class Ballot:
         self._sum = self.votes.sum()
         self._planted = {kind: votes(there, relabelling) for kind, there in planted.items()}
 
-    def visible(self) -> dict[str, float]:
+    def visible(self, threshold: int = NAMED) -> dict[str, float]:
         """Per kind the share of planted images that vote as copies: how much of the truth is seen."""
-        return {kind: float((found.observed() > 0).mean()) for kind, found in self._planted.items()}
+        return {kind: float((found.observed(threshold) > 0).mean()) for kind, found in self._planted.items()}
 
     def p_value(self, swap: Swap | None = None) -> float:
         if swap is None:
@@ -127,8 +128,10 @@ class Copies(Ballot):
 
 def copy_finding(evidence: Evidence, ballot: Ballot) -> Finding:
     """What the votes say: the p-value, the share of fakes that are copies, and of whom."""
-    near, seen = ballot.near, ballot.votes.observed()
-    found = tail(ballot.votes.sum())
+    near, found = ballot.near, tail(ballot.votes.sum())
+    # A network that blurs what it repeats shows at another threshold than one that repeats it sharply.
+    threshold = found.which if found.p_value < _STANDS_OUT else NAMED
+    seen = ballot.votes.observed(threshold)
     # By the patient that a fake is nearest to: fakes of one patient are not independent.
     share = bootstrap_interval(
         lambda weights: (weights @ seen) / weights.sum(axis=-1), len(seen), near.unit[:, 0].tolist(),
@@ -137,7 +140,7 @@ def copy_finding(evidence: Evidence, ballot: Ballot) -> Finding:
     is_copy = seen > 0
     names, counts = np.unique(near.unit[is_copy, 0], return_counts=True)
     # Another view of a patient is no copy of an image, so it does not count against the test of copies.
-    sure = [share for kind, share in ballot.visible().items() if kind != "same_patient"]
+    sure = [share for kind, share in ballot.visible(threshold).items() if kind != "same_patient"]
     sensitivity = float(np.mean(sure)) if sure else None
     most = max(share.high, 3 / len(seen))  # no hit among N still allows 3/N
     more = {
@@ -147,7 +150,7 @@ def copy_finding(evidence: Evidence, ballot: Ballot) -> Finding:
         "worst_patient_fakes": int(counts.max(initial=0)),
         "sensitivity": sensitivity,
         "copy_share_at_most": None if not sensitivity else min(most / sensitivity, 1.0),
-        "thresholds": list(THRESHOLDS),
+        "threshold": THRESHOLDS[threshold],
     }
     r = ratios(near, evidence.reals.is_train)
     columns = {"fake": np.arange(len(r)), "ratio": r, "nearest_unit": near.unit[:, 0], "vote": seen}

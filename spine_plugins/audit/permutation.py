@@ -23,6 +23,7 @@ class Tail:
 
     statistic: float
     p_value: float
+    which: int = 0  # of several statistics the one that stands out
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def tail(values: np.ndarray) -> Tail:
     largest = standardised.max(axis=0)
     # Rounding must not decide between equals.
     exceeds = largest >= largest[0] - 1e-9
-    return Tail(float(largest[0]), float(exceeds.mean()))
+    return Tail(float(largest[0]), float(exceeds.mean()), int(standardised[:, 0].argmax()))
 
 
 def hits_tail(is_hit: np.ndarray, is_train: np.ndarray) -> Tail:

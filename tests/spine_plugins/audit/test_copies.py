@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spine_plugins.audit.copies import THRESHOLDS, ratios, votes
+from spine_plugins.audit.copies import THRESHOLDS, Ballot, ratios, votes
 from spine_plugins.audit.neighbours import by_fake
 from spine_plugins.audit.permutation import Relabelling, tail
 
@@ -51,3 +51,16 @@ def test_seven_visible_copies_are_needed_where_six_tests_share_a_level() -> None
 
     assert 6 * p_value(10) < 0.05
     assert 6 * p_value(5) > 0.05
+
+
+def test_blurred_copies_are_named_at_the_threshold_where_they_show() -> None:
+    rng = np.random.default_rng(3)
+    distance = rng.uniform(1.0, 1.1, size=(60, 100))
+    distance[:20, :10] = np.where(np.arange(10) == np.arange(20)[:, None] % 10, 0.74, 1.05)  # r about 0.74
+    is_train = np.arange(100) < 40
+    ballot = Ballot(by_fake(distance, np.arange(100)), {}, Relabelling.draw(is_train, seed=1))
+    found = tail(ballot.votes.sum())
+    assert found.p_value < 0.01
+    assert THRESHOLDS[found.which] == 0.8
+    assert (ballot.votes.observed(found.which)[:20] == 1).all()
+    assert not ballot.votes.observed().any()  # nothing at 0.6
