@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from benchmarks import audit_acceptance, timing
+from benchmarks import audit_acceptance, audit_overfit, audit_peers, timing
 
 ROOT = Path(__file__).parents[3]
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    machine = timing.machine(torch.device("cpu"))
+    timing.save(name, {"machine": machine, **found}, ROOT / "benchmarks" / "proofs")
 
 
 def check(found: dict[str, Any], *, alarms: float, fails: float, off: float) -> None:
@@ -43,7 +49,25 @@ def test_the_table_reduced() -> None:
 @pytest.mark.proof
 def test_the_table_in_full() -> None:
     found = audit_acceptance.measure(1000, 2000, 200)
-    timing.save("audit-acceptance", found, ROOT / "benchmarks" / "proofs")
+    keep("audit-acceptance", found)
     check(found, alarms=0.11, fails=0.08, off=0.015)
     assert found["dependent"]["ours"] <= 0.08
     assert found["dependent"]["binomial"] > 0.2
+
+
+@pytest.mark.proof
+def test_a_network_that_knows_forty_images_by_heart_is_told_from_one_that_cannot() -> None:
+    found = audit_overfit.measure(600)
+    keep("audit-overfit", found)
+    assert found["few"]["verdict"] == "FAIL"
+    assert found["few"]["worst_patient_is_a_training_patient"]
+    assert found["many"]["verdict"] != "FAIL"
+
+
+@pytest.mark.proof
+def test_the_weak_peers_on_the_same_cases() -> None:
+    found = audit_peers.measure()
+    keep("audit-peers", found)
+    table = found["table"]
+    assert table["1 % exact copies"]["C_T alarms"] < 0.5  # ours: every repeat
+    assert table["variance-shrunk"]["C_T alarms"] > 0.5  # false ones; ours: at most 5 %
