@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
 from stylegan2ada.flag_types import CommaList
+from stylegan2ada.training import run_files
 
 if TYPE_CHECKING:
     from spine_plugins.audit.auditing import Audit
@@ -44,7 +46,7 @@ class Audited:
     options.opt("--holdout", required=True, metavar="ZIP",
                 help="Images of the same source that it has never seen, of other patients"),
     options.opt("--fakes", required=True, metavar="ZIP", help="The synthetic images, of any origin"),
-    options.opt("--network", metavar="FILE",
+    options.opt("--network", metavar="FILE|RUN|URL",
                 help="Also attack this network: its discriminator's opinion, and searches for images in it"),
 )  # fmt: skip
 @options.group(
@@ -85,6 +87,8 @@ def audit(asked: Audited) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out} is a file; give a folder")
     voice = options.Voice(asked.json_file)
+    if asked.network is not None:  # a run stands for its newest network, as for other commands
+        asked = dataclasses.replace(asked, network=run_files.network_in(asked.network))
     sets = inputs.open_inputs(asked.train, asked.holdout, asked.fakes)
     for warning in sets.warnings:
         click.echo(f"Warning: {warning}", err=True)

@@ -225,4 +225,4 @@ def count_audits(fakes: str, mark: str, *, add: bool) -> int | None:
 
 def network_hash(path: str | None) -> str | None:
     """What identifies the network that was looked into."""
-    return None if path is None else files.sha256_file(path)
+    return None if path is None else files.sha256_file(files.local_copy(path))

@@ -37,4 +37,4 @@ def page(found: JsonObject) -> str:
     ]
     heading = join([tag("div", words, button, class_="title-row")])
     present = [(key, name, part) for key, name, part in parts if part]
-    return frame.document("Privacy audit", heading, present, of="SpineGAN")
+    return frame.document("Privacy audit", heading, present)

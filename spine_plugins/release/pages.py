@@ -46,7 +46,7 @@ def html(card: Document) -> str:
         ),
     ]
     present = [(key, name, part) for key, name, part in parts if part]
-    return frame.document("Release card", heading, present, of="SpineGAN", written=str(card.get("written")))
+    return frame.document("Release card", heading, present, written=str(card.get("written")))
 
 
 def _dp(card: Document) -> Safe:
