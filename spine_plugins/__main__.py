@@ -44,6 +44,10 @@ STAGES = {
         "compare":   ("spine_plugins.compare.command:compare",    "Runs side by side, of this program and of the official one."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
     },
+    "Release": {
+        "audit":     ("spine_plugins.audit.command:audit",        "Are synthetic images copies of patients, with power."),
+        "release":   ("spine_plugins.release.command:release",    "A synthetic data set with its card, checked."),
+    },
     "First steps": {
         "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),
         "doctor":    ("spine_plugins.doctor_command:doctor",      "Check this computer; with the fix for what is missing."),

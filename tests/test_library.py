@@ -35,6 +35,7 @@ PROMISED = {  # typed from the contract, not taken from the packages
     },
     "spine_plugins": {
         "load_classifier", "read_radiograph", "convert_dicom", "draw_phantoms", "SpineGANLoss", "statistics",
+        "audit",
     },
 }  # fmt: skip
 NAMES = [(package, name) for package, names in PROMISED.items() for name in sorted(names)]

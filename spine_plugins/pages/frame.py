@@ -23,6 +23,7 @@ def document(
     parts: Sequence[Part],
     *,
     kind: str,  # behind the title in the browser's tab
+    written: str | None = None,  # when; None: now
 ) -> str:
     """The whole page as text."""
     links = [tag("li", tag("a", name, href=f"#{key}")) for key, name, _ in parts]
@@ -32,7 +33,7 @@ def document(
         tag("header", tag("div", header, class_="frame-width"), class_="top"),
         tag("nav", tag("ul", links, class_="frame-width"), class_="parts", aria_label="Parts of this page"),
         tag("main", [_section(*part) for part in parts], id="content", class_="frame-width", tabindex="-1"),
-        tag("footer", _imprint(), class_="frame-width"),
+        tag("footer", _imprint(written), class_="frame-width"),
         tag("script", trusted(SCRIPT)),
     )
     return join([trusted("<!doctype html>\n"), tag("html", _head(title, kind), body, lang="en")])
@@ -63,11 +64,9 @@ def _section(key: str, name: str, content: Safe) -> Safe:
     return tag("section", heading, content, id=key, aria_labelledby=f"{key}-title")
 
 
-def _imprint() -> str:
-    return (
-        f"Written by spinegan {__version__} at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. "
-        "Nothing in this page is loaded from anywhere else."
-    )
+def _imprint(written: str | None) -> str:
+    when = written or f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"Written by spinegan {__version__} at {when}. Nothing in this page is loaded from anywhere else."
 
 
 def _head(title: str, kind: str) -> Safe:

@@ -139,9 +139,24 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 .bars svg { display: block; width: 100%; height: 12px; } .bars rect { fill: var(--c0); }
 .counts { margin-top: 1.1rem; } .pictures { margin-top: 1.2rem; align-items: start; }
 .bars span:nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }
+.verdict { border-left: 6px solid; border-radius: 12px; padding: 1.1rem 1.3rem; }
+.verdict .word { font-size: 1.35rem; font-weight: 700; letter-spacing: .01em; }
+.verdict p { color: var(--ink); font-size: 1.05rem; margin-top: .3rem; max-width: 46rem; }
+.verdict p.help { font-size: .87rem; color: var(--soft); }
+.verdict + table, .verdict + .card { margin-top: 1rem; } .bad { color: var(--bad); }
+.block { display: block; font-weight: 400; white-space: normal; }
+.annex th { width: 34%; } .annex b.todo { color: var(--warn); }
+.accepted { display: block; margin-bottom: 1rem; font-weight: 650; }
+.tests b { white-space: nowrap; } .tests td { font-variant-numeric: tabular-nums; }
+.bar.b0 { fill: var(--c0); } .bar.b1 { fill: var(--c1); }
+ul.plain { padding-left: 1.2rem; display: grid; gap: .35rem; }
 footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media (max-width: 640px) { .figures { grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); }
   .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
+  .tests thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .tests tr { display: block; border-bottom: 1px solid var(--edge); padding: .5rem 0; }
+  .tests th, .tests td { display: grid; grid-template-columns: 8.5rem 1fr; border: 0; padding: .12rem 0; }
+  .tests th { display: block; } .tests td::before { content: attr(data-label); color: var(--soft); }
   .concern { grid-template-columns: 1fr; } .facts th { width: 9rem; } .title-row { flex-direction: column; } }
 @media print { nav.parts, button, .skip, .readout { display: none; } .card, .chart { break-inside: avoid; }
   body { background: #fff; } }

@@ -46,6 +46,8 @@ class TrainSpine(TrainOptions):
     judge: str | None = None
     test_data: str | None = None
     accept_classifier: bool | None = None
+    audit_every: int | None = None
+    holdout: str | None = None
 
     def of_loss(self) -> Options:
         """The arguments of the loss that were given."""
@@ -83,6 +85,12 @@ spine_options = flags.group(
     flags.opt("--accept-classifier", type=bool, metavar="BOOL",
               help="Use a classifier that the quality gate refuses; it is recorded [default: false]"),
 )  # fmt: skip
+audit_options = flags.group(
+    "Audit while training",
+    flags.opt("--audit-every", type=click.IntRange(min=1), metavar="INT",
+              help="Test for copies at every so many-th snapshot, against --holdout [default: off]"),
+    flags.opt("--holdout", metavar="ZIP", help="Images of other patients, which nothing else may use"),
+)  # fmt: skip
 preset_options = flags.group(
     "Preset",
     flags.opt("--preset", type=click.Choice(list(PRESETS)),
@@ -100,6 +108,7 @@ engine_options = flags.group(
 @preset_options
 @spine_options
 @engine_options
+@audit_options
 @flags.train_options
 def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
@@ -201,7 +210,24 @@ def prepare(asked: TrainSpine) -> Prepared:
     for _, text in warnings:
         processes.print0(f"Warning: {text}")
     hooks: list[Hook] = [Judge(facts["judge"])] if facts.get("judge") else []
+    hooks += _watch(asked, facts, None if before is None else before.training_set_kwargs["path"])
     return Prepared(options, hooks, {"spine": facts} if facts else {}, warnings, dataset)
+
+
+def _watch(asked: TrainSpine, facts: JsonObject, data_before: str | None) -> list[Hook]:
+    """The hook that looks for copies, if it was asked for now or when the run was started."""
+    if (asked.audit_every is None) != (asked.holdout is None):
+        raise UserError(
+            "--audit-every and --holdout belong together: copies are measured against unseen images"
+        )
+    if asked.audit_every is not None and asked.holdout is not None:
+        facts["audit"] = {"every": asked.audit_every, "holdout": str(Path(asked.holdout).resolve())}
+    data = asked.data or data_before
+    if "audit" not in facts or data is None:
+        return []
+    from spine_plugins.audit.hook import CopyWatch  # opens both sets: only who asks for it pays
+
+    return [CopyWatch(data, facts["audit"]["holdout"], facts["audit"]["every"])]
 
 
 def _with_term_as_loss(options: TrainOptions) -> TrainOptions:

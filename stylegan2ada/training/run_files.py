@@ -33,6 +33,8 @@ EVENTS = "events.jsonl"
 JUDGE = "judge.jsonl"
 ENGINE = "engine.json"  # which program trained, where it was not ours
 ENGINE_LOG = "engine_log.txt"  # what it said last, if it failed
+AUDITS = "audits.jsonl"  # of the snapshots, made in training
+AUDIT = "audit/audit.json"  # where the report looks for an audit of what the run has drawn
 REALS = "reals.png"
 REPORT = "report.html"
 CLASSES = "classes"  # folder of a grid per class
@@ -74,6 +76,9 @@ TABLE = (
     RunFile(JUDGE,                      _LOG, "what a second classifier says of fakes and reals"),
     RunFile(ENGINE,                     Trait.PUBLIC, "the official program that trained, and with what"),
     RunFile(ENGINE_LOG,                 _NONE, "its last lines, if it failed"),
+    RunFile(AUDITS,                     _LOG, "tests of copies at snapshots, against held-out images"),
+    RunFile("audit/audit.*",            Trait.PUBLIC, "verdicts of an audit, rounded, and the page about it"),
+    RunFile("audit/private/*",          _NONE, "scores of patients and pictures of pairs"),
     RunFile("network-snapshot-*.pkl",   Trait.PUBLIC, "networks"),
     RunFile("fakes*.png",               Trait.PUBLIC, "generated images"),
     RunFile(f"{CLASSES}/*.png",         Trait.PUBLIC, "generated images of one class"),

@@ -152,9 +152,10 @@ def test_a_continued_run_adds_what_changed(run_dir: Path) -> None:
     asked = TrainOptions(kimg=9)
     config = toy_config(Path(config_file.of_run(run_dir)["data"]))
     before = config_file.of_run(run_dir)
-    launch.with_run_dir(
-        launch.Job(config, TrainOptions(), str(run_dir.parent), run_dir, True, settings=asked.given()), {}
-    )
+    job = launch.Job(config, TrainOptions(), str(run_dir.parent), run_dir, True, settings=asked.given())
+    launch.with_run_dir(job, {})
+    assert config_file.of_run(run_dir) == before  # training may refuse it yet
+    launch.record_start(job, {})
     assert config_file.of_run(run_dir) == before | {"kimg": 9}
 
 

@@ -33,4 +33,6 @@ def test_a_place_below_a_file(tmp_path: Path, flag: str) -> None:
     result = CliRunner().invoke(phantom, [f"{flag}={tmp_path}/file/x.zip", "--n=2", "--size=64x64"])
     assert result.exit_code == 2, result.output
     said = result.stderr.splitlines()[-1]
-    assert str(tmp_path) in said and ("cannot be written" in said or "not a file in an existing folder" in said)
+    assert str(tmp_path) in said and (
+        "cannot be written" in said or "not a file in an existing folder" in said
+    )
