@@ -6,7 +6,7 @@ PYTHON  ?= python3
 VENV    := .venv
 PY      := $(VENV)/bin/python
 EXTRAS_DEMO := dicom,report
-EXTRAS_TEST := dicom,classifier,report,video,tensorboard,dev
+EXTRAS_TEST := dicom,classifier,report,video,tensorboard,privacy,oracles,dev
 
 .PHONY: help demo test test-slow test-gpu proof lint check fix bench clean
 

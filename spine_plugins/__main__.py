@@ -35,6 +35,9 @@ STAGES = {
         "figures":   ("spine_plugins.experiments.command:figures", "Draw the paper's figures from networks and data."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
     },
+    "Privacy": {
+        "dp":        ("spine_plugins.privacy.command:dp",         "Differential privacy: count, calibrate, verify."),
+    },
     "First steps": {
         "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),
         "doctor":    ("spine_plugins.doctor_command:doctor",      "Check this computer; with the fix for what is missing."),

@@ -1,0 +1,1 @@
+"""Differential privacy: what training gives away of its images: bounded, counted, enforced, audited."""
