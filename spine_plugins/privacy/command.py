@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from spine_plugins.privacy import accountant, figure1
+from spine_plugins.privacy import accountant, figure1, ledger, report, verification
 from spine_plugins.privacy.risk import Risk, in_words, risk_of_queries
 from stylegan2ada import options
-from stylegan2ada.errors import UserError
+from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.options import Voice, group, json_option, opt
 
 
@@ -56,6 +56,7 @@ class AskedAccount(Numbers):
     """What `dp account` was asked."""
 
     noise_multiplier: float | None
+    ledger: str | None
 
 
 def default_delta(n: float) -> float:
@@ -68,6 +69,7 @@ def default_delta(n: float) -> float:
     "Training",
     *_NUMBERS,
     opt("--noise-multiplier", type=float, metavar="FLOAT", help="Noise divided by the clip norm"),
+    opt("--ledger", metavar="FILE", help="Count the lines of this ledger.jsonl instead of the numbers"),
 )
 @json_option
 def account_(asked: AskedAccount) -> None:
@@ -76,11 +78,37 @@ def account_(asked: AskedAccount) -> None:
     \b
     spinegan dp account --n=100000 --batch=1024 --steps=20000 --noise-multiplier=1.07
     """
+    if asked.ledger is not None:
+        _account_of_ledger(asked)
+        return
     asked.needed("n", "batch", "steps", "noise_multiplier")
     assert asked.n and asked.batch and asked.steps is not None and asked.noise_multiplier is not None
     accountant.check(asked.n, asked.batch, asked.steps, asked.noise_multiplier, asked.chosen_delta())
     queries = [accountant.Query(asked.batch / asked.n, asked.noise_multiplier, asked.steps)]
     _tell(asked, queries)
+
+
+def _account_of_ledger(asked: AskedAccount) -> None:
+    assert asked.ledger is not None
+    given = [name for name in ("n", "batch", "steps", "noise_multiplier") if getattr(asked, name) is not None]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} stands in --ledger already; leave it out")
+    if not Path(asked.ledger).is_file():
+        raise MissingError(f"--ledger={asked.ledger} is not there; it lies in RUN_DIR/privacy/ledger.jsonl")
+    lines, head = ledger.read(Path(asked.ledger))
+    if not lines:
+        raise UserError(f"--ledger={asked.ledger} is empty: nothing was released")
+    first = lines[0]
+    if asked.delta is None and first.n_public is None:
+        raise UserError("--delta is missing; this ledger does not say n, from which it could be chosen")
+    delta = default_delta(float(first.n_public or 1)) if asked.delta is None else asked.delta
+    queries = [line.query for line in lines]
+    voice = Voice(asked.json_file)
+    found = accountant.account_queries(queries, delta, adjacency=first.adjacency)
+    risks = risk_of_queries(queries, adjacency=first.adjacency)
+    voice.say(f"{len(lines)} lines about one {first.unit}, the chain of hashes is whole")
+    say_account(voice, found, risks)
+    voice.numbers({**found, "risk": risks, "unit": first.unit, "n_public": first.n_public, "head": head})
 
 
 @dataclass(frozen=True)
@@ -142,6 +170,30 @@ def say_account(voice: Voice, found: accountant.Account, risks: Risk) -> None:
 
 
 @dataclass(frozen=True)
+class AskedVerify:
+    """What `dp verify` was asked."""
+
+    run_dir: str
+    sign_key: str | None
+    json_file: str | None
+
+
+@options.command("verify", parent=dp, record=AskedVerify)
+@click.argument("run_dir", metavar="RUN_DIR")
+@group("Signature", opt("--sign-key", metavar="FILE", help="Key that the report must be signed with"))
+@json_option
+def verify_(asked: AskedVerify) -> None:
+    """Recompute a run's claim from its ledger; exit code 5 and one sentence if anything disagrees."""
+    voice = Voice(asked.json_file)
+    claimed = verification.verify(Path(asked.run_dir), asked.sign_key)
+    voice.say(str(claimed["statement"]))
+    if report.is_signed(claimed) and asked.sign_key is None:
+        voice.say("The report is signed; the signature was not checked without --sign-key")
+    voice.say("Ledger, report, snapshots and state agree.")
+    voice.numbers(claimed)
+
+
+@dataclass(frozen=True)
 class AskedFigure1:
     """What `dp figure1` was asked."""
 
@@ -153,7 +205,7 @@ class AskedFigure1:
 @group("Where to", opt("--out", required=True, metavar="DIR", help="Folder for figure1.csv and figure1.png"))
 @json_option
 def figure1_(asked: AskedFigure1) -> None:
-    """The paper's Figure 1 from its formulas: 22 noise levels, two numbers of steps, three bounds (minutes)."""
+    """The paper's Figure 1 from its formulas: 22 noise levels, two numbers of steps (minutes)."""
     voice, folder = Voice(asked.json_file), Path(asked.out)
     accountant.need_library()
     folder.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def _hits(delta: Callable[[float], float], false_alarms: float) -> float:
 def in_words(found: Risk) -> str:
     """One sentence without epsilon."""
     return (
-        "someone who knows everything but one unit and accuses 1 % (0.1 %) of the innocent finds "
-        f"at most {100 * found['tpr_at_fpr_1e-2']:.2f} % ({100 * found['tpr_at_fpr_1e-3']:.2f} %) of those who "
-        f"took part; membership advantage at most {found['advantage']:.3f}"
+        "who knows everything but one unit and accuses 1 % (0.1 %) of the innocent finds at most "
+        f"{100 * found['tpr_at_fpr_1e-2']:.2f} % ({100 * found['tpr_at_fpr_1e-3']:.2f} %) of the members; "
+        f"membership advantage at most {found['advantage']:.3f}"
     )

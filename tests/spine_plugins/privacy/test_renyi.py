@@ -51,7 +51,7 @@ def test_more_looks_more_often_and_less_noise_cost_more() -> None:
     assert np.all(renyi.curve(0.01, 0.9) > renyi.curve(0.01, 1))
 
 
-# Standard deviation of the noise: classic epsilon for 2.4 and 4.2 million steps, n = 3773, batch 1, delta 1/n.
+# Deviation of the noise: classic epsilon for 2.4 and 4.2 million steps, n = 3773, batch 1, delta 1/n.
 CLASSIC = {
     0.03: (3651172522, 6389551890), 0.06: (838672521.8, 1467676890), 0.1: (238672521.8, 417676890.3),
     0.2: (1921447.668, 3362510.588), 0.3: (13462.92512, 23537.28859), 0.4: (1161.767372, 2010.262533),
