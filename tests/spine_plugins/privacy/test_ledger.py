@@ -136,7 +136,7 @@ def test_a_report_has_what_was_agreed_and_verifies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"epsilon": 0.1}, "adds up to"), ({"releases": 5}, "counts 6 releases"), 
+        ({"epsilon": 0.1}, "adds up to"), ({"releases": 5}, "counts 6 releases"),
         ({"unit": "patient"}, "unit"),
         ({"n_public": 2000}, "n_public"), ({"delta": 1e-3}, "adds up to"), ({"guarantee": "none"}, "nothing"),
         ({"ledger_sha256": "0" * 64}, "is not the ledger"),
