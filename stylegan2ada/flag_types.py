@@ -109,3 +109,8 @@ def label_vector(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0") from None
+
+
+def choice(*words: str) -> click.Choice:
+    """One of these words; for rooms that declare flags without being commands."""
+    return click.Choice(words)

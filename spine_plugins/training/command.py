@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 
 from spine_plugins.losses.spine import SpineGANLoss
+from spine_plugins.privacy.flags import DpOptions, dp_options
+from spine_plugins.privacy.mode import assemble
 from spine_plugins.training import checks
 from spine_plugins.training.judge import Judge
 from spine_plugins.training.presets import PRESETS
@@ -28,7 +30,7 @@ _OF_LOSS = ("classifier", "cls_weight", "cls_reduction", "cls_warmup", "spine_au
 
 
 @dataclass(frozen=True)
-class TrainSpine(TrainOptions):
+class TrainSpine(DpOptions, TrainOptions):
     """What `train_spine` was asked: what `train` knows, and ours; None where nothing was given."""
 
     preset: str | None = None
@@ -81,7 +83,7 @@ spine_options = flags.group(
 preset_options = flags.group(
     "Preset",
     flags.opt("--preset", type=click.Choice(list(PRESETS)),
-              help="paper-ada, paper-spine, paper-multi: the paper's settings; radiograph: small data. "
+              help="paper-...: the paper's settings; radiograph: small data. "
               "Flags that are given win; the expansion is printed"),
 )  # fmt: skip
 
@@ -89,6 +91,7 @@ preset_options = flags.group(
 @flags.command("train_spine", record=TrainSpine)
 @preset_options
 @spine_options
+@dp_options
 @flags.train_options
 def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
@@ -158,7 +161,9 @@ def prepare(asked: TrainSpine) -> Prepared:
     for _, text in warnings:
         processes.print0(f"Warning: {text}")
     hooks: list[Hook] = [Judge(facts["judge"])] if facts.get("judge") else []
-    return Prepared(options, hooks, {"spine": facts} if facts else {}, warnings, dataset)
+    private = assemble(asked, options, ours.get("dp"), goes_on=going_on is not None)
+    record = ({"spine": facts} if facts else {}) | private.record
+    return Prepared(private.options, [*hooks, *private.hooks], record, warnings, dataset)
 
 
 def _with_term_as_loss(options: TrainOptions) -> TrainOptions:
