@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spine_plugins.phantom.dataset import draw_phantoms
 
 register_loss("spine", "spine_plugins.losses.spine:SpineGANLoss")
+register_loss("dp-sgd", "spine_plugins.privacy.private_loss:PrivateLoss")  # chosen by --dp-mode=sgd
 register_term("spine", "spine_plugins.losses.spine:SpineTerm")
 
 __all__ = [

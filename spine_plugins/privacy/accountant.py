@@ -6,10 +6,12 @@ the truth either. A bound that overflows is left out: each is valid alone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -256,8 +258,7 @@ def _composed(queries: Sequence[Query], adjacency: Adjacency, interval: float) -
 
     made = PLDAccountant(_relation(adjacency), value_discretization_interval=interval)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             for query in queries:
                 made.compose(_event(query), query.count)
     except (MemoryError, UnsupportedEventError):
@@ -288,8 +289,7 @@ def _rdp_of_library(queries: Sequence[Query], delta: float, adjacency: Adjacency
         return None  # the library has no RDP of Poisson sampling for it; doubled sensitivity is no proof
     made = RdpAccountant()
     factor = 1 if adjacency == "add-remove" else 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of orders that did not converge: they are left out
+    with _quiet():
         for query in queries:
             made.compose(_event(Query(query.q, query.noise_multiplier / factor)), query.count)
         eps = float(made.get_epsilon(delta))
@@ -308,6 +308,20 @@ def _relation(adjacency: Adjacency):  # type: ignore[no-untyped-def]
 
     names = {"add-remove": "ADD_OR_REMOVE_ONE", "replace-one": "REPLACE_ONE"}
     return NeighboringRelation[names[adjacency]]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a line for each order that did not converge: it is left out, and the bound stays one."""
+    logger = logging.getLogger("absl")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 def need_library() -> None:

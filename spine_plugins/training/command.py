@@ -11,19 +11,20 @@ import click
 
 from spine_plugins.losses.spine import SpineGANLoss
 from spine_plugins.privacy.flags import DpOptions, dp_options
-from spine_plugins.privacy.mode import assemble
+from spine_plugins.privacy.mode import Before, assemble
 from spine_plugins.training import checks
 from spine_plugins.training.judge import Judge
 from spine_plugins.training.presets import PRESETS
 from stylegan2ada import options as flags
 from stylegan2ada import processes, train
-from stylegan2ada.config import TrainOptions
+from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.protocols import JsonObject, Options
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.seams import Seams
 
 # Flags that are arguments of the loss.
 _OF_LOSS = ("classifier", "cls_weight", "cls_reduction", "cls_warmup", "spine_aug", "spine_compat")
@@ -63,6 +64,7 @@ class Prepared:
     record: JsonObject = field(default_factory=dict)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     dataset: Dataset | None = None
+    seams: Seams | None = None
 
 
 spine_options = flags.group(
@@ -82,8 +84,9 @@ spine_options = flags.group(
 )  # fmt: skip
 preset_options = flags.group(
     "Preset",
-    flags.opt("--preset", type=click.Choice(list(PRESETS)),
-              help="paper-...: the paper's settings; radiograph: small data. "
+    flags.opt("--preset", type=click.Choice(list(PRESETS)), metavar="NAME",
+              help="paper-ada, paper-spine, paper-multi, paper-dp-b to paper-dp-e: the paper's settings; "
+              "radiograph: small data. "
               "Flags that are given win; the expansion is printed"),
 )  # fmt: skip
 
@@ -102,8 +105,9 @@ def main(asked: TrainSpine) -> None:
     """
     made = prepare(expand(asked))
     train.run(
-        made.options, hooks=made.hooks, record=made.record, warnings=made.warnings, dataset=made.dataset
-    )
+        made.options, hooks=made.hooks, seams=made.seams, record=made.record, warnings=made.warnings,
+        dataset=made.dataset,
+    )  # fmt: skip
 
 
 def expand(asked: TrainSpine) -> TrainSpine:
@@ -161,9 +165,21 @@ def prepare(asked: TrainSpine) -> Prepared:
     for _, text in warnings:
         processes.print0(f"Warning: {text}")
     hooks: list[Hook] = [Judge(facts["judge"])] if facts.get("judge") else []
-    private = assemble(asked, options, ours.get("dp"), goes_on=going_on is not None)
+    private = assemble(
+        asked, options, _before(going_on, before, ours),
+        classifier=classifier is not None, judge=asked.judge is not None,
+    )  # fmt: skip
     record = ({"spine": facts} if facts else {}) | private.record
-    return Prepared(private.options, [*hooks, *private.hooks], record, warnings, dataset)
+    return Prepared(
+        private.options, [*hooks, *private.hooks], record, warnings, private.dataset or dataset, private.seams
+    )
+
+
+def _before(run_dir: Path | None, config: TrainConfig | None, ours: JsonObject) -> Before | None:
+    if run_dir is None or config is None:
+        return None
+    images = config.training_set_kwargs
+    return Before(run_dir, images["path"], bool(images["use_labels"]), ours)
 
 
 def _with_term_as_loss(options: TrainOptions) -> TrainOptions:
