@@ -20,6 +20,7 @@ from spine_plugins.privacy.private_loss import Pace
 from spine_plugins.privacy.private_run import PrivateRun, RunSettings
 from spine_plugins.privacy.private_step import StepSettings
 from spine_plugins.privacy.sampling import Unit
+from stylegan2ada import processes
 from stylegan2ada.config import TrainOptions
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.errors import UserError
@@ -115,6 +116,8 @@ def _sgd(asked: DpOptions, options: TrainOptions, before: Before | None) -> Mode
     run = PrivateRun(settings, canaries)
     face = run.open(path)
     record = {"dp": asked.of_dp(), "dp_resolved": _resolved(settings)}
+    if options.kimg is not None:
+        processes.print0(f"Note: --kimg={options.kimg} is ignored; --dp-steps={settings.steps} ends the run")
     if before is None:
         options = _for_engine(asked, options, settings)
     return Mode(options, [run], record, run.seams, face)

@@ -64,9 +64,10 @@ class RunLog:
             return
         # Chosen by name before anything is written: what is private never touches a public file.
         shown = {name: value for name, value in statistics.items() if not self._is_private(name)}
-        _append(self._stats, shown)
+        # A pace is a measurement of the images, too: where they are private, public lines bear no time.
+        _append(self._stats, shown, 0.0 if self._private is not None else time.time())
         if self._private is not None:
-            _append(self._private, {k: value for k, value in statistics.items() if k not in shown})
+            _append(self._private, {k: v for k, v in statistics.items() if k not in shown}, time.time())
         for name, value in shown.items():
             self.scalar(name, value["mean"], step_kimg=step_kimg, wall_sec=wall_sec)
         if self._events is not None:
@@ -75,6 +76,7 @@ class RunLog:
     def scalar(self, name: str, value: float, *, step_kimg: int, wall_sec: float) -> None:
         """One point of a curve, at seconds since the start."""
         if self._events is not None:
+            wall_sec = wall_sec if self._private is None else 0.0
             self._events.add_scalar(name, value, global_step=step_kimg, walltime=wall_sec)
 
     def offsets(self) -> dict[str, int]:
@@ -148,9 +150,9 @@ class _Tee:
         return getattr(self._screen, name)
 
 
-def _append(file: TextIO | None, statistics: Statistics) -> None:
+def _append(file: TextIO | None, statistics: Statistics, now: float) -> None:
     assert file is not None
-    file.write(json.dumps({**statistics, "timestamp": time.time()}) + "\n")
+    file.write(json.dumps({**statistics, "timestamp": now}) + "\n")
     # Others read along while the run goes on.
     file.flush()
 
