@@ -9,14 +9,14 @@ import click
 
 from spine_plugins.privacy import accountant, figure1, ledger, report, verification
 from spine_plugins.privacy.risk import Risk, in_words, risk_of_queries
-from stylegan2ada import options
+from stylegan2ada import options, processes
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.options import Voice, group, json_option, opt
 
 
 @click.group()
 def dp() -> None:
-    """Differential privacy: account, calibrate, verify a claim, and the paper's Figure 1."""
+    """Differential privacy: account, calibrate, verify or audit a run, and the paper's Figure 1."""
 
 
 _NUMBERS = (
@@ -191,6 +191,40 @@ def verify_(asked: AskedVerify) -> None:
         voice.say("The report is signed; the signature was not checked without --sign-key")
     voice.say("Ledger, report, snapshots and state agree.")
     voice.numbers(claimed)
+
+
+@dataclass(frozen=True)
+class AskedAudit:
+    """What `dp audit` was asked."""
+
+    run_dir: str
+    device: str
+    json_file: str | None
+
+
+@options.command("audit", parent=dp, record=AskedAudit)
+@click.argument("run_dir", metavar="RUN_DIR")
+@group("Device", options.DEVICE)
+@json_option
+def audit_(asked: AskedAudit) -> None:
+    """Ask a run's discriminator about its canaries (train with --dp-canaries=M).
+
+    Exit code 0: no evidence of a leak; 6: more than the claim allows; 7: too few canaries to see one.
+    """
+    from spine_plugins.privacy.audit import audit
+
+    voice = Voice(asked.json_file)
+    found = audit(Path(asked.run_dir), processes.pick_device(asked.device))
+    voice.say(f"{found.right} of {found.guesses} guesses about {found.canaries} canaries are right: "
+              f"epsilon is at least {found.epsilon_lower:.3f}; claimed {found.claimed:.3f}")  # fmt: skip
+    voice.say(f"Code that leaks exactly what it claims gives {found.expected_median:.3f}, at most "
+              f"{found.expected_most:.3f}; all guesses right would give {found.ceiling:.3f}")  # fmt: skip
+    verdict = found.as_json()
+    voice.say(f"{verdict['verdict']}. A pass proves nothing; it costs privacy to publish these numbers.")
+    voice.numbers(verdict)
+    code = 6 if found.leaks else 0 if found.sees else 7
+    if code:
+        click.get_current_context().exit(code)
 
 
 @dataclass(frozen=True)

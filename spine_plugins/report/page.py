@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from spine_plugins.markup import Safe, join, tag, trusted
-from spine_plugins.report import charts, making, parts, sections
+from spine_plugins.report import charts, making, parts, privacy, sections
 from spine_plugins.report.gallery import Album
 from spine_plugins.report.look import SCRIPT, STYLE
 from spine_plugins.runs.reading import Run
@@ -51,6 +51,7 @@ PARTS: list[Part] = [
     ("metrics", "Metrics", _metrics),
     ("judge", "Independent judge", lambda c: sections.chart_grid(charts.judge(c.runs))),
     ("training", "Training", _training),
+    ("privacy", "Privacy", lambda c: privacy.privacy(c.runs)),
     ("data", "Data set", lambda c: parts.data_sets(c.runs, c.album)),
     ("classifier", "Classifier", lambda c: parts.classifiers(c.runs)),
     ("synthetic", "Synthetic data", lambda c: parts.synthetic(c.runs)),

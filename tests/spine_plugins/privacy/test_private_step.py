@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +108,39 @@ def test_how_many_reals_were_drawn_moves_no_public_draw() -> None:
         step.gradients(some_reals(count), *fakes)
         after.append(torch.rand(3))
     assert torch.equal(*after)
+
+
+def test_one_rank_of_several_adds_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another rank's part is its sum alone: W draws would be more noise than is counted, equal ones none."""
+    step = canary_step(3.0, batch=10)
+    monkeypatch.setattr(private_step.processes, "rank", lambda: 1)
+    assert not flat(step.gradients(NOBODY, *NO_FAKES)).any()
+
+
+def rank_of_two(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    private_step.processes.init(torch.device("cpu"))
+    draws, real = [], private_step.add_noise
+    private_step.add_noise = lambda *args: (draws.append(1), real(*args))
+    reals, fakes = some_reals(6), some_fakes(4)
+    mine = Reals(reals.images[rank::2], reals.labels[rank::2], reals.units[rank::2])
+    step = step_of(tiny_D(), noise_multiplier=1e-9)
+    found = step.gradients(mine, fakes[0][rank::2], fakes[1][rank::2])
+    torch.save((found, len(draws)), f"{folder}/{rank}.pt")
+    private_step.processes.close()
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_sum_and_one_draw_of_noise(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(rank_of_two, (port, str(tmp_path)), nprocs=2)
+    (first, drawn0), (second, drawn1) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    alone = step_of(tiny_D(), noise_multiplier=1e-9).gradients(some_reals(6), *some_fakes(4))
+    assert (drawn0, drawn1) == (1, 0)
+    assert np.array_equal(flat(first), flat(second))
+    assert np.allclose(flat(first), flat(alone), rtol=1e-4, atol=1e-6)
 
 
 # Layers that mix samples.
