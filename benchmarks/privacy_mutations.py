@@ -42,7 +42,7 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "noise divided twice",
-        (("private_step.py", _NOISE, _NOISE.replace(_DEVIATION, _DEVIATION[:-1] + "/ self.settings.batch,")),),
+        (("private_step.py", _NOISE, _NOISE.replace(_DEVIATION, _DEVIATION[:-1] + "/ 64,")),),
         ("test_private_step.py",),
     ),
     Mutation(

@@ -13,7 +13,7 @@ from stylegan2ada.lazy import exports
 from stylegan2ada.losses.registry import register_loss, register_term
 
 if TYPE_CHECKING:
-    from spine_plugins import statistics
+    from spine_plugins import privacy, statistics
     from spine_plugins.classifier.model import load_classifier
     from spine_plugins.dicom.library import convert_dicom, read_radiograph
     from spine_plugins.losses.spine import SpineGANLoss
@@ -24,7 +24,8 @@ register_loss("dp-sgd", "spine_plugins.privacy.private_loss:PrivateLoss")  # cho
 register_term("spine", "spine_plugins.losses.spine:SpineTerm")
 
 __all__ = [
-    "SpineGANLoss", "convert_dicom", "draw_phantoms", "load_classifier", "read_radiograph", "statistics",
+    "SpineGANLoss", "convert_dicom", "draw_phantoms", "load_classifier", "privacy", "read_radiograph",
+    "statistics",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,7 +34,7 @@ _HOMES = {
     "losses.spine": ["SpineGANLoss"],
     "phantom.dataset": ["draw_phantoms"],
 }
-_ROOMS = ["statistics"]
+_ROOMS = ["privacy", "statistics"]
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ lets every misspelt name pass
     __getattr__, __dir__ = exports(
         __name__,

@@ -1,8 +1,8 @@
-"""What a finished run's canaries tell: a lower bound of epsilon from one run, and what correct code would give.
+"""What a finished run's canaries tell: a lower bound of epsilon, and what correct code would give.
 
-Steinke, Nasr, Jagielski 2023, "Privacy Auditing with One (1) Training Run", arXiv:2305.08846, theorem 5.2: of r
-guesses about m coins, v are right; k of each kind are made, and k is fixed before anything is seen. A pass proves
-nothing; a bound above what the claim allows proves a fault.
+Steinke, Nasr, Jagielski 2023, "Privacy Auditing with One (1) Training Run", arXiv:2305.08846, theorem 5.2: of
+r guesses about m coins, v are right; k of each kind are made, and k is fixed before anything is seen. A pass
+proves nothing; a bound above what the claim allows proves a fault.
 """
 
 from __future__ import annotations

@@ -58,10 +58,10 @@ def gaussian(chance: Chance, count: int) -> Tensor:
         size = min(_BLOCK // _TERMS, count - start)
         # Box and Muller 1958: two uniform numbers are a length and an angle of two normal ones.
         pairs = size * _TERMS // 2
-        radius = np.sqrt(-2 * np.log(chance.uniform(pairs)))
-        angle = 2 * math.pi * chance.uniform(pairs)
-        normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-        found[start : start + size] = torch.from_numpy(normal.reshape(_TERMS, size).sum(0) / 2)
+        radius = torch.from_numpy(chance.uniform(pairs)).log_().mul_(-2).sqrt_()
+        angle = torch.from_numpy(chance.uniform(pairs)).mul_(2 * math.pi)
+        normal = torch.cat([radius * angle.cos(), radius * angle.sin()])
+        found[start : start + size] = normal.view(_TERMS, size).sum(0) / 2
     return found
 
 

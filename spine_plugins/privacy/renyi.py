@@ -24,6 +24,7 @@ ORDERS: tuple[float, ...] = (
 _SERIES_BELOW = 1e-2  # |u| from where (1+u)^a - 1 - a*u is no longer taken from its series
 _TERMS = 12
 _BIG = 600.0  # exponents beyond this are left as logarithms
+_LEAST_NOISE = 0.01  # for fractional orders
 _WIDTHS = 14  # standard deviations of the Gaussian that the integral reaches beyond its peaks
 
 
@@ -34,6 +35,9 @@ def rdp(q: float, noise_multiplier: float, order: float) -> float:
         return 0.0
     if q == 1:
         return order / (2 * noise_multiplier**2)
+    if not float(order).is_integer() and noise_multiplier < _LEAST_NOISE:
+        # The integral would take too many points; RDP grows with the order, so the next one bounds this one.
+        return rdp(q, noise_multiplier, math.ceil(order))
     log_excess = (_at_integer if float(order).is_integer() else _at_fraction)(q, noise_multiplier, order)
     return float(np.logaddexp(0, log_excess)) / (order - 1)
 

@@ -100,3 +100,31 @@ def test_facts_of_the_figure_for_programs(data: Path, network: Path, tmp_path: P
         "classes": ["normal", "abnormal"], "truncation_psi": 1.0, "first_seed": 0,
     }  # fmt: skip
     assert "2 panels, 2 images of each of 2 classes, psi 1" in result.stderr
+
+
+def test_figure_3_has_a_panel_per_run_and_says_what_it_guarantees(tmp_path: Path) -> None:
+    runs = []
+    for number, facts in enumerate(
+        ({}, {"mode": "paper", "noise": 0.2, "clip": 1.5, "batch": 1}, {"mode": "sgd", "epsilon": 9.99})
+    ):
+        folder = tmp_path / f"0000{number}-run"
+        (folder / "privacy").mkdir(parents=True)
+        torch.manual_seed(number)
+        narrow = {"channel_base": 64, "channel_max": 4}
+        shape = {"c_dim": 2, "img_resolution": 8, "img_channels": 1}
+        G = Generator(z_dim=8, w_dim=8, synthesis_kwargs=narrow, mapping_kwargs={"num_layers": 1}, **shape)
+        D = Discriminator(**shape, **narrow)
+        save_network({"G": G, "D": D, "G_ema": G}, folder / "network-snapshot-000001.pkl")
+        if facts:
+            guarantee = "none" if facts["mode"] == "paper" else "(eps, delta)-DP"
+            text = json.dumps(facts | {"guarantee": guarantee})
+            (folder / "privacy" / "privacy_report.json").write_text(text)
+        runs.append(str(folder))
+    out = tmp_path / "fig3.png"
+    args = ["fig3", f"--runs={','.join(runs)}", "--per-class=2", f"--out={out}", "--json=-", "--device=cpu"]
+    result = CliRunner().invoke(figures_command.figures, args)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["panels"] == ["00000-run", "noise 0.2, batch 1, clip 1.5", "DP-SGD, epsilon 9.99"]
+    assert found["guarantees"] == [None, "none", "(eps, delta)-DP"]
+    assert out.stat().st_size > 500

@@ -45,6 +45,13 @@ def test_without_subsampling_it_is_the_gaussians() -> None:
     assert renyi.rdp(0, 2, 3.5) == 0
 
 
+def test_next_to_no_noise_is_bounded_by_the_next_integer_order() -> None:
+    found = renyi.curve(0.01, 1e-3)
+    assert np.isfinite(found).all()
+    assert renyi.rdp(0.01, 1e-3, 1.5) == renyi.rdp(0.01, 1e-3, 2)
+    assert np.all(np.diff(found) >= 0)
+
+
 def test_more_looks_more_often_and_less_noise_cost_more() -> None:
     assert np.all(np.diff(renyi.curve(0.01, 1)) > 0)  # in the order
     assert np.all(renyi.curve(0.02, 1) > renyi.curve(0.01, 1))
