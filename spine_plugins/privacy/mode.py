@@ -270,6 +270,7 @@ def _for_engine(asked: DpOptions, options: TrainOptions, settings: RunSettings) 
         batch=batch,
         kimg=math.ceil(settings.steps * batch / 1000),
         metrics=(),
+        gamma=settings.step.r1_gamma if settings.step.r1 != "off" else 0.0,
         aug="fixed" if p else "noaug",
         p=p or None,
         fp32=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,18 @@ def data_set(path: Path, pixels: list[np.ndarray] | None = None, labels: list[in
         for image, label in zip(pixels, labels, strict=True):
             writer.add(image, label=label)
         writer.extra["label_names"] = NAMES
+    return path
+
+
+def with_a_broken_image(path: Path, number: int) -> Path:
+    """The same zip with one image cut off in its middle."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    victim = sorted(name for name in members if name.endswith(".png"))[number]
+    members[victim] = members[victim][:40]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
     return path
 
 

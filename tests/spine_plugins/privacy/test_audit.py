@@ -64,6 +64,7 @@ def test_verdicts(lower: float, ceiling: float, claimed: float, most: float, ver
     assert found.as_json()["verdict"] == verdict
 
 
+@pytest.mark.slow
 def test_the_command_audits_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accountant, "has_library", lambda: False)
     canaries = Canaries.toss(20, SystemChance())

@@ -64,6 +64,7 @@ def test_what_is_refused(args, word: str) -> None:
 
 
 @pytest.mark.skipif(not accountant.has_library(), reason="dp-accounting is not installed")
+@pytest.mark.slow
 def test_figure1_writes_table_and_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of the 22 rows; all of them are pinned in test_accountant and test_renyi."""
     pytest.importorskip("matplotlib")

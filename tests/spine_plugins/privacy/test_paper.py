@@ -129,6 +129,7 @@ def test_it_reaches_every_phase_of_both_networks_and_sums_both_halves_of_D(tmp_p
     assert run.card["privacy"]["guarantee"] == "none"
 
 
+@pytest.mark.slow
 def test_the_command_says_guarantee_none_and_goes_on_as_it_began(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "cache"))
     flags = [f"--data={data(tmp_path / 'd.zip')}", f"--outdir={tmp_path / 'runs'}", "--cond=1", "--cbase=64",

@@ -14,7 +14,14 @@ from spine_plugins.privacy.private_run import PriorLabels, PrivateRun, read_prio
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
-from tests.spine_plugins.privacy.runs import NAMES, SIDE, data_set, images, settings
+from tests.spine_plugins.privacy.runs import (
+    NAMES,
+    SIDE,
+    data_set,
+    images,
+    settings,
+    with_a_broken_image,
+)
 
 
 def opened(path: Path) -> ImageFolderDataset:
@@ -78,16 +85,7 @@ def test_every_look_is_counted(tmp_path: Path) -> None:
 
 
 def test_an_image_that_cannot_be_decoded_stops_nothing(tmp_path: Path) -> None:
-    import zipfile
-
-    path = data_set(tmp_path / "d.zip")
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    broken = sorted(name for name in members if name.endswith(".png"))[5]
-    members[broken] = members[broken][:40]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    path = with_a_broken_image(data_set(tmp_path / "d.zip"), 5)
     door = door_of(path)
     drawn = door.draw()
     assert (drawn.images[5] == -1).all() and door.reads["undecodable"] == 1

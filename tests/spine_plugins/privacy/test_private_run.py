@@ -165,6 +165,7 @@ def test_a_run_without_its_ledger_or_with_another_does_not_go_on(path: Path, tmp
     assert len(lines(run_dir)) == 4
 
 
+@pytest.mark.slow
 def test_entropy_is_fresh_after_going_on(path: Path, tmp_path: Path, monkeypatch) -> None:
     """The state holds every generator of the run, and none that draws noise."""
     run_dir, noises = tmp_path / "run", []
@@ -192,6 +193,7 @@ def test_the_runs_seed_is_not_the_noises(path: Path, tmp_path: Path) -> None:
     assert report.read(tmp_path / "a")["rng"] == "system entropy"
 
 
+@pytest.mark.slow
 def test_a_seed_for_tests_repeats_everything_and_takes_the_guarantee_away(path: Path, tmp_path: Path) -> None:
     weights = []
     for name in ("a", "b"):
@@ -233,12 +235,14 @@ def test_each_step_is_charged_whatever_r1_is(path: Path, tmp_path: Path, r1) -> 
     assert sum(line.count for line in lines(run.run_dir)) == 4
 
 
+@pytest.mark.slow
 def test_several_steps_of_d_per_step_of_g(path: Path, tmp_path: Path) -> None:
     watch = Watch()
     private_run(path, tmp_path / "run", PrivateRun(settings(pace=Pace(2, batch=4))), hooks=[watch])
     assert len(watch.reads["Dmain"]) == 4 and len(watch.reads["Gmain"]) == 2
 
 
+@pytest.mark.slow
 def test_the_pace_adapts_on_fakes(path: Path, tmp_path: Path, monkeypatch) -> None:
     from spine_plugins.privacy import private_loss
 

@@ -7,7 +7,6 @@ sizes, labels, logs and early stops; not clipping, noise or sampling: those have
 from __future__ import annotations
 
 import time
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +21,7 @@ from spine_plugins.privacy.private_run import PrivateRun
 from spine_plugins.privacy.private_step import PrivateStep
 from spine_plugins.training import command
 from stylegan2ada.training import log, run_files, status
-from tests.spine_plugins.privacy.runs import SIDE, data_set, images
+from tests.spine_plugins.privacy.runs import SIDE, data_set, images, with_a_broken_image
 
 # A batch of all: the unit that differs takes part in every step.
 FLAGS = [
@@ -31,18 +30,6 @@ FLAGS = [
     "--dp-noise-multiplier=5", "--dp-r1=real", "--dp-ada=noisy:9", "--dp-label-prior=dp:9", "--dp-chunk=4",
     "--dp-insecure-seed=1", "--augpipe=radiograph",
 ]  # fmt: skip
-
-
-def broken(path: Path) -> Path:
-    data_set(path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    victim = sorted(name for name in members if name.endswith(".png"))[7]
-    members[victim] = members[victim][:30]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
 
 
 def neighbours() -> dict[str, object]:
@@ -55,7 +42,7 @@ def neighbours() -> dict[str, object]:
         "huge values": lambda path: data_set(
             path, [*base[:-1], np.full((SIDE, SIDE), 255, np.uint8)], labels
         ),
-        "cannot be decoded": broken,
+        "cannot be decoded": lambda path: with_a_broken_image(data_set(path), 7),
         "crosses a chunk": lambda path: data_set(path, [*base, *more], [*labels, 0]),
         "nobody at all but one": lambda path: data_set(path, base[:1], [0]),
     }
