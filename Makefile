@@ -69,6 +69,7 @@ bench: $(VENV)/.test
 	$(PY) benchmarks/step.py
 	$(PY) benchmarks/data.py
 	$(PY) benchmarks/dicom.py
+	$(PY) benchmarks/privacy.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache

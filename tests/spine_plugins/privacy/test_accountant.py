@@ -24,6 +24,7 @@ PINS = {
     1.5: ((1.904576, 1.715581), (2.631696, 2.381142)), 2.0: ((1.188993, 1.074819), (1.635703, 1.485419)),
 }  # fmt: skip
 FAST = (1.5, 2.0)
+LONGEST = (0.03, 0.06, 0.1, 0.2, 0.3)  # minutes of one large convolution each
 needs_library = pytest.mark.skipif(not accountant.has_library(), reason="dp-accounting is not installed")
 
 
@@ -57,8 +58,15 @@ def test_pins(noise_std: float) -> None:
 
 @needs_library
 @pytest.mark.slow
-@pytest.mark.parametrize("noise_std", [s for s in PINS if s not in FAST])
+@pytest.mark.parametrize("noise_std", [s for s in PINS if s not in (*FAST, *LONGEST)])
 def test_pins_that_take_long(noise_std: float) -> None:
+    compare(noise_std)
+
+
+@needs_library
+@pytest.mark.proof
+@pytest.mark.parametrize("noise_std", LONGEST)
+def test_pins_that_take_longest(noise_std: float) -> None:
     compare(noise_std)
 
 
