@@ -28,6 +28,7 @@ ADJACENCIES: tuple[Adjacency, ...] = ("add-remove", "replace-one")
 PINNED = "0.6.0"  # of dp-accounting: RDP at fractional orders differs by up to 8 % between versions
 INTERVALS = (1e-4, 1e-3, 1e-2)  # of the privacy loss, finest first
 _FINER = 1e-5  # tried only where the finest gives no finite answer
+_MOST_CELLS_FINER = 2e7  # of a second try
 _MOST_CELLS = 1.4e8  # of one composed distribution; above, memory and time run away
 _LEAST_NOISE = {1e-4: 0.15, 1e-3: 0.05, 1e-2: 0.035}  # noise multiplier from which an interval is usable
 _MOST_NOISE = 2.0**40
@@ -258,7 +259,7 @@ def _composed(queries: Sequence[Query], adjacency: Adjacency, interval: float) -
 
     made = PLDAccountant(_relation(adjacency), value_discretization_interval=interval)
     try:
-        with _quiet():
+        with quiet():
             for query in queries:
                 made.compose(_event(query), query.count)
     except (MemoryError, UnsupportedEventError):
@@ -272,11 +273,13 @@ def _pld_of_library(
     made, interval = distribution(queries, adjacency, own)
     if made is None or interval is None:
         return None, None
-    eps = float(made.get_epsilon(delta))
+    with quiet():
+        eps = float(made.get_epsilon(delta))
     # Overflows of the convolution end in infinity, at some numbers of steps and not at their neighbours.
-    if not math.isfinite(eps) and own / _FINER <= _MOST_CELLS:
+    if not math.isfinite(eps) and own / _FINER <= _MOST_CELLS_FINER:
         finer = _composed(queries, adjacency, _FINER)
-        eps, interval = (math.inf if finer is None else float(finer.get_epsilon(delta))), _FINER
+        with quiet():
+            eps, interval = (math.inf if finer is None else float(finer.get_epsilon(delta))), _FINER
     return (eps, interval) if math.isfinite(eps) else (None, None)
 
 
@@ -289,7 +292,7 @@ def _rdp_of_library(queries: Sequence[Query], delta: float, adjacency: Adjacency
         return None  # the library has no RDP of Poisson sampling for it; doubled sensitivity is no proof
     made = RdpAccountant()
     factor = 1 if adjacency == "add-remove" else 2
-    with _quiet():
+    with quiet():
         for query in queries:
             made.compose(_event(Query(query.q, query.noise_multiplier / factor)), query.count)
         eps = float(made.get_epsilon(delta))
@@ -311,8 +314,8 @@ def _relation(adjacency: Adjacency):  # type: ignore[no-untyped-def]
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without a line for each order that did not converge: it is left out, and the bound stays one."""
+def quiet() -> Iterator[None]:
+    """Without a line per order that did not converge or overflow that is infinite: bounds stay bounds."""
     logger = logging.getLogger("absl")
     before = logger.disabled
     logger.disabled = True

@@ -13,7 +13,7 @@ from typing import TypedDict
 from scipy.optimize import minimize_scalar
 
 from spine_plugins.privacy import renyi
-from spine_plugins.privacy.accountant import Adjacency, Query, check, distribution, merged, own_curve
+from spine_plugins.privacy.accountant import Adjacency, Query, check, distribution, merged, own_curve, quiet
 
 Risk = TypedDict(
     "Risk", {"tpr_at_fpr_1e-2": float, "tpr_at_fpr_1e-3": float, "advantage": float, "method": str}
@@ -45,7 +45,8 @@ def risk_of_queries(queries: Iterable[Query], *, adjacency: Adjacency = "add-rem
 
     def by_distribution(eps: float) -> float:
         assert made is not None
-        return min(float(made.get_delta(eps)), 1.0)
+        with quiet():
+            return min(float(made.get_delta(eps)), 1.0)
 
     if made is not None and math.isfinite(own) and math.isfinite(by_distribution(0.0)):
         return _risk(by_distribution, "pld")
