@@ -6,7 +6,7 @@ PYTHON  ?= python3
 VENV    := .venv
 PY      := $(VENV)/bin/python
 EXTRAS_DEMO := dicom,report
-EXTRAS_TEST := dicom,classifier,report,video,tensorboard,dev
+EXTRAS_TEST := dicom,classifier,report,video,tensorboard,privacy,oracles,dev
 
 .PHONY: help demo test test-slow test-gpu proof lint check fix bench clean
 
@@ -69,6 +69,7 @@ bench: $(VENV)/.test
 	$(PY) benchmarks/step.py
 	$(PY) benchmarks/data.py
 	$(PY) benchmarks/dicom.py
+	$(PY) benchmarks/privacy.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -13,18 +13,19 @@ from stylegan2ada.lazy import exports
 from stylegan2ada.losses.registry import register_loss, register_term
 
 if TYPE_CHECKING:
-    from spine_plugins import audit, statistics
+    from spine_plugins import audit, privacy, statistics
     from spine_plugins.classifier.model import load_classifier
     from spine_plugins.dicom.library import convert_dicom, read_radiograph
     from spine_plugins.losses.spine import SpineGANLoss
     from spine_plugins.phantom.dataset import draw_phantoms
 
 register_loss("spine", "spine_plugins.losses.spine:SpineGANLoss")
+register_loss("dp-sgd", "spine_plugins.privacy.private_loss:PrivateLoss")  # chosen by --dp-mode=sgd
 register_term("spine", "spine_plugins.losses.spine:SpineTerm")
 
 __all__ = [
-    "SpineGANLoss", "audit", "convert_dicom", "draw_phantoms", "load_classifier", "read_radiograph",
-    "statistics",
+    "SpineGANLoss", "audit", "convert_dicom", "draw_phantoms", "load_classifier", "privacy",
+    "read_radiograph", "statistics",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,7 +34,7 @@ _HOMES = {
     "losses.spine": ["SpineGANLoss"],
     "phantom.dataset": ["draw_phantoms"],
 }
-_ROOMS = ["audit", "statistics"]
+_ROOMS = ["audit", "privacy", "statistics"]
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ lets every misspelt name pass
     __getattr__, __dir__ = exports(
         __name__,

@@ -44,6 +44,9 @@ STAGES = {
         "compare":   ("spine_plugins.compare.command:compare",    "Runs side by side, of this program and of the official one."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
     },
+    "Privacy": {
+        "dp":        ("spine_plugins.privacy.command:dp",         "Differential privacy: count, calibrate, verify."),
+    },
     "Release": {
         "audit":     ("spine_plugins.audit.command:audit",        "Are synthetic images copies of patients, with power."),
         "release":   ("spine_plugins.release.command:release",    "A synthetic data set with its card, checked."),

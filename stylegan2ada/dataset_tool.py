@@ -27,6 +27,7 @@ from stylegan2ada.data.sources import Source, SourceError, open_source
 from stylegan2ada.data.window import parse_window
 from stylegan2ada.data.writer import DatasetWriter, DestinationError
 from stylegan2ada.errors import NothingToDoError
+from stylegan2ada.flag_types import SEED
 
 _SIDE = click.IntRange(1, transforms.LARGEST)
 _SHOWN = 10  # bad images named on the screen; the list names them all
@@ -79,7 +80,7 @@ class DatasetTool:
 @options.group(
     "Training, validation, test",
     options.opt("--split", metavar="0.8/0.1/0.1", help="Write X-train, X-val, X-test; groups stay together"),
-    options.opt("--split-seed", type=int, default=0, metavar="INT",
+    options.opt("--split-seed", type=SEED, default=0, metavar="INT",
                 help="Another seed, another split [default: 0]"),
     options.opt("--groups", metavar="FILE[:COLUMN]|PATTERN",
                 help="Whose images they are, see above [default: dataset.json of the source]"),

@@ -166,3 +166,8 @@ _LARGEST = 2**63 - 1
 
 def _flat(value: object) -> list[object]:
     return [inner for item in value for inner in _flat(item)] if isinstance(value, tuple | list) else [value]
+
+
+def choice(*words: str) -> click.Choice:
+    """One of these words; for rooms that declare flags without being commands."""
+    return click.Choice(words)

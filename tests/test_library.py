@@ -35,7 +35,7 @@ PROMISED = {  # typed from the contract, not taken from the packages
     },
     "spine_plugins": {
         "load_classifier", "read_radiograph", "convert_dicom", "draw_phantoms", "SpineGANLoss", "statistics",
-        "audit",
+        "audit", "privacy",
     },
 }  # fmt: skip
 NAMES = [(package, name) for package, names in PROMISED.items() for name in sorted(names)]
@@ -141,7 +141,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = sg.load_networks  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("room", ["stylegan2ada.metrics", "stylegan2ada.data"])
+@pytest.mark.parametrize("room", ["stylegan2ada.metrics", "stylegan2ada.data", "spine_plugins.privacy"])
 def test_rooms_find_their_modules(room: str) -> None:
     module = importlib.import_module(room)
     for name in module.__all__:

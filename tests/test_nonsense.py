@@ -148,10 +148,10 @@ def test_a_class_between_two_classes_is_none(tmp_path: Path) -> None:
     table = {"labels": [["0.png", 0.5], ["1.png", 1.0]]}
     (tmp_path / "set" / "dataset.json").write_text(json.dumps(table))
     flags = (f"--data={tmp_path / 'set'}", f"--outdir={tmp_path / 'out'}", "--metrics=none", "-n")
-    assert_refused(said("train", *flags, "--cond=1"), "has the label 0.5; a class is a whole number")
+    assert_refused(said("train", *flags, "--cond=1"), "has the class 0.5, which is not whole")
     packed = said("dataset", f"--source={tmp_path / 'set'}", f"--dest={tmp_path / 'x.zip'}")
     assert packed.exit_code == 1  # as all that this tool refuses
-    assert "0.png has the class 0.5, which is no whole number" in packed.output
+    assert "0.png has the class 0.5, which is not whole" in packed.output
     table["labels"][0][1] = 0.0
     (tmp_path / "set" / "dataset.json").write_text(json.dumps(table))
     assert said("train", *flags, "--cond=1").exit_code == 0  # upstream: 1.0 is a class

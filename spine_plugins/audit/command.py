@@ -11,7 +11,7 @@ import click
 
 from stylegan2ada import options
 from stylegan2ada.errors import UserError
-from stylegan2ada.flag_types import CommaList
+from stylegan2ada.flag_types import SEED, CommaList
 from stylegan2ada.training import run_files
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Audited:
     options.opt("--plant/--no-plant", default=True,
                 help="Plant doctored training images, to learn what would have been seen; without, the "
                 "verdict can be no better than UNDERPOWERED [default: --plant]"),
-    options.opt("--seed", type=click.IntRange(min=0), default=0, help="Of all random numbers [default: 0]"),
+    options.opt("--seed", type=SEED, default=0, help="Of all random numbers [default: 0]"),
     options.DEVICE,
 )  # fmt: skip
 @options.group(

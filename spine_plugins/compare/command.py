@@ -31,7 +31,7 @@ class Compare:
 
 
 @options.command(record=Compare)
-@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR RUN_DIR...")
+@click.argument("runs", cls=options.Argument, nargs=-1, required=True, metavar="RUN_DIR RUN_DIR...")
 @options.group(
     "Output",
     options.opt(

@@ -1,4 +1,4 @@
-"""`spinegan figures`: the paper's pictures; fig4 sets real images beside generated ones."""
+"""`spinegan figures`: the paper's pictures; fig3 shows what noise does, fig4 reals beside fakes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from spine_plugins.experiments.figures import class_names, draw_sheet, fake_rows, real_rows
+from spine_plugins.experiments.figures import (
+    class_names,
+    draw_sheet,
+    fake_rows,
+    panel_of,
+    real_rows,
+    rows_of_classes,
+)
 from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
@@ -103,5 +110,63 @@ def fig4(asked: Fig4) -> None:
         "images_per_class": asked.per_class,
         "classes": names,
         "truncation_psi": asked.trunc,
+        "first_seed": asked.seed,
+    })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fig3:
+    """What `figures fig3` was asked."""
+
+    runs: str
+    out: str
+    per_class: int
+    seed: int
+    device: str
+    json_file: str | None
+
+
+@options.command("fig3", parent=figures, record=Fig3)
+@options.group(
+    "What to draw",
+    options.opt("--runs", required=True, metavar="A,B,...", help="A panel each: run folders, newest network"),
+    options.opt("--per-class", type=click.IntRange(1, 64), default=8,
+                help="Images of each class [default: 8]"),
+    options.opt("--seed", type=SEED, default=0, help="The first latent seed [default: 0]"),
+    options.DEVICE,
+)  # fmt: skip
+@options.group(
+    "Where to",
+    options.opt("--out", default="fig3.png", metavar="FILE", help="Picture to write [default: fig3.png]"),
+)
+@options.json_option
+def fig3(asked: Fig3) -> None:
+    """The paper's Figure 3 from its runs: fakes without and with clipping and noise; guarantee: none.
+
+    \b
+    spinegan figures fig3 --runs runs/00000-spine,runs/00001-dp-b \\
+        --out fig3.png
+    """
+    voice = options.Voice(asked.json_file)
+    panels, guarantees = [], []
+    names: list[str] = []
+    for place in filter(None, asked.runs.split(",")):
+        loaded = load_network(run_files.network_in(place), log=voice.say)
+        G = synthesis.averaged_generator(loaded, pick_device(asked.device))
+        title, guarantee = panel_of(Path(place))
+        panels.append((title, rows_of_classes(G, asked.per_class, asked.seed)))
+        guarantees.append(guarantee)
+        card = loaded.get("card") or {}
+        names = names or list(card.get("label_names") or [f"class {k}" for k in range(max(G.c_dim, 1))])
+    shapes = {rows.shape for _, rows in panels}
+    if len(shapes) != 1:
+        raise UserError("--runs: the networks differ in classes or size; give runs on the same data")
+    draw_sheet(panels, names, asked.per_class).save(asked.out)
+    voice.say(f"{asked.out}: {', '.join(title for title, _ in panels)}")
+    voice.numbers({
+        "file": asked.out,
+        "panels": [title for title, _ in panels],
+        "guarantees": guarantees,
+        "images_per_class": asked.per_class,
         "first_seed": asked.seed,
     })  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import string
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -10,6 +12,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import torch
 
+from spine_plugins.runs.documents import number, read_json
 from stylegan2ada import synthesis
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
@@ -40,15 +43,34 @@ def real_rows(dataset: Dataset, per_class: int, seed: int) -> np.ndarray:
     return np.stack(rows)
 
 
+def panel_of(run_dir: Path) -> tuple[str, str | None]:
+    """The title of a run's panel, and what it guarantees (None: it says nothing of privacy)."""
+    found = read_json(run_dir / "privacy" / "privacy_report.json")
+    if not found:
+        return run_dir.name, None
+    if found.get("mode") != "paper":
+        return f"DP-SGD, epsilon {number(found.get('epsilon')) or math.inf:.3g}", str(found.get("guarantee"))
+    clip = "no clip" if found.get("clip") is None else f"clip {found['clip']}"
+    title = f"noise {found.get('noise')}, batch {found.get('batch')}, {clip}"
+    return title, str(found.get("guarantee"))
+
+
 def fake_rows(G: Generator, dataset: Dataset, per_class: int, seed: int, psi: float) -> np.ndarray:
     """uint8 [classes * per_class, C, H, W] of a network, seeds in order."""
     classes = max(dataset.label_dim, 1)
     # An unconditional network may stand beside labelled data: its rows are then further seeds.
     if G.c_dim not in (0, dataset.label_dim):
         raise UserError(f"the network knows {G.c_dim} classes, but --data has {dataset.label_dim}")
+    return rows_of_classes(G, per_class, seed, psi, classes)
+
+
+def rows_of_classes(
+    G: Generator, per_class: int, seed: int, psi: float = 1.0, classes: int | None = None
+) -> np.ndarray:
+    """The same for a network alone; `classes`: rows of one that knows none."""
     device = next(G.parameters()).device
     rows = []
-    for k in range(classes):
+    for k in range(classes or max(G.c_dim, 1)):
         # Other seeds for each class: one z in all rows would show the same spine over and over.
         first = seed + k * per_class
         z = synthesis.seed_latents(range(first, first + per_class), G.z_dim)

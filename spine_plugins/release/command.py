@@ -200,7 +200,7 @@ class Verify:
 
 
 @options.command("verify", parent=release, record=Verify)
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", cls=options.Argument, metavar="DIR")
 @options.json_option
 def verify(asked: Verify) -> None:
     """Recompute every hash, make the pages again, read the verdicts again; exit code 5 if anything differs.

@@ -9,7 +9,7 @@ from pathlib import Path
 from spine_plugins.markup import Safe
 from spine_plugins.pages import audited, charts, frame
 from spine_plugins.pages.gallery import Album
-from spine_plugins.report import making, parts, sections
+from spine_plugins.report import making, parts, privacy, sections
 from spine_plugins.runs.reading import Run
 
 _READ = "Point at a curve, or focus it and use the arrow keys, to read its values; all curves here work so."
@@ -45,6 +45,7 @@ PARTS: list[Part] = [
     ("metrics", "Metrics", _metrics),
     ("judge", "Independent judge", lambda c: charts.grid(charts.judge(c.runs))),
     ("training", "Training", _training),
+    ("privacy", "Privacy", lambda c: privacy.privacy(c.runs)),
     ("audit", "Privacy audit", lambda c: audited.of_runs([(run.name, run.folder) for run in c.runs])),
     ("data", "Data set", lambda c: parts.data_sets(c.runs, c.album)),
     ("classifier", "Classifier", lambda c: parts.classifiers(c.runs)),

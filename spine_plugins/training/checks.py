@@ -12,7 +12,9 @@ from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 
-_EXPECTED_CLASSES = {"paper-ada": 2, "paper-spine": 2, "paper-multi": 8}
+_EXPECTED_CLASSES = {"paper-ada": 2, "paper-spine": 2, "paper-multi": 8} | dict.fromkeys(
+    ("paper-dp-b", "paper-dp-c", "paper-dp-d", "paper-dp-e"), 2
+)
 
 
 class ClassifierFacts(TypedDict):

@@ -13,26 +13,28 @@ from spine_plugins.losses.spine import SpineGANLoss
 from spine_plugins.official import program
 from spine_plugins.official.checkout import look_at
 from spine_plugins.official.request import refuse_what_is_ours, request
+from spine_plugins.privacy.flags import DpOptions, dp_options
+from spine_plugins.privacy.mode import Before, assemble
 from spine_plugins.training import checks
 from spine_plugins.training.judge import Judge, SnapshotJudge
 from spine_plugins.training.presets import PRESETS
 from stylegan2ada import options as flags
 from stylegan2ada import processes, train
-from stylegan2ada.config import TrainOptions
+from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.protocols import JsonObject, Options
 from stylegan2ada.training import run_dir as folders
 from stylegan2ada.training.hooks import Hook
-from stylegan2ada.training.seams import open_dataset
+from stylegan2ada.training.seams import Seams, open_dataset
 
 # Flags that are arguments of the loss.
 _OF_LOSS = ("classifier", "cls_weight", "cls_reduction", "cls_warmup", "spine_aug", "spine_compat")
 
 
 @dataclass(frozen=True)
-class TrainSpine(TrainOptions):
+class TrainSpine(DpOptions, TrainOptions):
     """What `train_spine` was asked: what `train` knows, and ours; None where nothing was given."""
 
     preset: str | None = None
@@ -68,6 +70,7 @@ class Prepared:
     record: JsonObject = field(default_factory=dict)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     dataset: Dataset | None = None
+    seams: Seams | None = None
 
 
 spine_options = flags.group(
@@ -93,8 +96,9 @@ audit_options = flags.group(
 )  # fmt: skip
 preset_options = flags.group(
     "Preset",
-    flags.opt("--preset", type=click.Choice(list(PRESETS)),
-              help="paper-ada, paper-spine, paper-multi: the paper's settings; radiograph: small data. "
+    flags.opt("--preset", type=click.Choice(list(PRESETS)), metavar="NAME",
+              help="paper-ada, paper-spine, paper-multi, paper-dp-b to paper-dp-e: the paper's settings; "
+              "radiograph: small data. "
               "Flags that are given win; the expansion is printed"),
 )  # fmt: skip
 engine_options = flags.group(
@@ -109,6 +113,7 @@ engine_options = flags.group(
 @spine_options
 @engine_options
 @audit_options
+@dp_options
 @flags.train_options
 def main(asked: TrainSpine) -> None:
     """Train a conditional StyleGAN2-ADA on radiographs, with or without a classifier in the loss.
@@ -126,6 +131,7 @@ def main(asked: TrainSpine) -> None:
     train.run(
         made.options,
         hooks=made.hooks,
+        seams=made.seams,
         record=made.record,
         warnings=made.warnings,
         dataset=made.dataset,
@@ -211,7 +217,21 @@ def prepare(asked: TrainSpine) -> Prepared:
         processes.print0(f"Warning: {text}")
     hooks: list[Hook] = [Judge(facts["judge"])] if facts.get("judge") else []
     hooks += _watch(asked, facts, None if before is None else before.training_set_kwargs["path"])
-    return Prepared(options, hooks, {"spine": facts} if facts else {}, warnings, dataset)
+    private = assemble(
+        asked, options, _before(going_on, before, ours),
+        classifier=classifier is not None, judge=asked.judge is not None,
+    )  # fmt: skip
+    record = ({"spine": facts} if facts else {}) | private.record
+    return Prepared(
+        private.options, [*hooks, *private.hooks], record, warnings, private.dataset or dataset, private.seams
+    )
+
+
+def _before(run_dir: Path | None, config: TrainConfig | None, ours: JsonObject) -> Before | None:
+    if run_dir is None or config is None:
+        return None
+    images = config.training_set_kwargs
+    return Before(run_dir, images["path"], bool(images["use_labels"]), ours)
 
 
 def _watch(asked: TrainSpine, facts: JsonObject, data_before: str | None) -> list[Hook]:

@@ -21,6 +21,20 @@ PRESETS: dict[str, dict[str, Choice]] = {
         "cls_reduction": ("sum", "the paper's formula sums over the minibatch"),
     },
     "paper-multi": _PAPER | {"kimg": (1200, "1,200,000 images, for the eight lesion classes")},
+    **{
+        f"paper-dp-{arm}": _PAPER
+        | {
+            "kimg": (200, "Figure 3 is drawn after 200,000 images"),
+            "dp_mode": ("paper", "clipping and noise as in section 4.4; guarantee: none"),
+            "dp_ablation": (arm, reason),
+        }
+        for arm, reason in (
+            ("b", "noise 0.2"),
+            ("c", "noise 0.02"),
+            ("d", "minibatches of 4 instead of 1"),
+            ("e", "without clipping"),
+        )
+    },
     "radiograph": {
         "augpipe": (
             "radiograph",

@@ -61,7 +61,12 @@ def check_fits(
     path: Path,
 ) -> None:
     """UserError unless names, kinds, sizes and ranges of values are those of the run that goes on."""
-    for name in ("counters", "elapsed_sec", "batch_gpu", "networks", "ada"):
+    # Of a run whose end was not set, as of all earlier versions, there is none.
+    counters = {"last_nimg": None} | state["counters"]
+    if counters["last_nimg"] is not None and not _is_count(counters["last_nimg"]):
+        _refuse(path, "counters.last_nimg", f"is {_shown(counters['last_nimg'])} instead of a count")
+    _check_like("counters", counters | {"last_nimg": None}, expected["counters"], path)
+    for name in ("elapsed_sec", "batch_gpu", "networks", "ada"):
         _check_like(name, state[name], expected[name], path)
     if state["batch_gpu"] < 1:
         _refuse(path, "batch_gpu", f"is {state['batch_gpu']}")

@@ -64,8 +64,11 @@ class RunLog:
         # Chosen by name before anything is written: what is private never touches a public file.
         shown = {name: value for name, value in statistics.items() if not self._is_private(name)}
         hidden = {name: value for name, value in statistics.items() if name not in shown}
-        for path, part in zip(self._stats, (shown, hidden)):
-            files.append_line(path, json.dumps({**part, "timestamp": time.time()}))
+        now = time.time()
+        # A pace is a measurement of the images, too: where they are private, public lines bear no time.
+        times = (now, now) if len(self._stats) == 1 else (0.0, now)
+        for path, part, when in zip(self._stats, (shown, hidden), times):
+            files.append_line(path, json.dumps({**part, "timestamp": when}))
         for name, value in shown.items():
             self.scalar(name, value["mean"], step_kimg=step_kimg, wall_sec=wall_sec)
         if self._events is not None:
@@ -74,6 +77,7 @@ class RunLog:
     def scalar(self, name: str, value: float, *, step_kimg: int, wall_sec: float) -> None:
         """One point of a curve, at seconds since the start."""
         if self._events is not None:
+            wall_sec = wall_sec if len(self._stats) == 1 else 0.0  # likewise
             self._events.add_scalar(name, value, global_step=step_kimg, walltime=wall_sec)
 
     def offsets(self) -> dict[str, int]:

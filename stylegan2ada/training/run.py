@@ -30,6 +30,7 @@ class Progress:
     tick_start_nimg: int = 0
     elapsed_sec: float = 0.0  # of all parts of the run, up to the last save
     warned_p: float = 0.0  # strength of the augmentation when a leak was last looked for
+    last_nimg: int | None = None  # where it ends, whatever was asked for: a budget that is spent
 
     def state_dict(self) -> State:
         return asdict(self)
@@ -99,4 +100,5 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return self.progress.cur_nimg >= self.config.total_kimg * 1000
+        asked, last = self.config.total_kimg * 1000, self.progress.last_nimg
+        return self.progress.cur_nimg >= (asked if last is None else min(asked, last))

@@ -36,6 +36,8 @@ def announce_cost(run: Run) -> None:
 
 def announce_time(run: Run, clock: Clock) -> None:
     """How long the whole run will take, once a tick has shown the pace."""
+    if not run.fingerprint:
+        return  # images that may not be known by their hash may not be by their pace, either
     sec_per_kimg = clock.tick_sec / max((run.cur_nimg - run.progress.tick_start_nimg) / 1000, 1e-9)
     whole = stats.format_time(sec_per_kimg * run.config.total_kimg)
     processes.print0(f"Cost: {sec_per_kimg:.2f} sec/kimg, so {whole} for the whole run, metrics not counted")
@@ -66,6 +68,9 @@ def report_progress(run: Run, clock: Clock, timer: PhaseTimer) -> None:
     for name, value in rows.items():
         stats.report0(name, value)
     left_sec = sec_per_kimg * max(config.total_kimg - run.kimg, 0)
+    if not run.fingerprint:
+        processes.print0(f"tick {run.tick:<5d} kimg {run.kimg:<8.1f} augment {run.p:.3f}")
+        return
     processes.print0(
         f"tick {run.tick:<5d} kimg {run.kimg:<8.1f} time {stats.format_time(total_sec):<12s} "
         f"sec/tick {clock.tick_sec:<7.1f} sec/kimg {sec_per_kimg:<7.2f} "

@@ -120,3 +120,31 @@ def test_panels_have_the_names_that_are_given_and_seeds_on_request(
     assert titles == [["Real radiographs", "ADA, seeds 5 to 8", "Spine GAN, seeds 5 to 8"]]
     refused = CliRunner().invoke(figures_command.figures, [*flags, "--names=ADA", "--overwrite"])
     assert (refused.exit_code, "has 1 names for 2 networks" in refused.output) == (2, True)
+
+
+def test_figure_3_has_a_panel_per_run_and_says_what_it_guarantees(tmp_path: Path) -> None:
+    runs = []
+    for number, facts in enumerate(
+        ({}, {"mode": "paper", "noise": 0.2, "clip": 1.5, "batch": 1}, {"mode": "sgd", "epsilon": 9.99})
+    ):
+        folder = tmp_path / f"0000{number}-run"
+        (folder / "privacy").mkdir(parents=True)
+        torch.manual_seed(number)
+        narrow = {"channel_base": 64, "channel_max": 4}
+        shape = {"c_dim": 2, "img_resolution": 8, "img_channels": 1}
+        G = Generator(z_dim=8, w_dim=8, synthesis_kwargs=narrow, mapping_kwargs={"num_layers": 1}, **shape)
+        D = Discriminator(**shape, **narrow)
+        save_network({"G": G, "D": D, "G_ema": G}, folder / "network-snapshot-000001.pkl")
+        if facts:
+            guarantee = "none" if facts["mode"] == "paper" else "(eps, delta)-DP"
+            text = json.dumps(facts | {"guarantee": guarantee})
+            (folder / "privacy" / "privacy_report.json").write_text(text)
+        runs.append(str(folder))
+    out = tmp_path / "fig3.png"
+    args = ["fig3", f"--runs={','.join(runs)}", "--per-class=2", f"--out={out}", "--json=-", "--device=cpu"]
+    result = CliRunner().invoke(figures_command.figures, args)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["panels"] == ["00000-run", "noise 0.2, batch 1, clip 1.5", "DP-SGD, epsilon 9.99"]
+    assert found["guarantees"] == [None, "none", "(eps, delta)-DP"]
+    assert out.stat().st_size > 500

@@ -1,0 +1,174 @@
+"""The paper's noise on phantoms: arms of Figure 3, and the design it lacks: batch x clipping x noise.
+
+    python benchmarks/paper_dp.py --seeds=3 --kimg=2 --workers=2
+
+KID between fakes and phantoms of other patients, on 8x8 means of pixels (fixed, public features): no detector
+has to be fetched, and colour, shape and contrast of small images show in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks import timing
+from spine_plugins import phantom
+from stylegan2ada import synthesis
+from stylegan2ada.checkpoints import load_network
+from stylegan2ada.data.dataset import ImageFolderDataset
+from stylegan2ada.metrics.kid import kid
+from stylegan2ada.protocols import Generator
+from stylegan2ada.training import run_files
+
+SIDE = 32
+CELLS = {
+    f"batch {batch}, clip {clip}, noise {noise:g}": [
+        f"--batch={batch}", f"--dp-clip={1.5 if clip == 'on' else 'none'}", f"--dp-noise={noise:g}"
+    ]
+    for batch, clip, noise in itertools.product((1, 16), ("off", "on"), (0.0, 0.2))
+}  # fmt: skip
+ARMS = {  # of Figure 3; three of them are cells of the design
+    "a": "batch 16, clip off, noise 0",
+    "b": "batch 1, clip on, noise 0.2",
+    "c": ["--dp-ablation=c"],
+    "d": ["--dp-ablation=d"],
+    "e": "batch 1, clip off, noise 0.2",
+}
+FACTORS = {"batch 1": "batch 1,", "clipping": "clip on", "noise 0.2": "noise 0.2"}
+
+
+def conditions() -> dict[str, list[str]]:
+    """Name of each training and its flags."""
+    return CELLS | {name: flags for name, flags in ARMS.items() if isinstance(flags, list)}
+
+
+def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -> Path:
+    """The last snapshot of one training, on one thread."""
+    outdir = folder / f"runs-{seed}-{name.replace(' ', '').replace(',', '-')}"
+    command = [
+        sys.executable, str(ROOT / "train_spine.py"), f"--outdir={outdir}", "--data=train.zip", "--cond=1",
+        "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", f"--kimg={kimg}", "--tick=1",
+        "--snap=1000", "--metrics=none", "--device=cpu", "--workers=1", f"--seed={seed}", "--dp-mode=paper",
+        *flags,
+    ]  # fmt: skip
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "DNNLIB_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"
+    }  # fmt: skip
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stdout[-1000:]}\n{done.stderr[-2000:]}")
+    (run_dir,) = outdir.iterdir()
+    return run_files.snapshots_in(run_dir)[-1]
+
+
+def features(images: np.ndarray) -> np.ndarray:
+    """float32 [N, 64]: means of 4x4 pixels, in [0, 1]."""
+    n, _, height, width = images.shape
+    blocks = images.reshape(n, 8, height // 8, 8, width // 8).astype(np.float32)
+    return blocks.mean(axis=(2, 4)).reshape(n, 64) / 255
+
+
+def fakes_of(G: Generator) -> np.ndarray:
+    """Features of 1,000 fakes, classes in turn."""
+    z = synthesis.seed_latents(range(1000), G.z_dim)
+    c = torch.eye(G.c_dim)[torch.arange(1000) % G.c_dim]
+    made = synthesis.images_from_z(G, z, c, batch=100)
+    return features(np.concatenate([synthesis.pixels(img).transpose(0, 3, 1, 2) for img in made]))
+
+
+def measure(network: Path, reals: np.ndarray) -> float:
+    G = load_network(str(network), log=lambda text: None)["G_ema"]
+    return kid(reals, fakes_of(G), subsets=20)
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """Mean with its 95 % t interval over seeds."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return {"mean": mean, "low": math.nan, "high": math.nan}
+    half = (
+        float(scipy.stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    )
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def effects(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Of each factor and pair: mean change of KID over the other cells, with intervals over seeds."""
+    found = {}
+    for size in (1, 2):
+        for names in itertools.combinations(FACTORS, size):
+            per_seed = []
+            for row in rows:
+                signs = {c: math.prod(1 if FACTORS[n] in f"{c}," else -1 for n in names) for c in CELLS}
+                per_seed.append(sum(sign * row[cell] for cell, sign in signs.items()) / (len(CELLS) / 2))
+            found[" x ".join(names)] = interval(per_seed)
+    return found
+
+
+def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
+    rows: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(workers) as pool:
+        folder = Path(place)
+        for name, seed in (("train", 100), ("other", 200)):
+            phantom.write_dataset_zip(
+                folder / f"{name}.zip", 1000, seed=seed, resolution=SIDE, workers=workers
+            )
+        other = ImageFolderDataset(str(folder / "other.zip"))
+        reals = features(np.stack([other[i][0] for i in range(len(other))]))
+        own = ImageFolderDataset(str(folder / "train.zip"))
+        floor = kid(reals, features(np.stack([own[i][0] for i in range(len(own))])), subsets=20)
+        for seed in range(seeds):
+            jobs = {n: pool.submit(train, folder, seed, n, flags, kimg) for n, flags in conditions().items()}
+            rows.append({name: measure(job.result(), reals) for name, job in jobs.items()})
+            print(f"seed {seed}: " + ", ".join(f"{n}: {v:.4f}" for n, v in rows[-1].items()), flush=True)
+    arms = {arm: where if isinstance(where, str) else arm for arm, where in ARMS.items()}
+    result = {
+        "machine": timing.machine(torch.device("cpu")),
+        "seeds": seeds,
+        "kimg": kimg,
+        "kid_between_real_halves": floor,
+        "rows": rows,
+        "kid": {name: interval([row[name] for row in rows]) for name in conditions()},
+        "figure3_minus_a": {
+            arm: interval([row[name] - row[arms["a"]] for row in rows])
+            for arm, name in arms.items()
+            if arm != "a"
+        },
+        "effects": effects(rows),
+    }
+    for name in ("figure3_minus_a", "effects"):
+        print(name, result[name])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--kimg", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--out", type=Path, default=None)
+    given = parser.parse_args()
+    result = study(given.seeds, given.kimg, given.workers)
+    timing.save("paper-dp", result, given.out or ROOT / "benchmarks" / "proofs")
+
+
+if __name__ == "__main__":
+    main()
