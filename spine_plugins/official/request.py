@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from spine_plugins.privacy.paper import PaperSettings
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import Options
 
 LOSS = "spine_plugins.official.loss.Loss"
+OPTIMISER = "spine_plugins.official.optimiser.PaperAdam"
 # The flags of the official train command; their names are the fields of TrainOptions.
 FLAGS = (
     "outdir", "data", "gpus", "snap", "metrics", "seed", "cond", "subset", "mirror", "cfg", "gamma", "kimg",
@@ -40,20 +42,31 @@ class Request:
     changes: Options
 
 
-def request(options: TrainOptions, config: TrainConfig) -> Request:
+def request(options: TrainOptions, config: TrainConfig, paper_dp: PaperSettings | None = None) -> Request:
     """The official command line for these options, and what our loss changes."""
     flags = [f"--{name.replace('_', '-')}={_word(value)}" for name in FLAGS
              if (value := getattr(options, name)) is not None]  # fmt: skip
     if options.dry_run:
         flags.append("--dry-run")
+    kwargs: Options = {}
+    desc = ""
+    if paper_dp is not None:
+        if config.num_gpus > 1:
+            raise UserError(
+                "--dp-mode=paper with --engine works on one device: there, gradients are exchanged before "
+                "noise can be added to each; leave --gpus out"
+            )
+        adam = {"class_name": OPTIMISER, **dataclasses.asdict(paper_dp)}
+        kwargs |= {"G_opt_kwargs": adam, "D_opt_kwargs": adam}
+        desc = "-paperdp"
     if config.loss == "stylegan2" and not config.terms and not options.loss_opt:
-        return Request(tuple(flags), {"desc": "", "kwargs": {}})  # its own loss, as a baseline
+        return Request(tuple(flags), {"desc": desc, "kwargs": kwargs})  # its own loss, as a baseline
     theirs = ("r1_gamma", *(() if options.cfg != "cifar" else ("pl_weight", "style_mixing_prob")))
     ours = {name: value for name, value in config.loss_kwargs.items() if name not in theirs}
-    desc = "".join(f"-{part.replace(':', '')}" for part in (config.loss, *config.terms))
-    kwargs: Options = {
-        "loss_kwargs": {"class_name": LOSS, "loss": config.loss, "terms": list(config.terms), **ours}
-    }
+    desc = "".join(f"-{part.replace(':', '')}" for part in (config.loss, *config.terms)) + desc
+    kwargs["loss_kwargs"] = {
+        "class_name": LOSS, "loss": config.loss, "terms": list(config.terms), **ours,
+    }  # fmt: skip
     # Settings that the objective asks of D, such as no minibatch-stddev; the group's size is the program's.
     asked = {k: v for k, v in config.D_kwargs["epilogue_kwargs"].items() if k != "mbstd_group_size"}
     if asked:

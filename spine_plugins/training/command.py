@@ -15,6 +15,8 @@ from spine_plugins.official.checkout import look_at
 from spine_plugins.official.request import refuse_what_is_ours, request
 from spine_plugins.privacy.flags import DpOptions, dp_options
 from spine_plugins.privacy.mode import Before, assemble
+from spine_plugins.privacy.paper import WHY_NOT, PaperDP, why_not
+from spine_plugins.privacy.report import no_claim
 from spine_plugins.training import checks
 from spine_plugins.training.judge import Judge, SnapshotJudge
 from spine_plugins.training.presets import PRESETS
@@ -143,10 +145,24 @@ def train_there(asked: TrainSpine, engine: str) -> Path | None:
     """Train in the user's checkout of the official program; our judge looks at its snapshots."""
     checkout = look_at(engine)
     refuse_what_is_ours(asked.for_engine())
+    if asked.dp_mode == "sgd":
+        raise UserError(
+            "--dp-mode=sgd cannot run in the official program: its loop reads the data without counting, and "
+            "its batches are not drawn by chance; leave --engine out, or promise nothing with --dp-mode=paper"
+        )
+    if asked.audit_every is not None:
+        raise UserError(
+            "--audit-every works in our engine; with --engine run `spinegan audit` on what it draws"
+        )
     made = prepare(asked)
+    paper_dp = next((hook.settings for hook in made.hooks if isinstance(hook, PaperDP)), None)
     config = train.fresh_job(made.options, made.dataset).config
-    told = request(made.options, config)
+    told = request(made.options, config, paper_dp)
     doubts = [f"--engine: {concern}" for concern in checkout.concerns]
+    if paper_dp is not None:
+        statement = no_claim([*why_not(paper_dp, config.batch_size), *WHY_NOT], mode="paper")
+        processes.print0(f"Privacy: {statement['statement']}")
+        made.record["privacy"] = statement
     for line in (*(f"Warning: {doubt}" for doubt in doubts), *(f"Note: {note}" for note in config.notes)):
         processes.print0(line)
     facts = {

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import stylegan2ada as sg
 from spine_plugins.losses.spine import SpineGANLoss
 from spine_plugins.official.loss import Loss
+from spine_plugins.official.optimiser import PaperAdam
 from spine_plugins.training.command import main
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
 from stylegan2ada.training import run_files
@@ -131,6 +132,48 @@ def test_wgan_gp_brings_its_discriminator_and_its_rhythm(checkout: Path, home: P
     refused = train(checkout, home, tmp_path / "runs2", "--loss=wgan-gp")
     assert refused.exit_code == 2
     assert "--aug=noaug" in refused.output
+
+
+@only_stand_in
+@pytest.mark.slow
+def test_paper_dp_is_an_optimiser_there(checkout: Path, home: Path, tmp_path: Path) -> None:
+    flags = ("--aug=noaug", "--dp-mode=paper", "--dp-noise=0", "--dp-clip=0.01", "--batch=4")
+    result = train(checkout, home, tmp_path / "a", *flags)
+    assert result.exit_code == 0, result.output
+    assert "Guarantee: none" in result.output
+    run = the_run(tmp_path / "a")
+    assert run.name.endswith("-paperdp")
+    options = json.loads((run / "training_options.json").read_text())
+    for name in ("G_opt_kwargs", "D_opt_kwargs"):
+        assert options[name]["class_name"] == "spine_plugins.official.optimiser.PaperAdam"
+        assert options[name]["lr"] == 0.002  # the program's own
+    assert json.loads((run / run_files.ENGINE).read_text())["privacy"]["guarantee"] == "none"
+    refused = train(checkout, home, tmp_path / "b", *flags, "--gpus=2")
+    assert refused.exit_code == 2
+    assert "one device" in refused.output
+    rigorous = train(checkout, home, tmp_path / "b", "--dp-mode=sgd")
+    assert rigorous.exit_code == 2
+    assert "official program" in rigorous.output
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("variant", ["text", "release"])
+def test_its_step_is_clip_and_noise_by_hand(variant: str) -> None:
+    values, gradients = torch.randn(2, 5), 10 * torch.randn(2, 5)
+    ours, plain = (torch.nn.Parameter(values.clone()) for _ in range(2))
+    ours.grad = gradients.clone()
+    optimiser = PaperAdam([ours], lr=0.1, variant=variant, clip=1.5, noise=0.2)
+    torch.manual_seed(0)
+    optimiser.step()
+    torch.manual_seed(0)
+    noise = 0.2 * torch.randn(2, 5)
+
+    def clipped(g: torch.Tensor) -> torch.Tensor:
+        return g * min(1.0, 1.5 / float(g.norm()))
+
+    plain.grad = clipped(gradients) + noise if variant == "text" else clipped(gradients + noise)
+    torch.optim.Adam([plain], lr=0.1).step()
+    torch.testing.assert_close(ours, plain)
 
 
 @only_stand_in
