@@ -29,6 +29,7 @@ from stylegan2ada.progress import Progress
 # What this tool writes beside X.
 _OUR_ENDINGS = (
     ".parts", ".key", ".zip", "_report.csv", "_summary.json", "_boxes.json", "_contact.png", "_hist.png",
+    "_pairs.png",
 )  # fmt: skip
 
 

@@ -128,12 +128,17 @@ def _data(run: Run) -> Iterator[Concern]:
             f"{data.name} does not say which images belong to one patient, "
             "so nothing made from it can be separated by patient.",
         )
-    failed, candidates = data.summary.get("failed"), data.summary.get("candidates")
+    failed, files = data.summary.get("failed"), data.summary.get("files")
     if isinstance(failed, int) and failed > 0:
-        yield _note("Images lost", f"{failed} of {candidates} candidate images could not be converted.")
+        yield _note("Images lost", f"{failed} of {files} source files failed to convert.")
     near = as_dict(data.summary.get("by_warnings")).get("near_duplicate")
     if near:
-        yield _note("Near duplicates", f"{near} images of the source look almost like another one.")
+        yield _note(
+            "Near duplicates",
+            f"{near} images of the source look almost like an earlier one: two views of one patient may, and "
+            "so does a copy with other pixels. X_pairs.png beside the data set shows them; --dedupe leaves "
+            "out exact copies only.",
+        )
 
 
 def _origins(run: Run) -> Iterator[Concern]:

@@ -67,7 +67,9 @@ def test_near_duplicates_are_only_noted(tmp_path):
     write(root / "a.dcm", base, bits=12)
     write(root / "b.dcm", base + (np.arange(base.shape[1]) % 7 == 0).astype(np.uint16), bits=12)
     write(root / "c.dcm", np.ascontiguousarray(base[::-1]), bits=12)
-    run_tool("--source", root, "--dest", tmp_path / "x.zip")
+    result = run_tool("--source", root, "--dest", tmp_path / "x.zip")
+    assert "near duplicates: 1 kept images look almost like an earlier one" in result.output
+    assert "x_pairs.png" in result.output and (tmp_path / "x_pairs.png").is_file()
     assert ["near_duplicate" in row["warnings"] for row in report_rows(tmp_path / "x.zip")] == [
         False,
         True,
