@@ -52,6 +52,13 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         index = local_rank() if device.index is None else device.index
+        if not count:
+            built = (
+                "" if torch.version.cuda or torch.version.hip else ", and this torch was built without CUDA"
+            )
+            raise UserError(
+                f"--device={name}: no CUDA device is here{built}; use --device=cpu, or leave it out"
+            )
         if index >= count:
             raise UserError(
                 f"--device={name}: process {index} has no device, there are {count}; use --device=cpu"

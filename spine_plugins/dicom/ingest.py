@@ -61,6 +61,8 @@ def _run(job: Job) -> dict[str, Any]:
         return summary
     except NothingToDoError:
         is_done = True
+        if known is None and not job.dry_run:
+            key_path.unlink(missing_ok=True)  # the key of nothing
         raise
     finally:
         sources.close_archives()

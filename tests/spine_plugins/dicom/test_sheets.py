@@ -12,7 +12,7 @@ from spine_plugins.dicom import sheets
 from spine_plugins.dicom.histograms import histogram_sheet
 from spine_plugins.dicom.likeness import BARS, INVERTED, THUMB, frame_doubt, thumbnail
 from spine_plugins.dicom.record import Header, Record
-from tests.spine_plugins.dicom.making import radiograph, run_tool, write
+from tests.spine_plugins.dicom.making import dataset, radiograph, run_tool, to_bytes, write
 
 
 def spine(noise: int) -> np.ndarray:
@@ -105,8 +105,17 @@ def test_failed_is_one_number(tmp_path):
     for i in range(5):
         write(root / f"{i}.dcm", radiograph(seed=i))
     # DICOM without a picture: its row fails, but it is no image that was lost.
-    write(root / "plan.dcm", SOPInstanceUID="1.9", PixelData=None, Rows=None, Columns=None)
+    plan = dataset(radiograph())
+    del plan.PixelData, plan.Rows, plan.Columns
+    (root / "plan.dcm").write_bytes(to_bytes(plan))
     result = run_tool("--source", root, "--dest", tmp_path / "x.zip", "--fail-over", 0)
     assert result.exit_code == 0, result.output
     summary = json.loads((tmp_path / "x_summary.json").read_text())
     assert summary["failed"] == summary["by_status"]["failed"] == 1
+
+
+def test_a_refusal_leaves_no_key(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    assert run_tool("--source", tmp_path / "in", "--dest", tmp_path / "x.zip").exit_code == 4
+    assert not (tmp_path / "x.key").exists()
