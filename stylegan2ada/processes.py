@@ -53,9 +53,8 @@ def pick_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         index = local_rank() if device.index is None else device.index
         if not count:
-            built = (
-                "" if torch.version.cuda or torch.version.hip else ", and this torch was built without CUDA"
-            )
+            has_cuda = torch.version.cuda or torch.version.hip
+            built = "" if has_cuda else ", and this torch was built without CUDA"
             raise UserError(
                 f"--device={name}: no CUDA device is here{built}; use --device=cpu, or leave it out"
             )

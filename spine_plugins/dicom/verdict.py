@@ -29,8 +29,8 @@ def raise_if_useless(run: Conversion, report: Report) -> None:
         share = report.n_failed_images / report.n_candidates
         failed = [f"{name} {n}" for name, n in reasons if STATUS[name] == "failed"]
         raise TooManyFailuresError(
-            f"{report.n_failed_images} of {report.n_candidates} images failed ({', '.join(failed[:3])}), more than "
-            f"--fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "
+            f"{report.n_failed_images} of {report.n_candidates} images failed ({', '.join(failed[:3])}), "
+            f"more than --fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "
             f"or accept it with --resume --fail-over={min(1.0, share + 0.01):.2f}"
         )
 

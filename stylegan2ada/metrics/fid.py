@@ -46,8 +46,8 @@ def check_features(real: np.ndarray, fake: np.ndarray) -> None:
     """UserError unless both are [n, d] with one d and enough rows to have a covariance."""
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
         raise UserError(
-            f"features of shapes {list(real.shape)} and {list(fake.shape)} cannot be compared; give [n, d] of "
-            "both kinds from one detector"
+            f"features of shapes {list(real.shape)} and {list(fake.shape)} cannot be compared; give [n, d] "
+            "of both kinds from one detector"
         )
     if min(len(real), len(fake)) < 2:
         raise UserError(

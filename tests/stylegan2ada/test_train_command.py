@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 from click.testing import CliRunner
 
@@ -184,6 +186,21 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     (tmp_path / folders.OPTIONS_FILE).write_text(json.dumps(resolve(TrainOptions(), R64).to_upstream()))
     result = CliRunner().invoke(main, [f"--continue={tmp_path}"])
     assert (result.exit_code, "--resume" in result.output) == (2, True)
+
+
+def test_class_folders_and_missing_networks_are_told_before_a_run_folder_is_made(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        for i in range(2):
+            pixels = np.full((8, 8), 40 * i, np.uint8)
+            PIL.Image.fromarray(pixels).save(tmp_path / "in" / kind / f"{i}.png")
+    flags = [f"--data={tmp_path / 'in'}", f"--outdir={tmp_path / 'runs'}", "--device=cpu"]
+    result = CliRunner().invoke(main, [*flags, "--dry-run"])
+    assert "images lie in 2 folders (cat, dog, ...)" in result.output
+    assert "spinegan dataset --labels=folders" in result.output
+    result = CliRunner().invoke(main, [*flags, "--resume=gone.pkl"])
+    assert result.exit_code == 2 and "--resume=gone.pkl is not a file" in result.output
+    assert not (tmp_path / "runs").exists()
 
 
 # The whole command.
