@@ -48,7 +48,7 @@ def draw_roc(data: LabelledImages, logits: np.ndarray, metrics: Metrics, path: P
 
 
 def draw_calibration(data: LabelledImages, logits: np.ndarray, metrics: Metrics, path: Path) -> None:
-    """Observed share against predicted probability, with its 95% band (Wilson); a dot's area is its images."""
+    """Observed share against predicted probability, with a 95% band (Wilson); dots grow with their images."""
     assert data.task is not None
     figure, axes = _canvas("predicted probability", "observed share")
     # The diagonal is a classifier whose word can be taken.

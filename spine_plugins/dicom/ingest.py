@@ -164,4 +164,6 @@ def _finish(conversion: Conversion) -> dict[str, Any]:
         job.log(
             "note: one PatientID stands for most images, so it is a placeholder; grouping by study instead"
         )
+    if job.stratify and not job.dry_run:
+        select.stratify(journal, groups, job.split, job.split_seed)
     return write_outputs(conversion, groups)

@@ -13,6 +13,7 @@ from spine_plugins.dicom.job import Conversion
 from spine_plugins.dicom.sheets import MOST_PAIRS, Gallery, Load, contact_sheet, pair_sheet
 from spine_plugins.dicom.verdict import raise_if_useless, warnings
 from stylegan2ada import files, provenance
+from stylegan2ada.data.splits import SPLITS, split_table
 from stylegan2ada.data.writer import DatasetWriter, archive_name
 
 
@@ -37,10 +38,30 @@ def write_outputs(run: Conversion, groups: select.Groups) -> dict[str, Any]:
             job.log(
                 f"note: no group fell into {split}: {target.name} was not written; try another --split-seed"
             )
+    for line in _classes_by_split(run, report):
+        job.log(line)
     for line in warnings(report):
         job.log(line)
     job.log("wrote " + ", ".join(f"{job.targets()[split]} ({n} images)" for split, n in written.items()))
     return summary
+
+
+def _classes_by_split(run: Conversion, report: tally.Report) -> list[str]:
+    """Class by split as a table, and a warning for each class that a split lacks."""
+    job, splits = run.job, SPLITS[: len(run.job.split)]
+    if not splits or run.settings.labels == "none":
+        return []
+    lines = split_table(dict(sorted(report.by_class.items())), splits)
+    used = [split for split, share in zip(splits, job.split, strict=True) if share > 0]
+    for name, counts in sorted(report.by_class.items()):
+        if lacking := [split for split in used if not counts[split]]:
+            remedy = (
+                "gather more patients with it"
+                if job.stratify
+                else "add --stratify, which gives each split its share, or try another --split-seed"
+            )
+            lines.append(f"WARNING: no image of class {name} in {', '.join(lacking)}; {remedy}")
+    return lines
 
 
 def _outcomes(run: Conversion, groups: select.Groups, *, with_png: bool = False) -> Iterator[select.Outcome]:
@@ -166,7 +187,8 @@ def recipe(run: Conversion) -> dict[str, Any]:
     return provenance.recipe(
         "dataset_tool_dicom",
         run.settings.flags()
-        | {"dedupe": list(job.dedupe), "split": list(job.split), "split_seed": job.split_seed},
+        | {"dedupe": list(job.dedupe), "split": list(job.split), "split_seed": job.split_seed}
+        | ({"stratify": True} if job.stratify else {}),  # said only where used: recipes have a hash
         resize_filter=run.settings.resize,
         packages=codecs.PACKAGES,
         order="decode, modality, crop and resize, window, polarity, round half up to 8 bits",

@@ -20,7 +20,7 @@ import scipy.sparse.csgraph
 from spine_plugins.dicom.deidentify import SCORE_BITS, Keyed, open_seal
 from spine_plugins.dicom.journal import Journal
 from spine_plugins.dicom.record import Record
-from stylegan2ada.data.splits import SPLITS
+from stylegan2ada.data.splits import SPLITS, class_numbers, split_groups
 
 Pair = tuple[tuple[str, int], tuple[str, int]]  # (name, row in the report) of two images that look alike
 _NEAR = 2  # bits of the difference hash
@@ -68,6 +68,7 @@ class Groups:
     def __init__(self, key: bytes) -> None:
         self._key = key  # opens the seals of the scores
         self.ignored_patient: str | None = None
+        self.dealt: dict[str, str] = {}  # group: its split, where classes decided it
         self._nodes: dict[str, int] = {}  # s + study hash | p + patient hash: number of the node
         self._ranks = array("q")  # of each node: its score, above it a bit that puts studies after patients
         self._edges = array("q")  # study, patient, study, patient, ...
@@ -239,8 +240,23 @@ def outcomes(
         if not outcome.reason and groups is not None:
             outcome.group, score = groups.find(record)
             if shares:
-                outcome.split = split_of(score, seed, shares)
+                outcome.split = groups.dealt.get(outcome.group) or split_of(score, seed, shares)
         yield outcome
+
+
+def stratify(journal: Journal, groups: Groups, shares: tuple[float, ...], seed: int) -> None:
+    """Deal the groups so that every class has its share of each split.
+
+    Unlike `split_of` this looks at all groups at once: data that is added later may move others.
+    """
+    names: list[str] = []
+    labels: list[object] = []
+    for outcome in outcomes(journal, shares=(), seed=0, groups=groups):
+        if not outcome.reason:
+            names.append(outcome.group)
+            labels.append(outcome.record.label)
+    dealt = split_groups(names, class_numbers(labels), shares, seed)
+    groups.dealt = {name: SPLITS[split] for name, split in zip(names, dealt, strict=True)}
 
 
 def grouped(journal: Journal) -> Groups:

@@ -45,6 +45,7 @@ class Report:
         self._key = key  # of those hashes
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
         self.n_files = self.n_candidates = self.n_failed_images = 0
+        self.by_class: dict[str, Counter[str]] = {}  # class: images per split
         self.first_failed: dict[str, str] = {}  # reason: row in the report and detail of the first file
 
     def add(self, outcome: Outcome, out_name: str, label_names: list[str] | None) -> None:
@@ -119,8 +120,11 @@ class Report:
                 if row[name]:
                     counts[name][str(row[name])] += 1
         if status == "ok":
-            counts["label"].update(class_names(outcome.record.label, label_names))
+            found = class_names(outcome.record.label, label_names)
+            counts["label"].update(found)
             if outcome.split:
+                for name in found:
+                    self.by_class.setdefault(name, Counter())[outcome.split] += 1
                 counts["split"][outcome.split] += 1
 
     @property

@@ -29,7 +29,7 @@ SPEC_FLAGS = (
     "--percentiles --polarity --modality --body-part --min-size --frames --colour --dedupe --split --split-seed "
     "--forbid-groups --max-pixels --max-file-mb --max-inflate --timeout --workers --executor --resume --overwrite "
     "--max-images --force-meta --checksums --on-missing-decoder --fail-over --dry-run --list-decoders --channels "
-    "--subset-list --class-map --key-file --allow-burned-in --report-paths --demo --json"
+    "--subset-list --class-map --key-file --allow-burned-in --report-paths --demo --json --stratify"
 ).split()
 
 
@@ -169,7 +169,7 @@ def test_list_decoders():
 
 @pytest.mark.parametrize(("flags", "sentence"), [
     (("--fail-over", "nan"), "--fail-over"), (("--timeout", "nan"), "--timeout"), (("--timeout", "inf"), "--timeout"),
-    (("--percentiles", "nan", "nan"), "rising numbers"), (("--resolution", str(1 << 40)), "power of two up to 8192"),
+    (("--percentiles", "nan", "nan"), "nan is no number"), (("--resolution", str(1 << 40)), "power of two up to 8192"),
     (("--max-pixels", str(10**30)), "--max-pixels"), (("--max-file-mb", str(10**30)), "--max-file-mb"),
     (("--max-inflate", str(10**30)), "--max-inflate"), (("--workers", str(10**9)), "--workers"),
     (("--max-images", str(10**30)), "--max-images"), (("--split", "nan/nan"), "sum to 1"),
