@@ -108,7 +108,7 @@ def captioned_tiles(
 
 
 def stacked(
-    pictures: Sequence[PIL.Image.Image], *, is_row: bool = False, background: int = 0
+    pictures: Sequence[PIL.Image.Image], *, is_row: bool = False, background: int | tuple[int, int, int] = 0
 ) -> PIL.Image.Image:
     """Pictures of one mode below each other, or side by side."""
     widths, heights = [p.width for p in pictures], [p.height for p in pictures]

@@ -116,7 +116,7 @@ def announce(job: Job) -> None:
 def _hint_of_folders(job: Job) -> list[str]:
     """What to say of images without labels that lie in folders as if by class."""
     data = job.dataset
-    if not isinstance(data, ImageFolderDataset) or not Path(data.path).is_dir() or data.has_labels:
+    if not isinstance(data, ImageFolderDataset) or not os.path.isdir(str(data.path)) or data.has_labels:
         return []
     found = sorted({name.partition("/")[0] for name in data.image_names if "/" in name})
     # Numbers as names are places in a data set, many folders rather patients.

@@ -41,7 +41,7 @@ def title(run: Run) -> str:
 
 def by_difference(runs: list[Run]) -> list[Run]:
     """The same runs with labels: settings in which they differ, where two settings tell them apart."""
-    flat = [dict(_flat(run.options)) for run in runs]
+    flat = [dict(flat_options(run.options)) for run in runs]
     names = dict.fromkeys([*_SHORT, *(name for found in flat for name in found)])
     differing = [name for name in names if len({found.get(name) for found in flat}) > 1]
     labels = [_label(found, differing) for found in flat]
@@ -58,11 +58,12 @@ def _label(found: Mapping[str, str], differing: list[str]) -> str:
     return ", ".join(words)[:_LONGEST]
 
 
-def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+def flat_options(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every choice about the training as (dotted name, text)."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             # Where, and by which program: no choices about the training.
             if name or key not in ("run_dir", run_files.OURS):
-                yield from _flat(inner, f"{name}.{key}" if name else str(key))
+                yield from flat_options(inner, f"{name}.{key}" if name else str(key))
     elif name:
         yield name, value if isinstance(value, str) else json.dumps(value)
