@@ -7,6 +7,8 @@ import json
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import pytest
 
 from spine_plugins.dicom import sheets
 from spine_plugins.dicom.histograms import histogram_sheet
@@ -39,6 +41,18 @@ def gallery(sizes: dict[str, int]) -> sheets.Gallery:
     return made
 
 
+@pytest.fixture
+def drawn(monkeypatch) -> list[str]:
+    """Every text that is written into a picture."""
+    found: list[str] = []
+    plain = PIL.ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        PIL.ImageDraw.ImageDraw, "text",
+        lambda self, at, text, **k: found.append(text) or plain(self, at, text, **k),
+    )  # fmt: skip
+    return found
+
+
 def load(_name: str) -> bytes:
     file = io.BytesIO()
     PIL.Image.fromarray(np.full((64, 64), 200, np.uint8)).save(file, "PNG")
@@ -59,13 +73,7 @@ def test_doubtful_frames_are_found_and_ordinary_ones_are_not():
     assert frame_doubt(np.zeros(THUMB * THUMB, np.uint8), mean) == ""
 
 
-def test_tiles_carry_the_row_of_the_report(monkeypatch, tmp_path):
-    drawn: list[str] = []
-    plain = sheets.PIL.ImageDraw.ImageDraw.text
-    monkeypatch.setattr(
-        sheets.PIL.ImageDraw.ImageDraw, "text",
-        lambda self, at, text, **k: drawn.append(text) or plain(self, at, text, **k),
-    )  # fmt: skip
+def test_tiles_carry_the_row_of_the_report(drawn, tmp_path):
     made = gallery({"normal": 3, "abnormal": 2})
     made.doubtful["image 101"] = BARS
     made.doubts[BARS] = 1
@@ -85,13 +93,7 @@ def test_classes_are_kept_apart_and_small_ones_share_a_row(tmp_path):
         assert picture.height < 4 * 160
 
 
-def test_histograms_share_a_scale_and_name_both_axes(monkeypatch, tmp_path):
-    drawn: list[str] = []
-    plain = sheets.PIL.ImageDraw.ImageDraw.text
-    monkeypatch.setattr(
-        sheets.PIL.ImageDraw.ImageDraw, "text",
-        lambda self, at, text, **k: drawn.append(text) or plain(self, at, text, **k),
-    )  # fmt: skip
+def test_histograms_share_a_scale_and_name_both_axes(drawn, tmp_path):
     histogram_sheet(tmp_path / "x.png", gallery({"normal": 5, "abnormal": 2}))
     assert {"0", "128", "255"} <= set(drawn)
     scale = [text for text in drawn if text.endswith("%") and ":" not in text]
