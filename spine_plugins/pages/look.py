@@ -146,7 +146,8 @@ footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media (max-width: 640px) { .figures { grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); }
   nav.parts ul { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: none; }
   nav.parts a { white-space: nowrap; display: block; padding: .3rem 0; }
-  .tick { font-size: 18px; }
+  .tick { font-size: 16px; }
+  .chart svg { overflow: visible; }
   .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
   .concern { grid-template-columns: 1fr; } .facts th { width: 9rem; } .title-row { flex-direction: column; } }
 @media print { nav.parts, button, .skip, .readout { display: none; } .card, .chart { break-inside: avoid; }

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from spine_plugins.report.pictures import thumbnail
+from spine_plugins.pages.pictures import thumbnail
 
 from spine_plugins.runs.dataset import read_dataset
 from spine_plugins.runs.documents import read_text
