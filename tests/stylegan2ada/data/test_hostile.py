@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from spine_plugins.pages.pictures import thumbnail
 
+from spine_plugins.pages.pictures import thumbnail
 from spine_plugins.runs.dataset import read_dataset
 from spine_plugins.runs.documents import read_text
 from stylegan2ada.data.cache import cached_images
