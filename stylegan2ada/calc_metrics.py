@@ -174,6 +174,9 @@ def _measured(asked: CalcMetrics, subject: _Subject, detectors: Detectors) -> It
             if options.Voice(asked.json_file).is_for_programs:  # one object there, and nothing else
                 stack.enter_context(contextlib.redirect_stdout(sys.stderr))
             line = registry.report_metric(record, subject.run_dir, subject.snapshot)
+        # Words where people look, in either way of asking; standard output stays a program's.
+        results = ", ".join(f"{key} {value:.4g}" for key, value in record["results"].items())
+        _say(f"{results} ({record['num_fake']} fakes, {record['detector']})")
         if not record["is_comparable"]:
             _say(f"{metric} uses the built-in random network: compare it with nothing else")
         yield json.loads(line)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+import PIL.features
 import PIL.Image
 
 if TYPE_CHECKING:
+    import PIL.ImageFont
     import torch  # not at run time: workers that only write PNG shall stay small and start fast
 
 LUMA = (0.299, 0.587, 0.114)  # R, G, B -> grey (ITU-R BT.601), as image libraries convert
@@ -67,11 +69,19 @@ def captioned_grid(
 
     (width, height), rows = cell, -(-max(len(tiles), 1) // columns)
     sheet = PIL.Image.new(mode, (columns * width, rows * height + band), background)
-    PIL.ImageDraw.Draw(sheet).text(at, title, fill=ink)
+    # The height of the band decides: a caption above large pictures is to be read, too.
+    PIL.ImageDraw.Draw(sheet).text(at, title, fill=ink, font=caption_font(max(10, band - 7)))
     for i, tile in enumerate(tiles):
         left, top = i % columns * width, i // columns * height + band
         sheet.paste(tile, (left + (width - tile.width) // 2, top + (height - tile.height) // 2))
     return sheet
+
+
+def caption_font(size: int) -> PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont:
+    """Pillow's own font; without FreeType it has one size only."""
+    import PIL.ImageFont
+
+    return PIL.ImageFont.load_default(size if PIL.features.check("freetype2") else None)
 
 
 _LEAST_SIDE = 96  # pixels: of a tile that a caption is to fit on
@@ -98,7 +108,7 @@ def captioned_tiles(
 
 
 def stacked(
-    pictures: Sequence[PIL.Image.Image], *, is_row: bool = False, background: int = 0
+    pictures: Sequence[PIL.Image.Image], *, is_row: bool = False, background: int | tuple[int, int, int] = 0
 ) -> PIL.Image.Image:
     """Pictures of one mode below each other, or side by side."""
     widths, heights = [p.width for p in pictures], [p.height for p in pictures]

@@ -59,6 +59,12 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         index = local_rank() if device.index is None else device.index
+        if not count:
+            has_cuda = torch.version.cuda or torch.version.hip
+            built = "" if has_cuda else ", and this torch was built without CUDA"
+            raise UserError(
+                f"--device={name}: no CUDA device is here{built}; use --device=cpu, or leave it out"
+            )
         if index >= count:
             raise UserError(
                 f"--device={name}: process {index} has no device, there are {count}; use --device=cpu"

@@ -86,7 +86,7 @@ def main(asked: Projector) -> None:
     device = pick_device(asked.device)
     G = synthesis.averaged_generator(loaded, device)
     target = read_target(asked.target, G.img_resolution, G.img_channels)  # uint8 [H, W, C]
-    judge: FeatureNetwork = Detectors(dict(asked.detector), device).load("vgg16").module
+    judge = _judge(dict(asked.detector), device)
 
     started = time.monotonic()
     number = synthesis.class_number(asked.class_idx, loaded["card"])
@@ -111,6 +111,17 @@ def main(asked: Projector) -> None:
         voice.say(f"Film: {written[-1]}")
     voice.say(f"Results in {folder}")
     voice.numbers({"distance": distance, "seconds": seconds, "steps": asked.num_steps, "files": written})
+
+
+def _judge(known: dict[str, str], device: torch.device) -> FeatureNetwork:
+    """The network that tells how alike pictures are."""
+    try:
+        return Detectors(known, device).load("vgg16").module
+    except UserError as error:
+        if known:
+            raise
+        # Who has no network file to fetch shall know that one is built in.
+        raise type(error)(f"{error}; --detector vgg16=tiny is built in, a rough stand-in") from error
 
 
 def search(

@@ -85,6 +85,7 @@ def main(asked: StyleMixing) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for (row, column), image in images.items():
         save_png(image, folder / f"{row}-{column}.png")
+    # upstream: without words; --captions writes the seeds on it
     picture = to_pil(grid(images, asked.row_seeds, asked.col_seeds))
     if asked.captions:
         picture = captioned(images, asked.row_seeds, asked.col_seeds)

@@ -20,6 +20,7 @@ from stylegan2ada.config import LossFacts, TrainConfig, TrainOptions, continue_w
 from stylegan2ada.data.dataset import Dataset, ImageFolderDataset
 from stylegan2ada.data.samplers import find_sampler
 from stylegan2ada.errors import UserError
+from stylegan2ada.files import is_url
 from stylegan2ada.lazy import is_command
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
 from stylegan2ada.losses.registry import find_loss, find_term
@@ -30,6 +31,8 @@ from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
 from stylegan2ada.training.recorded import check_loss_arguments, check_names
 from stylegan2ada.training.seams import Seams, open_dataset
+
+_MOST_FOLDERS = 100  # that may be classes
 
 
 @flags.command("train", record=TrainOptions, epilog=flags.cfg_epilog())
@@ -76,7 +79,13 @@ def run(
         own_data = seams.dataset is not open_dataset
         job = dataclasses.replace(job, seams=seams, dataset=None if own_data else job.dataset)
     announce(job)
-    return None if options.dry_run else start(job)
+    if options.dry_run:
+        return None
+    source = job.config.resume_pkl
+    # Before a folder is made for a run that cannot begin.
+    if not job.is_continued and source and not is_url(source) and not Path(source).is_file():
+        raise UserError(f"--resume={source} is not a file; check the path, or give a URL")
+    return start(job)
 
 
 def announce(job: Job) -> None:
@@ -101,9 +110,24 @@ def announce(job: Job) -> None:
     processes.print0("Options:\n" + json.dumps(printed, indent=2) + "\n")
     for name, value in rows.items():
         processes.print0(f"{name + ':':<17} {value}")
-    for note in config.notes:
+    for note in (*config.notes, *_hint_of_folders(job)):
         processes.print0(f"{'Note:':<17} {note}")
     processes.print0()
+
+
+def _hint_of_folders(job: Job) -> list[str]:
+    """What to say of images without labels that lie in folders as if by class."""
+    data = job.dataset
+    if not isinstance(data, ImageFolderDataset) or not os.path.isdir(str(data.path)) or data.has_labels:
+        return []
+    found = sorted({name.partition("/")[0] for name in data.image_names if "/" in name})
+    # Numbers as names are places in a data set, many folders rather patients.
+    if not 2 <= len(found) <= _MOST_FOLDERS or any(map(str.isdigit, found)):
+        return []
+    return [
+        f"images lie in {len(found)} folders ({', '.join(found[:3])}, ...), which train does not read as "
+        "classes; spinegan dataset --labels=folders makes a data set with them"
+    ]
 
 
 def open_data(path: str | None) -> Dataset:

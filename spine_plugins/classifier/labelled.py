@@ -106,7 +106,7 @@ def open_labelled(
     if not np.isin(labels, (0, 1)).all():
         raise UserError(f"the labels of {path} are not 0 or 1; a classifier needs classes or findings")
     found = answers.task_of(labels, raw.dtype == np.int64) if task == "auto" else task
-    _check_task(path, labels, found)
+    _check_task(path, labels, found, is_asked=class_names is None)
     if class_names is not None and names != class_names:
         raise UserError(
             f"{path} has the classes {_listed(names)}, the classifier knows {_listed(class_names)}; "
@@ -183,14 +183,22 @@ def _one_hot(raw: np.ndarray, at_least: int) -> np.ndarray:  # float32 [N, k]
     return columns
 
 
-def _check_task(path: str, labels: np.ndarray, task: Task) -> None:
+def _check_task(
+    path: str,
+    labels: np.ndarray,
+    task: Task,
+    *,
+    is_asked: bool,  # by the flag of `classify train`; else a classifier that exists was made for it
+) -> None:
+    asked = f"--task={task}" if is_asked else f"the classifier, which is {task},"
+    remedy = "" if is_asked else "give data that was labelled as its training data were"
     k = labels.shape[1]
     if k != answers.label_dim(task, k):
-        raise UserError(f"--task={task} needs two classes, but {path} has {k}; use --task=auto")
+        raise UserError(f"{asked} needs two classes, but {path} has {k}; {remedy or 'use --task=auto'}")
     if answers.is_exclusive(task) and not (labels.sum(axis=1) == 1).all():
         raise UserError(
-            f"--task={task} needs one class per image, but images of {path} have several or none; "
-            "use --task=multilabel"
+            f"{asked} needs one class per image, but images of {path} have several or none; "
+            f"{remedy or 'use --task=multilabel'}"
         )
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from spine_plugins.runs.documents import as_dict, finite
+from spine_plugins.runs.naming import flat_options
 from spine_plugins.runs.reading import Measured, Run
 from spine_plugins.statistics import Interval
 from stylegan2ada.training import run_files
 
 Point = tuple[float, float]  # (kimg, value)
 
-_NOT_SETTINGS = ("run_dir", run_files.OURS)  # where, and by which program: no choices about the training
 _NUMBER_IN_NAME = re.compile(r"(\d+)k")  # fid50k_full compares 50,000 fakes
 _OFFICIAL_DETECTORS = {"ppl": "vgg16"}  # by the beginning of a metric's name; the others use Inception
 _RESAMPLES = 2000
@@ -53,19 +52,10 @@ class Yardstick:
 
 def settings_that_differ(runs: list[Run]) -> list[Setting]:
     """Of training_options.json, the way to the run's own folder aside."""
-    flat = [dict(_flat(run.options)) for run in runs]
+    flat = [dict(flat_options(run.options)) for run in runs]
     names = dict.fromkeys(name for found in flat for name in found)
     rows = [Setting(name, [found.get(name) for found in flat]) for name in names]
     return [row for row in rows if len(set(row.values)) > 1]
-
-
-def _flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            if name or key not in _NOT_SETTINGS:
-                yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif name:
-        yield name, value if isinstance(value, str) else json.dumps(value)
 
 
 def measurements(runs: list[Run]) -> dict[Yardstick, list[list[Point]]]:
@@ -129,7 +119,7 @@ def arms(runs: list[Run]) -> list[list[int]]:
     """Runs (by index) with equal settings but for the seed; in the order of their first."""
     found: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for i, run in enumerate(runs):
-        same = tuple(sorted((k, v) for k, v in _flat(run.options) if k != "random_seed"))
+        same = tuple(sorted((k, v) for k, v in flat_options(run.options) if k != "random_seed"))
         found.setdefault(same, []).append(i)
     return list(found.values())
 

@@ -11,6 +11,7 @@ from spine_plugins.markup import Safe, join, tag
 from spine_plugins.pages import charts, frame, tables
 from spine_plugins.pages.curves import Line, chart, show
 from spine_plugins.pages.gallery import Album
+from spine_plugins.runs import naming
 from spine_plugins.runs.concerns import differences
 from spine_plugins.runs.places import short_text
 from spine_plugins.runs.reading import Run
@@ -20,6 +21,7 @@ _UNKNOWN = tables.UNKNOWN
 
 def page(runs: list[Run], target: Path) -> str:
     """The whole page as text; `target` is where it will lie, for links to pictures."""
+    runs = naming.by_difference(runs)
     found = joined.measurements(runs)
     outcomes = [joined.outcome(yardstick, series) for yardstick, series in found.items()]
     pictures = Album(runs, target.absolute()).galleries()
@@ -38,7 +40,7 @@ def page(runs: list[Run], target: Path) -> str:
 
 
 def _titles(runs: list[Run]) -> list[str]:
-    return [run.name for run in runs] if len(runs) <= 3 else [f"{len(runs)} runs"]
+    return [run.label or run.name for run in runs] if len(runs) <= 3 else [f"{len(runs)} runs"]
 
 
 def _runs(runs: list[Run]) -> Safe:

@@ -50,6 +50,7 @@ class Convert:
     dedupe: str
     checksums: str | None
     split: str | None
+    stratify: bool
     split_seed: int
     forbid_groups: tuple[str, ...]
     key_file: str | None
@@ -79,6 +80,7 @@ def job_of(asked: Convert, say: Callable[[str], None]) -> Job:
         annotations=asked.annotations,
         labels=asked.labels,
         split=parse_split(asked.split) if asked.split else (),
+        stratify=asked.stratify,
         split_seed=asked.split_seed,
         forbid_groups=asked.forbid_groups,
         subset_list=asked.subset_list,

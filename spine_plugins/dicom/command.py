@@ -77,6 +77,7 @@ _options = options.stack(
     options.group(
         "Splits and privacy",
         _opt("--split", metavar="0.8/0.1/0.1", help="Write X-train, X-val, X-test; patients stay together."),
+        _opt("--stratify", is_flag=True, help="Every class in its share of each split; without it, a patient's split never changes when data is added."),
         _opt("--split-seed", type=SEED, default=0, show_default=True, help="Another seed, another split."),
         _opt("--forbid-groups", multiple=True, metavar="REPORT", help="Leave out who is in this X_report.csv. Repeatable."),
         _opt("--key-file", metavar="FILE", help="Key of the patient and study hashes. [default: X.key, made if absent]"),

@@ -29,6 +29,7 @@ from stylegan2ada.progress import Progress
 # What this tool writes beside X.
 _OUR_ENDINGS = (
     ".parts", ".key", ".zip", "_report.csv", "_summary.json", "_boxes.json", "_contact.png", "_hist.png",
+    "_pairs.png",
 )  # fmt: skip
 
 
@@ -60,6 +61,8 @@ def _run(job: Job) -> dict[str, Any]:
         return summary
     except NothingToDoError:
         is_done = True
+        if known is None and not job.dry_run:
+            key_path.unlink(missing_ok=True)  # the key of nothing
         raise
     finally:
         sources.close_archives()
@@ -161,4 +164,6 @@ def _finish(conversion: Conversion) -> dict[str, Any]:
         job.log(
             "note: one PatientID stands for most images, so it is a placeholder; grouping by study instead"
         )
+    if job.stratify and not job.dry_run:
+        select.stratify(journal, groups, job.split, job.split_seed)
     return write_outputs(conversion, groups)

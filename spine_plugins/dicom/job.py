@@ -25,6 +25,7 @@ class Job:
     labels: str | None = None  # None: binary or csv:label if there are annotations, else none
     dedupe: tuple[str, ...] = ("sop", "pixels")
     split: tuple[float, ...] = ()  # shares of train, val, test
+    stratify: bool = False  # every class in its share; splits then change when data is added
     split_seed: int = 0
     forbid_groups: tuple[str, ...] = ()
     subset_list: str | None = None
@@ -44,6 +45,8 @@ class Job:
         """Itself; a value that cannot be is refused."""
         if not 0 <= self.fail_over <= 1:  # not a number is neither
             raise UserError(f"--fail-over={self.fail_over} is no share; give a number from 0 to 1")
+        if self.stratify and not self.split:
+            raise UserError("--stratify says how to split; add --split=0.8/0.1/0.1, or leave it out")
         if self.workers > _MOST_WORKERS:
             raise UserError(f"--workers={self.workers} is more than one computer runs; give what it has CPUs")
         if (self.max_images or 0) > _MOST_FILES:

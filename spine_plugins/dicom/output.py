@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from spine_plugins.dicom import codecs, labels, select, tally
+from spine_plugins.dicom.histograms import histogram_sheet
 from spine_plugins.dicom.job import Conversion
-from spine_plugins.dicom.sheets import Gallery, contact_sheet, histogram_sheet
+from spine_plugins.dicom.sheets import MOST_PAIRS, Gallery, Load, contact_sheet, pair_sheet
 from spine_plugins.dicom.verdict import raise_if_useless, warnings
 from stylegan2ada import files, provenance
+from stylegan2ada.data.splits import SPLITS, split_table
 from stylegan2ada.data.writer import DatasetWriter, archive_name
 
 
@@ -36,10 +38,30 @@ def write_outputs(run: Conversion, groups: select.Groups) -> dict[str, Any]:
             job.log(
                 f"note: no group fell into {split}: {target.name} was not written; try another --split-seed"
             )
+    for line in _classes_by_split(run, report):
+        job.log(line)
     for line in warnings(report):
         job.log(line)
     job.log("wrote " + ", ".join(f"{job.targets()[split]} ({n} images)" for split, n in written.items()))
     return summary
+
+
+def _classes_by_split(run: Conversion, report: tally.Report) -> list[str]:
+    """Class by split as a table, and a warning for each class that a split lacks."""
+    job, splits = run.job, SPLITS[: len(run.job.split)]
+    if not splits or run.settings.labels == "none":
+        return []
+    lines = split_table(dict(sorted(report.by_class.items())), splits)
+    used = [split for split, share in zip(splits, job.split, strict=True) if share > 0]
+    for name, counts in sorted(report.by_class.items()):
+        if lacking := [split for split in used if not counts[split]]:
+            remedy = (
+                "gather more patients with it"
+                if job.stratify
+                else "add --stratify, which gives each split its share, or try another --split-seed"
+            )
+            lines.append(f"WARNING: no image of class {name} in {', '.join(lacking)}; {remedy}")
+    return lines
 
 
 def _outcomes(run: Conversion, groups: select.Groups, *, with_png: bool = False) -> Iterator[select.Outcome]:
@@ -65,7 +87,8 @@ def _write_report(
                 out_name = archive_name(numbers[outcome.split])
                 numbers[outcome.split] += 1
                 if not job.dry_run:
-                    gallery.add(outcome.name, tally.class_names(outcome.record.label, names), outcome.record)
+                    classes = tally.class_names(outcome.record.label, names)
+                    gallery.add(outcome.name, outcome.index, classes, outcome.record)
             report.add(outcome, out_name, names)
     return gallery, report
 
@@ -80,15 +103,35 @@ def _class_sizes(run: Conversion, groups: select.Groups, names: list[str] | None
 
 
 def _write_pictures(run: Conversion, groups: select.Groups, gallery: Gallery) -> None:
+    job = run.job
     kept = (outcome for outcome in _outcomes(run, groups) if not outcome.reason)
-    farthest = gallery.farthest((outcome.name, outcome.record.thumb) for outcome in kept)
+    gallery.judge((outcome.name, outcome.index, outcome.record.thumb) for outcome in kept)
 
     def load(name: str) -> bytes:
         find = "select r.png from files f join results r on r.id = f.id where f.name = ?"
         return run.journal.db.execute(find, (os.fsencode(name),)).fetchone()[0]
 
-    contact_sheet(run.job.side_file("_contact.png"), gallery, farthest, load)
-    histogram_sheet(run.job.side_file("_hist.png"), gallery)
+    contact_sheet(job.side_file("_contact.png"), gallery, load)
+    histogram_sheet(job.side_file("_hist.png"), gallery)
+    if gallery.doubts:
+        counts = ", ".join(f"{doubt} {n}" for doubt, n in sorted(gallery.doubts.items()))
+        job.log(f"look at the frames marked in {job.side_file('_contact.png').name}: {counts}")
+    _write_pairs(run, load)
+
+
+def _write_pairs(run: Conversion, load: Load) -> None:
+    """Near duplicates are kept, so a human has to look at them."""
+    job, path = run.job, run.job.side_file("_pairs.png")
+    pairs, n = select.near_pairs(run.journal, MOST_PAIRS)
+    if not pairs:
+        path.unlink(missing_ok=True)  # of an earlier run, which other files gave
+        return
+    pair_sheet(path, pairs, n, load)
+    job.log(
+        f"near duplicates: {n} kept images look almost like an earlier one (at most two bits of 64 differ in "
+        f"their difference hashes), as two views of one patient may, or a copy with other pixels; see "
+        f"{path.name}. --dedupe finds exact copies only: leave others out with --subset-list"
+    )
 
 
 def _write_data_sets(
@@ -144,7 +187,8 @@ def recipe(run: Conversion) -> dict[str, Any]:
     return provenance.recipe(
         "dataset_tool_dicom",
         run.settings.flags()
-        | {"dedupe": list(job.dedupe), "split": list(job.split), "split_seed": job.split_seed},
+        | {"dedupe": list(job.dedupe), "split": list(job.split), "split_seed": job.split_seed}
+        | ({"stratify": True} if job.stratify else {}),  # said only where used: recipes have a hash
         resize_filter=run.settings.resize,
         packages=codecs.PACKAGES,
         order="decode, modality, crop and resize, window, polarity, round half up to 8 bits",

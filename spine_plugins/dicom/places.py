@@ -75,7 +75,7 @@ def _side_files(job: Job) -> dict[Path, Callable[[Path], bool]]:
         # Those of earlier versions carry no mark, but lie beside a summary, which is one.
         return MARK.encode() in _head(path) or _is_summary(summary)
 
-    sheets = {job.side_file(ending): is_sheet for ending in ("_contact.png", "_hist.png")}
+    sheets = {job.side_file(ending): is_sheet for ending in ("_contact.png", "_hist.png", "_pairs.png")}
     return {job.side_file("_report.csv"): _is_report, summary: _is_summary, **boxes, **sheets}
 
 

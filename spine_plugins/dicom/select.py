@@ -20,8 +20,9 @@ import scipy.sparse.csgraph
 from spine_plugins.dicom.deidentify import SCORE_BITS, Keyed, open_seal
 from spine_plugins.dicom.journal import Journal
 from spine_plugins.dicom.record import Record
-from stylegan2ada.data.splits import SPLITS
+from stylegan2ada.data.splits import SPLITS, class_numbers, split_groups
 
+Pair = tuple[tuple[str, int], tuple[str, int]]  # (name, row in the report) of two images that look alike
 _NEAR = 2  # bits of the difference hash
 _MOST_LOOKED_AT = 200  # candidates per band, should very many pictures be alike
 _DUMMY_SHARE, _DUMMY_STUDIES = 0.5, 20  # a patient with more is a placeholder such as ANONYMOUS
@@ -67,6 +68,7 @@ class Groups:
     def __init__(self, key: bytes) -> None:
         self._key = key  # opens the seals of the scores
         self.ignored_patient: str | None = None
+        self.dealt: dict[str, str] = {}  # group: its split, where classes decided it
         self._nodes: dict[str, int] = {}  # s + study hash | p + patient hash: number of the node
         self._ranks = array("q")  # of each node: its score, above it a bit that puts studies after patients
         self._edges = array("q")  # study, patient, study, patient, ...
@@ -120,15 +122,15 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
     with db:
         db.executescript(
             "drop table if exists outcomes; drop table if exists seen; drop table if exists near;"
-            "create temp table outcomes (name blob primary key, reason text, near text);"
+            "create temp table outcomes (name blob primary key, reason text, near blob);"
             "create temp table seen (key text primary key) without rowid;"
-            "create temp table near (band text, hash text, position integer);"
+            "create temp table near (band text, hash text, name blob);"
             "create index temp.by_band on near (band);"
         )
         # Which of two labels is wrong cannot be known, so every copy goes, the first as well.
         for key in dedupe if has_labels else ():
             db.execute(
-                "insert or ignore into outcomes select f.name, 'conflicting_label', ''"
+                "insert or ignore into outcomes select f.name, 'conflicting_label', x''"
                 " from files f join results r on r.id = f.id"
                 f" where r.reason = '' and r.{key} in"
                 f" (select r.{key} from files f join results r on r.id = f.id"
@@ -136,9 +138,9 @@ def decide(journal: Journal, *, dedupe: tuple[str, ...], has_labels: bool) -> No
                 f" group by r.{key} having count(distinct r.label) > 1)"
             )
         # In the order of names: of several copies the first is kept, whoever read it when.
-        for position, (name, sop, pixels, study, patient, dhash) in enumerate(_readable(journal)):
+        for name, sop, pixels, study, patient, dhash in _readable(journal):
             reason = _duplicate_or_forbidden(journal, dedupe, sop, pixels, study, patient)
-            near = "" if reason else _near_duplicate(journal, dhash, position)
+            near = b"" if reason else _near_duplicate(journal, dhash, name)
             db.execute("insert or ignore into outcomes values (?, ?, ?)", (name, reason, near))
 
 
@@ -183,25 +185,40 @@ def _duplicate_or_forbidden(
     return ""
 
 
-def _near_duplicate(journal: Journal, text: str, position: int) -> str:
-    """Position of an earlier kept image whose difference hash differs in at most two bits, or nothing.
+def _near_duplicate(journal: Journal, text: str, name: bytes) -> bytes:
+    """Name of an earlier kept image whose difference hash differs in at most two bits, or nothing.
 
     Of three bands at least one is then equal (pigeonhole), so only images with an equal band are compared.
     """
     if not text:  # headers only
-        return ""
+        return b""
     # The digit in front keeps equal bits of different bands apart.
     bands = [f"{i}{band}" for i, band in enumerate((text[:5], text[5:10], text[10:]))]
-    value, found = int(text, 16), ""
+    value, found = int(text, 16), b""
     for band in bands:
         # The limit bounds the work where thousands of pictures share a band, such as black ones.
-        for other, other_position in journal.db.execute(
-            "select hash, position from near where band = ? limit ?", (band, _MOST_LOOKED_AT)
+        for other, other_name in journal.db.execute(
+            "select hash, name from near where band = ? limit ?", (band, _MOST_LOOKED_AT)
         ):
             if (value ^ int(other, 16)).bit_count() <= _NEAR:
-                found = found or str(other_position)
-    journal.db.executemany("insert into near values (?, ?, ?)", [(band, text, position) for band in bands])
+                found = found or other_name
+    journal.db.executemany("insert into near values (?, ?, ?)", [(band, text, name) for band in bands])
     return found
+
+
+def near_pairs(journal: Journal, most: int) -> tuple[list[Pair], int]:
+    """The first pairs of kept images that look almost alike, and how many there are."""
+    db = journal.db
+
+    def member(name: bytes) -> tuple[str, int]:
+        (row,) = db.execute("select count(*) from files where name < ?", (name,)).fetchone()
+        return os.fsdecode(name), row
+
+    found = db.execute(
+        "select near, name from outcomes where reason = '' and near != x'' order by name limit ?", (most,)
+    ).fetchall()
+    (n,) = db.execute("select count(*) from outcomes where reason = '' and near != x''").fetchone()
+    return [(member(earlier), member(later)) for earlier, later in found], n
 
 
 def outcomes(
@@ -223,8 +240,23 @@ def outcomes(
         if not outcome.reason and groups is not None:
             outcome.group, score = groups.find(record)
             if shares:
-                outcome.split = split_of(score, seed, shares)
+                outcome.split = groups.dealt.get(outcome.group) or split_of(score, seed, shares)
         yield outcome
+
+
+def stratify(journal: Journal, groups: Groups, shares: tuple[float, ...], seed: int) -> None:
+    """Deal the groups so that every class has its share of each split.
+
+    Unlike `split_of` this looks at all groups at once: data that is added later may move others.
+    """
+    names: list[str] = []
+    labels: list[object] = []
+    for outcome in outcomes(journal, shares=(), seed=0, groups=groups):
+        if not outcome.reason:
+            names.append(outcome.group)
+            labels.append(outcome.record.label)
+    dealt = split_groups(names, class_numbers(labels), shares, seed)
+    groups.dealt = {name: SPLITS[split] for name, split in zip(names, dealt, strict=True)}
 
 
 def grouped(journal: Journal) -> Groups:

@@ -44,7 +44,8 @@ class Report:
         self._paths = paths  # relative | hash | none
         self._key = key  # of those hashes
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
-        self.n_files = self.n_candidates = self.n_failed = 0
+        self.n_files = self.n_candidates = self.n_failed_images = 0
+        self.by_class: dict[str, Counter[str]] = {}  # class: images per split
         self.first_failed: dict[str, str] = {}  # reason: row in the report and detail of the first file
 
     def add(self, outcome: Outcome, out_name: str, label_names: list[str] | None) -> None:
@@ -103,9 +104,11 @@ class Report:
         if outcome.reason:
             counts["reason"][outcome.reason] += 1
         is_image = status != "skipped" and outcome.reason not in _NOT_IMAGES
+        # DICOM with neither pixels nor a size (plans, structured reports) fails, but never was an image: an
+        # archive full of it is no reason to give up.
         if is_image and (outcome.reason != "no_pixel_data" or row["rows"]):
             self.n_candidates += 1
-            self.n_failed += status == "failed"
+            self.n_failed_images += status == "failed"
         if status == "failed":
             # By its row: names of files stay in the report, which knows who may read it; a terminal does not.
             self.first_failed.setdefault(outcome.reason, f"row {row['index']}: {row['detail']}".rstrip(": "))
@@ -117,13 +120,21 @@ class Report:
                 if row[name]:
                     counts[name][str(row[name])] += 1
         if status == "ok":
-            counts["label"].update(class_names(outcome.record.label, label_names))
+            found = class_names(outcome.record.label, label_names)
+            counts["label"].update(found)
             if outcome.split:
+                for name in found:
+                    self.by_class.setdefault(name, Counter())[outcome.split] += 1
                 counts["split"][outcome.split] += 1
 
     @property
     def n_kept(self) -> int:
         return self.counts["status"]["ok"]
+
+    @property
+    def n_failed(self) -> int:
+        """Rows of the report with the status `failed`, whatever the file was."""
+        return self.counts["status"]["failed"]
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain data."""

@@ -25,12 +25,12 @@ def raise_if_useless(run: Conversion, report: Report) -> None:
             else ("check --source and the rules")
         )
         raise NothingToDoError(f"none of {report.n_files} files can be used ({because}); {hint}")
-    if report.n_candidates and report.n_failed > job.fail_over * report.n_candidates:
-        share = report.n_failed / report.n_candidates
+    if report.n_candidates and report.n_failed_images > job.fail_over * report.n_candidates:
+        share = report.n_failed_images / report.n_candidates
         failed = [f"{name} {n}" for name, n in reasons if STATUS[name] == "failed"]
         raise TooManyFailuresError(
-            f"{report.n_failed} of {report.n_candidates} images failed ({', '.join(failed[:3])}), more than "
-            f"--fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "
+            f"{report.n_failed_images} of {report.n_candidates} images failed ({', '.join(failed[:3])}), "
+            f"more than --fail-over={job.fail_over:g}; see {job.side_file('_report.csv').name}, "
             f"or accept it with --resume --fail-over={min(1.0, share + 0.01):.2f}"
         )
 

@@ -71,7 +71,9 @@ def statistics(runs: list[Run]) -> list[Safe]:
 def metrics(runs: list[Run]) -> list[Safe]:
     """One chart per metric."""
     drawn = []
-    for i, name in enumerate(dict.fromkeys(name for run in runs for name in run.metrics)):
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    # What compares with other people's numbers first, toys below.
+    for i, name in enumerate(sorted(names, key=lambda name: any(run.is_toy(name) for run in runs))):
         keys = dict.fromkeys(k for run in runs for m in run.metrics.get(name, []) for k in m.results)
         # Precision and recall are one metric on one pair of axes; what their names share is its title.
         curves = [
@@ -79,13 +81,19 @@ def metrics(runs: list[Run]) -> list[Safe]:
             for key in keys
         ]
         # From 0: otherwise a small wobble of an FID fills the chart like a leap.
-        made = chart(name, _lines(runs, curves), zero=True, key=f"m{i}", help_=better(name))
+        made = chart(name, _lines(runs, curves), zero=True, key=f"m{i}", help_=_meaning(runs, name))
         drawn += [made] if made is not None else []
     return drawn
 
 
+def judge_name(runs: list[Run]) -> str:
+    """What to call the classifier that judges: independent only if nothing is doubtful about that."""
+    doubted = any(as_dict(run.ours.get("spine")).get("judge_doubts") for run in runs)
+    return "Second classifier" if doubted else "Independent judge"
+
+
 def judge(runs: list[Run]) -> list[Safe]:
-    """What an independent classifier says: overall, and per class."""
+    """What another classifier says: overall, and per class."""
     classes = dict.fromkeys(c for run in runs for row in run.judge for c in as_dict(row.get("classes")))
     overall: _Curves = [
         ("all classes" if key == "accuracy" else key, [_judged(run, key) for run in runs])
@@ -95,22 +103,28 @@ def judge(runs: list[Run]) -> list[Safe]:
     def by_class(key: str) -> _Curves:
         return [(name, [_judged(run, key, name) for run in runs]) for name in classes]
 
+    who = "Judge" if judge_name(runs) == "Independent judge" else "Second classifier"
     distance = "Between its logits on fakes and on real images; 0 is best."
     # Shares and distances differ in unit: each has axes of its own.
     plans = (
         (
-            "Judge: fakes of the asked class",
+            f"{who}: fakes of the asked class",
             "Share of fakes that a second classifier accepts.",
             [*by_class("accuracy"), *overall],
         ),
-        ("Judge: Kolmogorov\u2013Smirnov distance", distance, by_class("ks")),
-        ("Judge: Wasserstein distance", distance, by_class("w1")),
+        (f"{who}: Kolmogorov\u2013Smirnov distance", distance, by_class("ks")),
+        (f"{who}: Wasserstein distance", distance, by_class("w1")),
     )
     made = [
         chart(title, _lines(runs, curves), help_=text, zero=True, key=f"j{i}")
         for i, (title, text, curves) in enumerate(plans)
     ]
     return [figure for figure in made if figure is not None]
+
+
+def _meaning(runs: list[Run], name: str) -> str:
+    toy = "By a built-in toy detector: only for this program's own comparisons."
+    return f"{better(name)} {toy}".strip() if any(run.is_toy(name) for run in runs) else better(name)
 
 
 def better(metric: str) -> str:

@@ -55,6 +55,8 @@ def chart(
     finite = [p for line in lines for p in line.points if math.isfinite(p[1])]
     if not finite:
         return None
+    if all(len(line.points) <= 1 for line in lines):
+        return _numbers(title, lines, help_, key)
     is_log = _wants_log([y for _, y in finite], marks)
     # Always from 0 kimg: a resumed run must not look as if it had begun at the left edge.
     x_axis = _Axis.around([x for x, _ in finite] + [0.0], _LEFT, _WIDTH - _RIGHT)
@@ -79,6 +81,19 @@ def _drawable(points: list[Point]) -> list[Point]:
 
 def _held(value: float) -> float:
     return math.inf if abs(value) > _LARGEST else 0.0 if abs(value) < _SMALLEST else value
+
+
+def _numbers(title: str, lines: list[Line], help_: str, key: str) -> Safe:
+    """What was measured once: as a number, for a point on empty axes says less."""
+    said = [
+        tag("p", tag("span", f"{line.name} " if len(lines) > 1 else "", class_="help"), show(y),
+            tag("small", f" at {show(x)} kimg"), class_="lone")
+        for line in lines
+        for x, y in line.points
+        if math.isfinite(y)
+    ]  # fmt: skip
+    caption = tag("figcaption", tag("h3", title, id=f"{key}-title"), help_ and tag("p", help_, class_="help"))
+    return tag("figure", caption, said, class_="chart single")
 
 
 def _plot(

@@ -39,9 +39,10 @@ def document(
     return join([trusted("<!doctype html>\n"), tag("html", _head(title, kind), body, lang="en")])
 
 
-def heading(eyebrow: str, title: str, pills: Sequence[Safe] = ()) -> Safe:
+def heading(eyebrow: str, title: str, pills: Sequence[Safe] = (), *, below: str = "") -> Safe:
     """What kind of page, its title, what matters most; and the button for the theme."""
-    words = tag("div", tag("p", eyebrow, class_="eyebrow"), tag("h1", title))
+    words = tag("div", tag("p", eyebrow, class_="eyebrow"), tag("h1", title),
+                below and below != title and tag("p", below, class_="slug code"))  # fmt: skip
     button = tag("button", "Theme", type="button", id="theme", hidden=True)
     return join([tag("div", words, button, class_="title-row"), tag("ul", pills, class_="pills")])
 

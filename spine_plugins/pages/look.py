@@ -49,6 +49,7 @@ pre code { font-size: 1em; }
 .help { color: var(--soft); font-size: .87rem; }
 .frame-width { max-width: 1180px; margin: 0 auto; padding-left: 1.4rem; padding-right: 1.4rem; }
 header.top { background: var(--card); border-bottom: 1px solid var(--edge); padding: 1.5rem 0 1.3rem; }
+.slug { color: var(--soft); overflow-wrap: anywhere; margin-top: .2rem; }
 .eyebrow { color: var(--soft); font-size: .82rem; letter-spacing: .02em; margin-bottom: .25rem; }
 .title-row { display: flex; gap: 1rem; align-items: flex-start; justify-content: space-between; }
 .pills { display: flex; flex-wrap: wrap; gap: .5rem; margin-top: .7rem; padding: 0; list-style: none; }
@@ -75,6 +76,8 @@ section { margin-bottom: 2.2rem; }
   border-radius: 12px; padding: .8rem 1rem; }
 .figures dt { font-size: .82rem; color: var(--soft); }
 .figures dd { font-size: 1.42rem; font-weight: 650; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.lone { font-size: 1.42rem; font-weight: 650; margin-top: .5rem; font-variant-numeric: tabular-nums; }
+.lone small { font-size: .82rem; font-weight: 400; color: var(--soft); }
 .figures dd.more { font-size: .82rem; font-weight: 400; color: var(--soft); }
 .concerns { list-style: none; display: grid; gap: .55rem; }
 .concern { display: grid; grid-template-columns: 6rem 1fr; gap: .2rem 1rem; padding: .65rem 1rem;
@@ -152,6 +155,10 @@ input[type=range] { width: 100%; accent-color: var(--accent); height: 1.5rem; cu
 ul.plain { padding-left: 1.2rem; display: grid; gap: .35rem; }
 footer { color: var(--soft); font-size: .85rem; padding-bottom: 2.5rem; }
 @media (max-width: 640px) { .figures { grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); }
+  nav.parts ul { flex-wrap: nowrap; overflow-x: auto; scrollbar-width: none; }
+  nav.parts a { white-space: nowrap; display: block; padding: .3rem 0; }
+  .tick { font-size: 16px; }
+  .chart svg { overflow: visible; }
   .slider { grid-template-columns: 1fr; } .slider output { text-align: left; }
   .tests thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   .tests tr { display: block; border-bottom: 1px solid var(--edge); padding: .5rem 0; }

@@ -64,7 +64,8 @@ def row(name: str, cells: Iterable[Child]) -> Safe:
 def run_label(run: Run, index: int) -> str:
     """Short, and different for each run: its letter in front."""
     digits = run.name.split("-", 1)[0]
-    return f"{chr(65 + index % 26)} {digits if digits.isdigit() else run.name[:24]}"
+    name = run.label or (digits if digits.isdigit() else run.name[:24])
+    return f"{chr(65 + index % 26)} {name}"
 
 
 def code(value: object) -> Safe | None:

@@ -190,8 +190,8 @@ def contact_sheet(
                 tiles,
                 columns,
                 cell=(width, height),
-                band=14,
-                at=(4, 1),
+                band=max(18, height // 10),
+                at=(6, 2),
                 mode="RGB",
                 ink=(255, 255, 255),
             )

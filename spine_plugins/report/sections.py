@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from spine_plugins.markup import Safe, join, tag
+from spine_plugins.pages.charts import judge_name
 from spine_plugins.pages.curves import show
 from spine_plugins.pages.frame import heading as page_heading
 from spine_plugins.pages.tables import UNKNOWN, comparison, run_label
@@ -33,7 +34,8 @@ def heading(runs: list[Run], title: str) -> Safe:
     ):
         if is_one and text:
             pills.append(tag("li", text, class_="pill"))
-    return page_heading("SpineGAN training report", title, pills)
+    below = first.name if is_one else ""
+    return page_heading("SpineGAN training report", title, pills, below=below)
 
 
 def key_figures(runs: list[Run]) -> Safe:
@@ -98,16 +100,20 @@ def _figures(run: Run) -> dict[str, tuple[str, str]]:
         of = f"of {total:,g}, {min(done / total, 1):.0%}" if total else ""
         found["Progress"] = (f"{show(done)} kimg", of)
     # What papers quote comes first; all metrics would bury it.
-    names = sorted(run.metrics, key=lambda n: (n not in _FIRST_RESULTS, n))
+    names = sorted(run.metrics, key=lambda n: (run.is_toy(n), n not in _FIRST_RESULTS, n))
+    toys: dict[str, tuple[str, str]] = {}
     for name in names[:3]:
         line = run.metrics[name][-1]
         for key, value in list(line.results.items())[:2]:
-            is_known = line.record.get("is_comparable") is not False
             when = "" if line.kimg is None else f"at {line.kimg:g} kimg"
-            found[key] = (show(value), when + ("" if is_known else ", not comparable"))
+            if run.is_toy(name):
+                toys[key] = (show(value), f"{when}, toy detector".lstrip(", "))
+            else:
+                found[key] = (show(value), when)
     accepted = number(run.judge[-1].get("accuracy")) if run.judge else None
     if accepted is not None:
-        found["Judge accepts"] = (f"{accepted:.1%}", "of the fakes, at the last snapshot")
+        who = "Judge" if judge_name([run]) == "Independent judge" else "Second classifier"
+        found[f"{who} accepts"] = (f"{accepted:.1%}", "of the fakes, at the last snapshot")
     pace, spent = _last(run, "Timing/sec_per_kimg"), _last(run, "Timing/total_sec")
     if spent is not None:
         found["Time spent"] = (_duration(spent), f"{show(pace)} s per kimg" if pace else "")
@@ -116,6 +122,7 @@ def _figures(run: Run) -> dict[str, tuple[str, str]]:
     strength = run.series("Progress/augment")
     if any(y for _, y in strength):
         found["Augmentation p"] = (show(strength[-1][1]), f"highest {show(max(y for _, y in strength))}")
+    found |= toys  # last: they compare with nothing but themselves
     return found or {"State": (run.state.text, "no numbers yet")}
 
 

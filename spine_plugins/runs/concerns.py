@@ -17,6 +17,8 @@ from stylegan2ada.training.limits import LEAK_P
 LEVELS = ("serious", "caution", "note")
 _MEMORISED = 0.95  # mean sign of D on training images: it knows nearly all of them by heart
 _NO_RECALL = 0.02
+_LOW_DIVERSITY = 0.4  # by so much a recall may lag behind the precision
+_TOY_KIMG = 100
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ _serious, _caution, _note = (partial(Concern, level) for level in LEVELS)
 
 def concerns(run: Run) -> list[Concern]:
     """Everything that is doubtful, most serious first, each said once."""
-    rooms = (_numbers, _metrics, _data, _origins, _classifier, _said, _files)
+    rooms = (_numbers, _metrics, _length, _data, _origins, _classifier, _said, _files)
     found = dict.fromkeys(itertools.chain.from_iterable(look(run) for look in rooms))
     return sorted(found, key=lambda concern: LEVELS.index(concern.level))
 
@@ -84,6 +86,16 @@ def _leaking(run: Run) -> list[tuple[float, float]]:
 
 
 def _metrics(run: Run) -> Iterator[Concern]:
+    toys: dict[str, list[str]] = {}  # detector: metrics
+    for name in filter(run.is_toy, run.metrics):
+        detector = str(run.metrics[name][-1].record.get("detector", "unknown"))
+        toys.setdefault(detector, []).append(name)
+    for detector, names in toys.items():
+        yield _caution(
+            "Not comparable",
+            f"{' and '.join(names)} use{'s' if len(names) == 1 else ''} the detector \u201c{detector}\u201d: "
+            "such values compare only with values from the same detector, never with published ones.",
+        )
     for name, lines in run.metrics.items():
         yield from _curve(name, lines)
         last = lines[-1]
@@ -94,6 +106,7 @@ def _metrics(run: Run) -> Iterator[Concern]:
                 f"How the images behind {name} were resized is not recorded; "
                 "this alone can move an FID by several points.",
             )
+        yield from _variety(last)
         for key, value in last.results.items():
             if key.endswith("_recall") and value < _NO_RECALL:
                 yield _caution(
@@ -103,14 +116,33 @@ def _metrics(run: Run) -> Iterator[Concern]:
                 )
 
 
-def _curve(name: str, lines: list[Measured]) -> Iterator[Concern]:
-    """Whether the values of one metric compare, with each other and with other people's."""
-    if any(line.record.get("is_comparable") is False for line in lines):
-        yield _caution(
-            "Not comparable",
-            f"{name} uses the detector \u201c{lines[-1].record.get('detector', 'unknown')}\u201d: its values "
-            "compare only with values from the same detector, never with published ones.",
+def _variety(last: Measured) -> Iterator[Concern]:
+    """Good looks without variety: what a generator that repeats itself is measured by."""
+    for key, recall in last.results.items():
+        precision = last.results.get(key.removesuffix("_recall") + "_precision")
+        if not key.endswith("_recall") or precision is None:
+            continue
+        if _NO_RECALL <= recall < precision - _LOW_DIVERSITY:
+            yield _note(
+                "Low diversity",
+                f"Of the fakes {precision:.0%} look like real images (precision), but they cover only "
+                f"{recall:.0%} of the real ones (recall): many will resemble one another.",
+            )
+
+
+def _length(run: Run) -> Iterator[Concern]:
+    total, size = run.total_kimg, run.resolution
+    if total is not None and total < _TOY_KIMG:
+        at = f" at {size} \u00d7 {size} pixels" if size else ""
+        yield _note(
+            "Toy run",
+            f"{total:g} kimg{at} show that everything works together; they say nothing about the images or "
+            "numbers of a training of usual length (thousands of kimg).",
         )
+
+
+def _curve(name: str, lines: list[Measured]) -> Iterator[Concern]:
+    """Whether the values of one metric compare with each other."""
     for key, what in (("detector_sha256", "detector"), ("real_fingerprint", "real images")):
         if len({str(line.record[key]) for line in lines if key in line.record}) > 1:
             yield _serious("Curve of unlike values", f"The {what} of {name} changed within the run.")
@@ -128,12 +160,17 @@ def _data(run: Run) -> Iterator[Concern]:
             f"{data.name} does not say which images belong to one patient, "
             "so nothing made from it can be separated by patient.",
         )
-    failed, candidates = data.summary.get("failed"), data.summary.get("candidates")
+    failed, files = data.summary.get("failed"), data.summary.get("files")
     if isinstance(failed, int) and failed > 0:
-        yield _note("Images lost", f"{failed} of {candidates} candidate images could not be converted.")
+        yield _note("Images lost", f"{failed} of {files} source files failed to convert.")
     near = as_dict(data.summary.get("by_warnings")).get("near_duplicate")
     if near:
-        yield _note("Near duplicates", f"{near} images of the source look almost like another one.")
+        yield _note(
+            "Near duplicates",
+            f"{near} images of the source look almost like an earlier one: two views of one patient may, and "
+            "so does a copy with other pixels. X_pairs.png beside the data set shows them; --dedupe leaves "
+            "out exact copies only.",
+        )
 
 
 def _origins(run: Run) -> Iterator[Concern]:

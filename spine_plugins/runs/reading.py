@@ -65,6 +65,7 @@ class Run:
     dataset: Dataset
     classifier: Document | None
     synthetic: list[tuple[str, Document]]  # (name of the card's file, card)
+    label: str = ""  # beside other runs: what is different
 
     @property
     def name(self) -> str:
@@ -113,6 +114,10 @@ class Run:
                 if y is not None:
                     found.append((x, y))
         return found
+
+    def is_toy(self, metric: str) -> bool:
+        """Whether a metric's values compare with nobody else's."""
+        return any(line.record.get("is_comparable") is False for line in self.metrics.get(metric, []))
 
     def statistics(self) -> list[str]:
         """Names of everything that was ever reported, in order."""

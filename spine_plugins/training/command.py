@@ -19,7 +19,7 @@ from spine_plugins.privacy.paper import WHY_NOT, PaperDP, why_not
 from spine_plugins.privacy.report import no_claim
 from spine_plugins.training import checks
 from spine_plugins.training.judge import Judge, SnapshotJudge
-from spine_plugins.training.presets import PRESETS
+from spine_plugins.training.presets import PRESETS, length_for
 from stylegan2ada import options as flags
 from stylegan2ada import processes, train
 from stylegan2ada.config import TrainConfig, TrainOptions
@@ -182,7 +182,10 @@ def expand(asked: TrainSpine) -> TrainSpine:
     if asked.preset is None:
         return asked
     changes: Options = {}
-    for name, (value, reason) in PRESETS[asked.preset].items():
+    choices = dict(PRESETS[asked.preset])
+    if asked.preset == "radiograph" and asked.data is not None and asked.continue_run is None:
+        choices["kimg"] = length_for(len(train.open_data(asked.data)))
+    for name, (value, reason) in choices.items():
         given = getattr(asked, name)
         flag = f"--{name.replace('_', '-')}"
         if name == "sampler" and asked.cond is False:

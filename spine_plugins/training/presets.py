@@ -11,6 +11,17 @@ _PAPER: dict[str, Choice] = {
     "augpipe": ("bgcfnc", "blit, geometry, colour, filter, noise and cutout, as in section 4.3"),
     "snap": (50, "a snapshot every 200 kimg at 4 kimg per tick"),
 }
+_PASSES = 500  # 4200 kimg of the paper's about 8400 images are as many passes
+_SHORTEST, _LONGEST = 200, 25000  # kimg; the longer one is upstream's
+
+
+def length_for(num_images: int) -> Choice:
+    """kimg for a data set of that size."""
+    passes = 100 * max(1, round(num_images * _PASSES / 1000 / 100))
+    kimg = min(max(passes, _SHORTEST), _LONGEST)
+    return kimg, f"about {kimg * 1000 / max(num_images, 1):.0f} passes over {num_images:,} images"
+
+
 PRESETS: dict[str, dict[str, Choice]] = {
     "paper-ada": _PAPER | {"kimg": (4200, "4,200,000 images shown to the discriminator")},
     "paper-spine": _PAPER

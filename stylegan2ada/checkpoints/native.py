@@ -79,7 +79,11 @@ def read_native(data: bytes) -> Networks:
     try:
         # torch's reader drops the header's text and believes sizes, so the header is read by hand first.
         header = _checked_header(data)
-        facts = json.loads(header["__metadata__"][_HEADER_KEY])
+        known = header.get("__metadata__") or {}
+        if _HEADER_KEY not in known:
+            what = "a classifier" if "spinegan-classifier" in str(known) else "weights of another program"
+            raise Unreadable(f"it is {what}, not a generator with its discriminator")
+        facts = json.loads(known[_HEADER_KEY])
         tensors = safetensors.torch.load(data)
     # JSON nested too deeply ends in RecursionError, a RuntimeError; so do torch's own complaints.
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:

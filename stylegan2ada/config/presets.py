@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
+
+from stylegan2ada.errors import UserError
 
 
 class Preset(NamedTuple):
@@ -87,4 +90,10 @@ TRANSFER_SOURCES = {  # all below TRANSFER_URL
 def transfer_source(name: str) -> str:
     """The URL of a known source network, or the path or URL itself."""
     file = TRANSFER_SOURCES.get(name)
+    # A bare word is a name that is not known; whether files are there is for those who open them.
+    if file is None and not set(name) & set("./\\:") and not os.path.exists(name):
+        raise UserError(
+            f"--resume={name} is neither a file nor a network known by name; those are "
+            f"{', '.join(TRANSFER_SOURCES)}"
+        )
     return name if file is None else TRANSFER_URL + file

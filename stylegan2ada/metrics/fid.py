@@ -6,6 +6,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike
 
+from stylegan2ada.errors import UserError
+
 
 def mean_and_covariance(features: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and biased covariance [d, d] of features [n, d]."""
@@ -28,6 +30,7 @@ def frechet_distance(mu_r: np.ndarray, cov_r: np.ndarray, mu_g: np.ndarray, cov_
 def fid(real: ArrayLike, fake: ArrayLike) -> float:
     """Frechet distance of features real [n, d] and fake [m, d]."""
     r, g = _as_float64(real), _as_float64(fake)
+    check_features(r, g)
     if max(len(r), len(g)) >= r.shape[1]:
         return frechet_distance(*mean_and_covariance(r), *mean_and_covariance(g))
     # Fewer samples than dimensions: with C = A^T A, tr (C_g C_r)^(1/2) is the nuclear norm of A_r A_g^T.
@@ -37,6 +40,19 @@ def fid(real: ArrayLike, fake: ArrayLike) -> float:
     factor_g = (g - mu_g) / np.sqrt(len(g))
     root_trace = scipy.linalg.svdvals(factor_r @ factor_g.T).sum()
     return _combine(mu_r, mu_g, np.square(factor_r).sum(), np.square(factor_g).sum(), root_trace)
+
+
+def check_features(real: np.ndarray, fake: np.ndarray) -> None:
+    """UserError unless both are [n, d] with one d and enough rows to have a covariance."""
+    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
+        raise UserError(
+            f"features of shapes {list(real.shape)} and {list(fake.shape)} cannot be compared; give [n, d] "
+            "of both kinds from one detector"
+        )
+    if min(len(real), len(fake)) < 2:
+        raise UserError(
+            f"{len(real)} real and {len(fake)} fake rows of features have no spread; give two of each or more"
+        )
 
 
 def _combine(mu_r: np.ndarray, mu_g: np.ndarray, trace_r: float, trace_g: float, root_trace: float) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-Random = np.random.RandomState | np.random.Generator
+from stylegan2ada.metrics.fid import check_features
+
+Random = int | np.random.RandomState | np.random.Generator  # a number is the seed of a generator
 
 
 def kid(
@@ -34,7 +36,9 @@ def kid_subsets(
 ) -> np.ndarray:
     """The value of each subset, [subsets]; their spread is what a bootstrap would call the noise of one."""
     reals, fakes = np.asarray(real), np.asarray(fake)
-    rng = np.random.default_rng(0) if rng is None else rng
+    check_features(reals, fakes)
+    if rng is None or isinstance(rng, int | np.integer):
+        rng = np.random.default_rng(rng or 0)
     size = min(len(reals), len(fakes), max_size)
     assert size >= 2, f"KID needs two images of each kind, not {size}"
     values = np.empty(subsets)

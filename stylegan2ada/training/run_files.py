@@ -263,6 +263,11 @@ def read_events(run_dir: Path) -> list[Event]:
     return [event for event in map(_parsed, lines) if event is not None]
 
 
+def has_warned(run_dir: Path, text: str) -> bool:
+    """Whether the run, with all its parts, has said this before."""
+    return any(e.event == "warning" and e.text == text for e in effective(read_events(run_dir)))
+
+
 def effective(events: Iterable[Event]) -> list[Event]:
     """The events less those that a later `continued` took back: what came after its state happened again."""
     kept: list[Event] = []

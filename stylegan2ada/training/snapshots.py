@@ -130,7 +130,10 @@ def measure(run: Run, log: RunLog, snapshot: Path, *, wall_sec: float) -> None:
         # A node without the file must not leave the others waiting
         missing = processes.all_ranks(_missing(detectors, registry.find_metric(name).detector))
         if problem := next(filter(None, missing), None):
-            warn(run.run_dir, "metric_skipped", f"{name} is skipped: {problem}", kimg=run.kimg)
+            text = f"{name} is skipped: {problem}"
+            # Once per run, also of one that goes on: every snapshot would say it again.
+            if processes.rank() == 0 and not run_files.has_warned(run.run_dir, text):
+                warn(run.run_dir, "metric_skipped", text, kimg=run.kimg)
             continue
         with untouched_draws():
             record = registry.calc_metric(

@@ -141,3 +141,8 @@ def test_radiographs_are_not_flipped_turned_or_coloured() -> None:
     kinds = augmentation_presets()["radiograph"]
     assert set(kinds) == {"xint", "scale", "aniso", "xfrac", "rotate", "rotate_max", "brightness", "contrast"}
     assert kinds["rotate_max"] * 180 == pytest.approx(5)
+
+
+def test_an_unknown_source_network_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="ffhq128 is neither .*ffhq256, ffhq512, ffhq1024, celebahq256"):
+        resolve(as_options({"resume": "ffhq128"}), dataset_info(RECORD["datasets"]["r64"]))

@@ -260,6 +260,7 @@ def test_a_missing_network_and_a_missing_detector_leave_with_code_3(tmp_path: Pa
                  f"--outdir={tmp_path}/out")  # fmt: skip
     assert result.exit_code == 3
     assert "spinegan detectors fetch vgg16" in result.output
+    assert "--detector vgg16=tiny is built in" in result.output
 
 
 @pytest.mark.slow  # test_as_script is the fast one

@@ -146,6 +146,11 @@ def test_refusals_are_one_sentence(trained: Path, tmp_path: Path, command) -> No
     refused(2, "not torchvision's", "train", f"--data={data}", new, f"--weights={bad}")
     refused(3, "is not a file", "train", f"--data={data}", new, "--weights=missing.pth")
     refused(2, "Invalid value", "train", f"--data={data}", new, "--arch=resnet")
+    # No advice to use a flag of another verb.
+    findings = write_spots(tmp_path / "f.zip", 4, size=16, labels=[[1, 1], [0, 0], [1, 0], [0, 1]])
+    refused(
+        2, "labelled as its training data", "eval", f"--classifier={trained}", f"--data={findings}", place
+    )
     unlabelled = write_spots(tmp_path / "u.zip", 20, size=16, labels=None)
     refused(2, "has no labels", "train", f"--data={unlabelled}", new, "--arch=cnn13k")
 

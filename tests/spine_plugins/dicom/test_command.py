@@ -29,7 +29,7 @@ SPEC_FLAGS = (
     "--percentiles --polarity --modality --body-part --min-size --frames --colour --dedupe --split --split-seed "
     "--forbid-groups --max-pixels --max-file-mb --max-inflate --timeout --workers --executor --resume --overwrite "
     "--max-images --force-meta --checksums --on-missing-decoder --fail-over --dry-run --list-decoders --channels "
-    "--subset-list --class-map --key-file --allow-burned-in --report-paths --demo --json"
+    "--subset-list --class-map --key-file --allow-burned-in --report-paths --demo --json --stratify"
 ).split()
 
 

@@ -67,7 +67,9 @@ def test_near_duplicates_are_only_noted(tmp_path):
     write(root / "a.dcm", base, bits=12)
     write(root / "b.dcm", base + (np.arange(base.shape[1]) % 7 == 0).astype(np.uint16), bits=12)
     write(root / "c.dcm", np.ascontiguousarray(base[::-1]), bits=12)
-    run_tool("--source", root, "--dest", tmp_path / "x.zip")
+    result = run_tool("--source", root, "--dest", tmp_path / "x.zip")
+    assert "near duplicates: 1 kept images look almost like an earlier one" in result.output
+    assert "x_pairs.png" in result.output and (tmp_path / "x_pairs.png").is_file()
     assert ["near_duplicate" in row["warnings"] for row in report_rows(tmp_path / "x.zip")] == [
         False,
         True,
@@ -241,3 +243,49 @@ def test_forbidden_groups(tree, converted, key_file, tmp_path):
         "--source", root, "--dest", tmp_path / "z.zip", "--forbid-groups", tmp_path / "none.csv"
     )
     assert result.exit_code == 2
+
+
+def test_stratified_splits_keep_patients_whole_and_give_each_split_every_class(tmp_path):
+    root, rows = tmp_path / "in", []
+    for patient in range(12):
+        for view in range(2):
+            name = f"p{patient}v{view}"
+            uid = f"1.{patient + 1}"
+            write(root / f"{name}.dcm", radiograph(seed=2 * patient + view), PatientID=f"P{patient}",
+                  StudyInstanceUID=uid, SOPInstanceUID=f"{uid}.{view}")  # fmt: skip
+            # Three of twelve patients are abnormal: one for each split.
+            rows.append({"image_id": name, "lesion_type": "Osteophytes" if patient < 3 else "No finding"})
+    write_csv(tmp_path / "a.csv", rows)
+    flags = ("--source", root, "--annotations", tmp_path / "a.csv", "--split", "0.5/0.25/0.25")
+    for seed in range(3):
+        dest = tmp_path / f"x{seed}.zip"
+        result = run_tool(*flags, "--dest", dest, "--stratify", "--split-seed", seed)
+        assert result.exit_code == 0, result.output
+        assert "WARNING: no image of class" not in result.output
+        found = report_rows(dest)
+        assert {row["split"] for row in found if row["label"] == "1"} == {"train", "val", "test"}
+        splits_of = {}
+        for row in found:
+            splits_of.setdefault(row["patient"], set()).add(row["split"])
+        assert len(splits_of) == 12 and {len(splits) for splits in splits_of.values()} == {1}
+        assert [sum(row["split"] == split for row in found) for split in ("train", "val", "test")] == [
+            12,
+            6,
+            6,
+        ]
+
+
+def test_a_class_that_a_split_lacks_is_warned_of(tmp_path):
+    root = tmp_path / "in"
+    rows = []
+    for i in range(9):
+        write(root / f"{i}.dcm", radiograph(seed=i), PatientID=f"P{i}", StudyInstanceUID=f"1.{i + 1}",
+              SOPInstanceUID=f"1.{i + 1}.1")  # fmt: skip
+        rows.append({"image_id": str(i), "lesion_type": "No finding" if i else "Osteophytes"})
+    write_csv(tmp_path / "a.csv", rows)
+    flags = ("--source", root, "--annotations", tmp_path / "a.csv", "--split", "0.5/0.5")
+    result = run_tool(*flags, "--dest", tmp_path / "x.zip")
+    assert "WARNING: no image of class abnormal in " in result.output
+    assert "add --stratify" in result.output
+    assert "train" in result.output and "normal" in result.output
+    assert run_tool("--source", root, "--dest", tmp_path / "y.zip", "--stratify").exit_code == 2

@@ -178,7 +178,7 @@ def test_unusable_options_leave_nothing_behind(tmp_path, options):
 
 def test_contact_sheet_has_a_row_per_kind():
     picture = phantom.contact_sheet(size=(64, 64), columns=2)
-    assert picture.size == (128, 8 * (64 + 14))
+    assert picture.size == (128, 8 * (64 + 18))
     outlined = np.asarray(phantom.contact_sheet(size=(64, 64), columns=2, outlines=True)).astype(int)
     assert np.ptp(outlined, axis=2).max() > 100  # colour
 

@@ -82,7 +82,7 @@ def test_it_shows_every_part(run_dir: Path) -> None:
     assert "80.0%" in page.text  # of the judge
     assert "0.727 (0.551 \u2013 0.898)" in page.text  # the classifier's AUC
     assert "numpy 2.4.6" in page.text and "torch 2.13.0" in page.text
-    assert "5 of 475 candidate images could not be converted" in page.text
+    assert "5 of 480 source files failed to convert" in page.text
     assert re.search(r"normal\s+250", page.text)
     assert len(page.all("figure")) == 14 + 1 + 4 + 8 + 2  # charts, reals, fakes, classes, data set
 
@@ -255,8 +255,8 @@ def test_several_runs_share_curves_and_show_what_differs(run_dir: Path, place: P
         json.loads(str(d["data-lines"])) for d in page.all("div") if d.get("aria-describedby") == "s0-out"
     )
     assert [(line["n"], len(line["p"]), line["c"]) for line in losses] == [
-        ("A 00000: generator", 20, 0), ("B 00001: generator", 10, 1),
-        ("A 00000: discriminator", 20, 0), ("B 00001: discriminator", 10, 1)]  # fmt: skip
+        ("A gamma 0.05: generator", 20, 0), ("B gamma 7.5: generator", 10, 1),
+        ("A gamma 0.05: discriminator", 20, 0), ("B gamma 7.5: discriminator", 10, 1)]  # fmt: skip
     differing = text[text.index("Options that differ") :].split("</table>")[0]
     assert "loss_kwargs.r1_gamma" in differing and "batch_size" not in differing
     assert "fid50k_full was measured with different detectors" in page.text

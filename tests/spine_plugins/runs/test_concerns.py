@@ -231,3 +231,29 @@ def test_no_value_of_another_kind_stops_the_page(tmp_path: Path, name: str) -> N
         assert "</html>" in page([read_run(run)], tmp_path / "page.html")
         tried += 1
     assert tried > 5
+
+
+def test_toy_metrics_are_one_caution_and_toy_runs_a_note(clean: Path) -> None:
+    for name, results in (
+        ("fid1k_tiny", {"fid1k_tiny": 0.01}),
+        ("pr1k3_tiny", {"pr1k3_tiny_precision": 0.83, "pr1k3_tiny_recall": 0.23}),
+    ):
+        line = {"results": results, "is_comparable": False, "detector": "tiny",
+                "snapshot_pkl": "network-snapshot-000200.pkl"}  # fmt: skip
+        append(clean / f"metric-{name}.jsonl", line)
+    found = [c for c in concerns(read_run(clean)) if c.title == "Not comparable"]
+    assert [c.text.partition(" use ")[0] for c in found] == ["fid1k_tiny and pr1k3_tiny"]
+    assert "Low diversity" in titles(clean) and "Toy run" not in titles(clean)
+    append(
+        clean / "metric-pr1k3_tiny.jsonl", line | {"results": line["results"] | {"pr1k3_tiny_recall": 0.6}}
+    )
+    assert "Low diversity" not in titles(clean)
+    change_options(clean, total_kimg=12)
+    assert "Toy run" in titles(clean)
+
+
+def test_a_judge_that_is_not_independent_is_called_a_second_classifier(run_dir: Path) -> None:
+    assert "Independent judge" in page([read_run(run_dir)], run_dir / "report.html")
+    change_options(run_dir, spinegan__spine={"judge_doubts": ["it is the classifier of the loss"]})
+    text = page([read_run(run_dir)], run_dir / "report.html")
+    assert "Independent judge" not in text and "Second classifier accepts" in text

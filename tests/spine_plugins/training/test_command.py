@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from spine_plugins.classifier import gate, load_classifier, new_classifier, save_classifier
 from spine_plugins.training import command as train_command
+from spine_plugins.training.presets import length_for
 from stylegan2ada.data.writer import DatasetWriter
 
 NAMES = ["normal", "abnormal"]
@@ -85,12 +86,18 @@ def test_explicit_flags_win_over_a_preset(tmp_path: Path) -> None:
     assert "--kimg stays 7, as given" in result.output
 
 
+@pytest.mark.parametrize(("images", "kimg"), [(0, 200), (640, 300), (8400, 4200), (10**6, 25000)])
+def test_the_radiograph_preset_is_as_long_as_the_data_ask_for(images: int, kimg: int) -> None:
+    assert length_for(images)[0] == kimg
+
+
 def test_paper_multi_and_radiograph(tmp_path: Path) -> None:
     eight = data(tmp_path / "eight.zip", classes=8)
     multi = run("--preset=paper-multi", f"--data={eight}", f"--outdir={tmp_path}", "-n")
     assert resolved(multi.output)["total_kimg"] == 1200
     small = resolved(run("--preset=radiograph", f"--data={eight}", f"--outdir={tmp_path}", "-n").output)
     assert small["sampler"] == "balanced"
+    assert small["total_kimg"] == 200  # few images: the shortest that is sensible
     assert small["ada_max_p"] == 0.8
     assert not {"xflip", "rotate90", "hue"} & set(small["augment_kwargs"])
     wrong = run("--preset=paper-multi", f"--data={data(tmp_path / 'two.zip')}", f"--outdir={tmp_path}", "-n")

@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from stylegan2ada.errors import UserError
 from stylegan2ada.metrics import fid as fid_module
 from stylegan2ada.metrics.fid import fid, frechet_distance, mean_and_covariance
 from stylegan2ada.metrics.inception_score import inception_score
@@ -207,3 +208,16 @@ def test_inception_score_of_fewer_images_than_parts() -> None:
 def test_too_few_points_say_so() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         precision_recall(np.zeros((3, 2)), np.zeros((9, 2)))
+
+
+def test_what_cannot_be_compared_has_a_sentence():
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(40, 6)), rng.normal(size=(40, 6))
+    # A number is a seed, as everywhere in numpy; no generator means seed 0.
+    assert kid(real, fake, rng=0, subsets=3) == kid(real, fake, subsets=3)
+    assert kid(real, fake, rng=1, subsets=3, max_size=20) != kid(real, fake, rng=0, subsets=3, max_size=20)
+    for measure in (fid, kid):
+        with pytest.raises(UserError, match="from one detector"):
+            measure(real, fake[:, :4])
+        with pytest.raises(UserError, match="no spread"):
+            measure(real[:1], fake)
