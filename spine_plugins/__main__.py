@@ -36,6 +36,9 @@ STAGES = {
         "compare":   ("spine_plugins.compare.command:compare",    "Runs side by side, of this program and of the official one."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
     },
+    "Recipes": {
+        "recipe":    ("spine_plugins.recipes.command:recipe",     "Other GANs of the field: list, NAME train|apply|evaluate|demo."),
+    },
     "First steps": {
         "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),
         "doctor":    ("spine_plugins.doctor_command:doctor",      "Check this computer; with the fix for what is missing."),
