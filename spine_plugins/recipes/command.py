@@ -9,7 +9,7 @@ from types import ModuleType
 
 import click
 
-from spine_plugins.recipes import asked, medgan, toy8
+from spine_plugins.recipes import asked, dcgan, medgan, pix2pix, segan, toy8
 from stylegan2ada import options
 from stylegan2ada.flag_types import SEED
 from stylegan2ada.options import DEVICE, OVERWRITE, Decorator, Voice, group, json_option, opt
@@ -40,12 +40,37 @@ RECIPES: Mapping[str, _Row] = {
                   help="Gradient penalty of wgan-gp [default: 0.1]"),
               opt("--smoothing", type=click.FloatRange(0, 0.5), default=0, metavar="FLOAT",
                   help="Of the labels of reals, for ns [default: 0]"))),
+    "dcgan": _Row(
+        dcgan, "The bone-fracture blog's DCGAN, 64x64, per class or conditional.", 2000,
+        "Images of 64x64, labelled or not (zip or folder)",
+        group("Recipe",
+              opt("--class", "class_idx", type=click.IntRange(min=0), metavar="INT",
+                  help="Learn this class alone, as the blog does [default: all, conditional]"),
+              opt("--width", type=click.FloatRange(0.05, 1), default=1.0, metavar="FLOAT",
+                  help="Channels in units of the blog's networks [default: 1]"))),
     "medgan": _Row(
         medgan, "Tables of codes, 0/1 or counts, with their correlations.", 800,
         "CSV: a line of column names, then 0/1 or counts",
         group("Recipe",
               opt("--mode", type=click.Choice(list(medgan.MODES)), default="wgan-gp",
                   help="The paper's ablations, medgan as published, or its successor [default: wgan-gp]"))),
+    "pix2pix": _Row(
+        pix2pix, "Masks to radiographs, or images to masks.", 600,
+        "Images with masks/ beside them (zip or folder)",
+        group("Recipe",
+              opt("--direction", type=click.Choice(pix2pix.DIRECTIONS), default="mask2img", help="[default: mask2img]"),
+              opt("--l1", type=click.FloatRange(min=0), default=10.0, metavar="FLOAT",
+                  help="Weight of L1, for masks of cross-entropy [default: 10]"),
+              opt("--gan", type=click.FloatRange(min=0), default=1.0, metavar="FLOAT",
+                  help="Weight of the critic's judgement; 0: L1 alone [default: 1]"))),
+    "segan": _Row(
+        segan, "Segmentation that a critic teaches, layer by layer.", 600,
+        "Images with masks/ beside them (zip or folder)",
+        group("Recipe",
+              opt("--dice", type=click.FloatRange(min=0), default=0.0, metavar="FLOAT",
+                  help="Weight of a Dice loss beside the critic [default: 0, as the paper says]"),
+              opt("--critic", type=click.Choice(["trained", "none"]), default="trained",
+                  help="none: the Dice loss alone, to compare with [default: trained]"))),
 }
 # fmt: on
 

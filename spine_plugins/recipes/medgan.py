@@ -177,9 +177,7 @@ class Game:
         return self.decoder(self.G(torch.randn(n, LATENTS, device=device)))
 
     def _step(self, name: str, loss: Tensor) -> None:
-        self.optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizers[name].step()
+        skeleton.descend(self.optimizers[name], loss)
 
 
 def train(given: Train) -> asked.Numbers:
@@ -264,7 +262,8 @@ def demo(given: asked.Demo) -> asked.Numbers:
     for panel, mode in zip(panels, ("medgan", "wgan-gp")):
         out = folder / mode
         found[mode] = train(Train(
-            out=str(out), steps=150, seed=given.seed, continue_run=False, device="cpu", json_file=None,
+            out=str(out), steps=150, seed=given.seed, continue_run=False, device="cpu",
+            json_file=None,
             data=str(folder / "codes.csv"), val=None, mode=mode,
         ))  # fmt: skip
         fake = _sample(skeleton.load_model(out, "medgan"), 4000, given.seed)

@@ -77,6 +77,13 @@ class Parts:
         return step, elapsed_sec
 
 
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down this loss; gradients that reached other networks are dropped when their turn comes."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
 class Course:
     """One training: where it lies, what must be equal to continue it, and its loop."""
 

@@ -105,7 +105,7 @@ def test_the_gate(tmp_path: Path) -> None:
 
     data = table(tmp_path, n=11_111, k=100)
     found = {}
-    for mode, steps in (("wgan-gp", 800), ("medgan", 800), ("gan", 800), ("gan-p", 300), ("gan-pa", 300)):
+    for mode, steps in (("wgan-gp", 800), ("medgan", 400), ("gan", 400), ("gan-p", 200), ("gan-pa", 200)):
         out = tmp_path / mode
         found[mode] = run(
             "medgan", "train", f"--data={data}", f"--out={out}", f"--steps={steps}", f"--mode={mode}"
