@@ -1,7 +1,7 @@
 """pix2pix, both ways: mask to radiograph (as the Retinal GAN) and image to mask (as the skin-lesion talk).
 
 A U-Net, a critic of patches that sees the pair, and an L1 term (Isola et al. 2017, arXiv:1611.07004). Noise
-enters as a channel of its own: by dropout alone, as in the paper, a mask would nearly always give one texture.
+enters as a channel of its own: by dropout alone, as in the paper, a mask nearly always gives one texture.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def demo(given: asked.Demo) -> asked.Numbers:
         found[title] = train(Train(
             out=str(out), steps=200, seed=given.seed, continue_run=False, device="cpu",
             json_file=None,
-            data=str(folder / "train.zip"), val=str(folder / "test.zip"), direction="mask2img", l1=10.0, gan=gan,
+            data=str(folder / "train.zip"), val=str(folder / "test.zip"), direction="mask2img",
+            l1=10.0, gan=gan,
         ))  # fmt: skip
         translate = _load(skeleton.load_model(out, "pix2pix"))
         with seeded(given.seed), torch.no_grad():
@@ -201,8 +202,8 @@ def _scores(model: skeleton.Model, held: Pairs, seed: int) -> asked.Numbers:
     images, masks = held.tensors("cpu")
     if images.shape[1] != translate.channels or held.kinds > translate.kinds:
         raise UserError(
-            f"{model.folder} was trained on {translate.channels} channels and {translate.kinds} kinds, this data "
-            f"has {images.shape[1]} and {held.kinds}"
+            f"{model.folder} was trained on {translate.channels} channels and {translate.kinds} kinds, this "
+            f"data has {images.shape[1]} and {held.kinds}"
         )
     source, target = translate.pair(images, masks)
     with seeded(seed), torch.no_grad():

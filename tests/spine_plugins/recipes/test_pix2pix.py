@@ -60,8 +60,8 @@ def test_blurring_lowers_the_ratio() -> None:
 def test_the_critic_gives_the_sharpness_that_l1_lacks(tmp_path: Path) -> None:
     data, held = pairs(tmp_path, 200, 64, 0), pairs(tmp_path, 40, 64, 1)
     found = {
-        gan: run("pix2pix", "train", f"--data={data}", f"--val={held}", f"--out={tmp_path / gan}", "--steps=200",
-                 f"--gan={gan}")
+        gan: run("pix2pix", "train", f"--data={data}", f"--val={held}", f"--out={tmp_path / gan}",
+                 "--steps=200", f"--gan={gan}")
         for gan in ("0", "1")
     }  # fmt: skip
     print(found)
