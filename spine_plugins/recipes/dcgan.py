@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
+from spine_plugins.phantom.dataset import write_dataset_zip
 from spine_plugins.recipes import asked, skeleton
 from spine_plugins.recipes.nets import DCGAN_LATENTS, DCGAN_SIDE, DcganDiscriminator, DcganGenerator
 from spine_plugins.recipes.scores import hf_ratio
@@ -77,8 +78,10 @@ def read_images(path: str | Path) -> _Images:
 
 def train(given: Train) -> asked.Numbers:
     """One GAN for all classes, or of one -> how its images compare."""
-    images = read_images(given.data)
+    images, held = read_images(given.data), read_images(given.val or given.data)
     names = images.names
+    if held.pixels.shape[1:] != images.pixels.shape[1:] or held.labels.shape[1:] != images.labels.shape[1:]:
+        raise UserError(f"--val={given.val} has other channels or classes than --data; make both alike")
     if given.class_idx is not None:
         images = images.of_class(given.class_idx)
         # One class: the networks are the blog's own, without a label.
@@ -115,7 +118,7 @@ def train(given: Train) -> asked.Numbers:
         skeleton.descend(optimizers["G"], softplus(-D(fake, c)).mean())
 
     course.run(skeleton.Parts({"G": G, "D": D}, optimizers, ("G",)), step, extra=dict)
-    return {"out": given.out, **_scores(skeleton.load_model(given.out, "dcgan"), images, given.seed)}
+    return {"out": given.out, **_compared(skeleton.load_model(given.out, "dcgan"), held, given.seed)}
 
 
 def apply(given: asked.Apply) -> asked.Numbers:
@@ -135,27 +138,28 @@ def evaluate(given: asked.Evaluate) -> asked.Numbers:
     """Mean image per class and sharpness against --data."""
     if given.data is None:
         raise UserError("give --data, images to compare with")
-    model = skeleton.load_model(given.model, "dcgan")
-    images = read_images(given.data)
+    return _compared(skeleton.load_model(given.model, "dcgan"), read_images(given.data), given.seed)
+
+
+def _compared(model: skeleton.Model, images: _Images, seed: int) -> asked.Numbers:
+    """Against the images that the model was to learn: of its class, or of all."""
     one, classes = model.settings.get("class"), skeleton.number(model, "classes", 1000)
     if type(one) is int and one >= 0:
         images = images.of_class(one)
         images = _Images(images.pixels, images.labels[:, :0], images.names, images.fingerprint)
     if images.labels.shape[1] != classes:
-        raise UserError(f"{given.data} has {images.labels.shape[1]} classes, the model knows {classes}")
-    return _scores(model, images, given.seed)
+        raise UserError(f"the data has {images.labels.shape[1]} classes, the model knows {classes}")
+    return _scores(model, images, seed)
 
 
 def demo(given: asked.Demo) -> asked.Numbers:
     """Phantoms of two classes, a narrow conditional network: reals above, drawn images below."""
-    from spine_plugins.phantom.dataset import write_dataset_zip
-
     folder = skeleton.demo_folder(given.out)
     write_dataset_zip(folder / "train.zip", 300, given.seed, resolution=DCGAN_SIDE)
     found = train(Train(
-        out=str(folder / "model"), steps=250, seed=given.seed, continue_run=False, device="cpu",
+        out=str(folder / "model"), steps=150, seed=given.seed, continue_run=False, device="cpu",
         json_file=None,
-        data=str(folder / "train.zip"), val=None, class_idx=None, width=0.125,
+        data=str(folder / "train.zip"), val=None, class_idx=None, width=0.0625,
     ))  # fmt: skip
     images = read_images(folder / "train.zip")
     real = to_float(torch.from_numpy(images.pixels[:8]))

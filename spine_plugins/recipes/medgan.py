@@ -6,6 +6,7 @@ Modes are the paper's ablations and its successor: a Wasserstein critic with gra
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,16 +214,11 @@ def train(given: Train) -> asked.Numbers:
     # Where the rows lie, for measuring copies later; on this computer, for its owner alone.
     folder = files.private_folder(Path(given.out) / "private")
     with files.atomic_write(folder / "data.json", private=True) as file:
-        file.write(files_json({"data": os.path.abspath(given.data), "seed": given.seed, "val": given.val}))
+        file.write(
+            json.dumps({"data": os.path.abspath(given.data), "seed": given.seed, "val": given.val}).encode()
+        )
     fake = _sample(skeleton.load_model(given.out, "medgan"), len(members.values), given.seed)
     return {"out": given.out, **_measured(held.values, members.values, fake)}
-
-
-def files_json(value: JsonObject) -> bytes:
-    """The bytes of a small JSON document."""
-    import json
-
-    return (json.dumps(value) + "\n").encode()
 
 
 def apply(given: asked.Apply) -> asked.Numbers:

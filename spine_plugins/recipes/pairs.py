@@ -5,7 +5,9 @@ A mask is grey: 0 background, k = kind k. Phantoms and boxes (as filled ellipses
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from spine_plugins.phantom.dataset import to_pixels
+from spine_plugins.phantom.scene import make_study, render
+from spine_plugins.phantom.series import study_seed
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.decode import decode_image
+from stylegan2ada.data.writer import LABELS_FILE, archive_name, encode_png
 from stylegan2ada.errors import UserError
+from stylegan2ada.files import atomic_write
 from stylegan2ada.images import to_float
 
 MASKS = "masks/"
@@ -129,11 +136,6 @@ def ellipses(boxes: list[tuple[int, float, float, float, float]], height: int, w
 
 def write_pairs(path: Path, images: np.ndarray, masks: np.ndarray, labels: list[int] | None = None) -> None:
     """A zip of pairs; uint8 [n, H, W] each."""
-    import zipfile
-
-    from stylegan2ada.data.writer import LABELS_FILE, archive_name, encode_png
-    from stylegan2ada.files import atomic_write
-
     names = [archive_name(i) for i in range(len(images))]
     with atomic_write(path, private=True) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, image, mask in zip(names, images, masks, strict=True):
@@ -147,10 +149,6 @@ def phantom_pairs(
     n: int, seed: int, *, resolution: int = 64, what: str = "vertebrae"
 ) -> tuple[np.ndarray, ...]:
     """(images, masks, labels) of phantoms: vertebrae, or lesions (as one kind, of abnormal spines alone)."""
-    from spine_plugins.phantom.dataset import to_pixels
-    from spine_plugins.phantom.scene import make_study, render
-    from spine_plugins.phantom.series import study_seed
-
     images: list[np.ndarray] = []
     masks: list[np.ndarray] = []
     labels: list[int] = []
@@ -175,8 +173,6 @@ def _decoded(dataset: ImageFolderDataset, name: str) -> np.ndarray:
 
 
 def _fingerprint(images: list[np.ndarray], masks: np.ndarray) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for image, mask in zip(images, masks):
         digest.update(str(image.shape).encode() + image.tobytes() + mask.tobytes())
