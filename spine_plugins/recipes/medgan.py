@@ -213,10 +213,9 @@ def train(given: Train) -> asked.Numbers:
     course.run(parts, step, extra=settle)
     # Where the rows lie, for measuring copies later; on this computer, for its owner alone.
     folder = files.private_folder(Path(given.out) / "private")
+    places = {"data": os.path.abspath(given.data), "val": given.val and os.path.abspath(given.val)}
     with files.atomic_write(folder / "data.json", private=True) as file:
-        file.write(
-            json.dumps({"data": os.path.abspath(given.data), "seed": given.seed, "val": given.val}).encode()
-        )
+        file.write(json.dumps({**places, "seed": given.seed}).encode())
     fake = _sample(skeleton.load_model(given.out, "medgan"), len(members.values), given.seed)
     return {"out": given.out, **_measured(held.values, members.values, fake)}
 
