@@ -51,6 +51,9 @@ STAGES = {
         "audit":     ("spine_plugins.audit.command:audit",        "Are synthetic images copies of patients, with power."),
         "release":   ("spine_plugins.release.command:release",    "A synthetic data set with its card, checked."),
     },
+    "Recipes": {
+        "recipe":    ("spine_plugins.recipes.command:recipe",     "Other GANs of the field: list, NAME train|apply|evaluate|demo."),
+    },
     "First steps": {
         "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),
         "doctor":    ("spine_plugins.doctor_command:doctor",      "Check this computer; with the fix for what is missing."),

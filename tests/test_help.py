@@ -45,9 +45,19 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         found = getattr(importlib.import_module(module), attribute)
         if isinstance(found, click.Group):
             GROUPS[verb] = found
-            yield from ((f"{verb} {name}", sub) for name, sub in found.commands.items())
+            yield from verbs_of(verb, found)
         else:
             yield verb, found
+
+
+def verbs_of(path: str, group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """The commands of a group, and of the groups in it."""
+    for name, found in group.commands.items():
+        if isinstance(found, click.Group):
+            GROUPS[f"{path} {name}"] = found
+            yield from verbs_of(f"{path} {name}", found)
+        else:
+            yield f"{path} {name}", found
 
 
 GROUPS: dict[str, click.Group] = {"spinegan": main}

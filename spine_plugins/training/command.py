@@ -183,7 +183,9 @@ def expand(asked: TrainSpine) -> TrainSpine:
         return asked
     changes: Options = {}
     choices = dict(PRESETS[asked.preset])
-    if asked.preset == "radiograph" and asked.data is not None and asked.continue_run is None:
+    # In sgd mode the number of images is private, and --dp-steps ends the run.
+    is_counted = asked.dp_mode != "sgd" and asked.continue_run is None
+    if asked.preset == "radiograph" and asked.data is not None and is_counted:
         choices["kimg"] = length_for(len(train.open_data(asked.data)))
     for name, (value, reason) in choices.items():
         given = getattr(asked, name)

@@ -1,0 +1,190 @@
+"""`spinegan recipe list | NAME train|apply|evaluate|demo`: the other GANs of the field on the command line."""
+# ruff: noqa: E501 - the tables
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import click
+
+from spine_plugins.recipes import asked, dcgan, medgan, pix2pix, segan, toy8
+from stylegan2ada import options
+from stylegan2ada.flag_types import SEED
+from stylegan2ada.options import DEVICE, OVERWRITE, Decorator, Voice, group, json_option, opt
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One recipe: its file, what it is, and what its training is asked beyond what all are."""
+
+    module: ModuleType
+    line: str
+    steps: int  # default of --steps
+    data: str  # what --data is; empty: it needs none
+    own: Decorator
+
+
+def _nothing(function: Callable[..., object]) -> Callable[..., object]:
+    return function
+
+
+# fmt: off
+RECIPES: Mapping[str, _Row] = {
+    "toy8": _Row(
+        toy8, "Eight Gaussians on a ring: what each objective does with modes.", 1600, "",
+        group("Recipe",
+              opt("--objective", type=click.Choice(toy8.OBJECTIVES), default="wgan-gp", help="[default: wgan-gp]"),
+              opt("--gp-weight", type=click.FloatRange(min=0), default=0.1, metavar="FLOAT",
+                  help="Gradient penalty of wgan-gp [default: 0.1]"),
+              opt("--smoothing", type=click.FloatRange(0, 0.5), default=0, metavar="FLOAT",
+                  help="Of the labels of reals, for ns [default: 0]"))),
+    "dcgan": _Row(
+        dcgan, "The bone-fracture blog's DCGAN, 64x64, per class or conditional.", 2000,
+        "Images of 64x64, labelled or not (zip or folder)",
+        group("Recipe",
+              opt("--class", "class_idx", type=click.IntRange(min=0), metavar="INT",
+                  help="Learn this class alone, as the blog does [default: all, conditional]"),
+              opt("--width", type=click.FloatRange(0.05, 1), default=1.0, metavar="FLOAT",
+                  help="Channels in units of the blog's networks [default: 1]"))),
+    "medgan": _Row(
+        medgan, "Tables of codes, 0/1 or counts, with their correlations.", 800,
+        "CSV: a line of column names, then 0/1 or counts",
+        group("Recipe",
+              opt("--mode", type=click.Choice(list(medgan.MODES)), default="wgan-gp",
+                  help="The paper's ablations, medgan as published, or its successor [default: wgan-gp]"))),
+    "pix2pix": _Row(
+        pix2pix, "Masks to radiographs, or images to masks.", 600,
+        "Images with masks/ beside them (zip or folder)",
+        group("Recipe",
+              opt("--direction", type=click.Choice(pix2pix.DIRECTIONS), default="mask2img", help="[default: mask2img]"),
+              opt("--l1", type=click.FloatRange(min=0), default=10.0, metavar="FLOAT",
+                  help="Weight of L1, for masks of cross-entropy [default: 10]"),
+              opt("--gan", type=click.FloatRange(min=0), default=1.0, metavar="FLOAT",
+                  help="Weight of the critic's judgement; 0: L1 alone [default: 1]"))),
+    "segan": _Row(
+        segan, "Segmentation that a critic teaches, layer by layer.", 600,
+        "Images with masks/ beside them (zip or folder)",
+        group("Recipe",
+              opt("--dice", type=click.FloatRange(min=0), default=0.0, metavar="FLOAT",
+                  help="Weight of a Dice loss beside the critic [default: 0, as the paper says]"),
+              opt("--critic", type=click.Choice(["trained", "none"]), default="trained",
+                  help="none: the Dice loss alone, to compare with [default: trained]"))),
+}
+# fmt: on
+
+
+@click.group()
+def recipe() -> None:
+    """Other GANs of the field, each with a gate that it must pass: docs/recipes.md."""
+
+
+@dataclass(frozen=True)
+class List:
+    """What `recipe list` was asked."""
+
+    json_file: str | None
+
+
+@options.command("list", parent=recipe, record=List)
+@json_option
+def list_(given: List) -> None:
+    """The recipes, a line each."""
+    voice = Voice(given.json_file)
+    for name, row in RECIPES.items():
+        voice.say(f"{name:<10} {row.line}")
+    voice.numbers({name: row.line for name, row in RECIPES.items()})
+
+
+def _say(given_json: str | None, found: asked.Numbers) -> None:
+    """A line per number for people, one object for programs."""
+    voice = Voice(given_json)
+    for name, value in found.items():
+        voice.say(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}")
+    voice.numbers(found)
+
+
+def _add(name: str, row: _Row) -> None:
+    """`recipe NAME` with its four verbs."""
+    verbs = click.Group(name, help=row.line, short_help=row.line)
+    recipe.add_command(verbs)
+    model = opt("--model", required=True, metavar="DIR", help="Folder made by `train`")
+    seed = opt("--seed", type=SEED, default=0, metavar="INT", help="Start of all random numbers [default: 0]")
+    data: Decorator = _nothing  # type: ignore[assignment]
+    if row.data:
+        data = group("Data",
+                     opt("--data", required=True, metavar="PATH", help=row.data),
+                     opt("--val", metavar="PATH", help="The same, to measure on [default: a part of --data]"))  # fmt: skip
+
+    @options.command("train", parent=verbs, record=row.module.Train)
+    @data
+    @group(
+        "Training",
+        opt("--out", required=True, metavar="DIR", help="Folder for the model and its card"),
+        opt(
+            "--steps",
+            type=click.IntRange(min=1),
+            default=row.steps,
+            metavar="INT",
+            help=f"[default: {row.steps}]",
+        ),
+        seed,
+        opt("--continue", "continue_run", is_flag=True, help="Finish an interrupted training, exactly"),
+        DEVICE,
+    )
+    @row.own
+    @json_option
+    def train(given: asked.Train) -> None:
+        """Train a model; exit code 75: stopped on request, --continue goes on."""
+        _say(given.json_file, row.module.train(given))
+
+    @options.command("apply", parent=verbs, record=asked.Apply)
+    @group(
+        "What to make",
+        model,
+        opt("--out", required=True, metavar="PATH", help="File to write, or folder where there are many"),
+        opt("--data", metavar="PATH", help="What to apply it to, where it is applied to something"),
+        opt(
+            "--n",
+            type=click.IntRange(1, 10_000_000),
+            default=1000,
+            metavar="INT",
+            help="How many, where it draws [default: 1000]",
+        ),
+        seed,
+        OVERWRITE,
+        DEVICE,
+    )
+    @json_option
+    def apply(given: asked.Apply) -> None:
+        """Use a model: draw, translate, segment, score or fill in."""
+        _say(given.json_file, row.module.apply(given))
+
+    @options.command("evaluate", parent=verbs, record=asked.Evaluate)
+    @group(
+        "What to measure",
+        model,
+        opt("--data", metavar="PATH", help="Data that it was not trained on"),
+        seed,
+        DEVICE,
+    )
+    @json_option
+    def evaluate(given: asked.Evaluate) -> None:
+        """Measure a model."""
+        _say(given.json_file, row.module.evaluate(given))
+
+    @options.command("demo", parent=verbs, record=asked.Demo)
+    @group(
+        "Demo",
+        opt("--out", required=True, metavar="DIR", help="New folder for data, model and picture"),
+        seed,
+    )
+    @json_option
+    def demo(given: asked.Demo) -> None:
+        """Data, training and a picture, in under three minutes on two cores."""
+        _say(given.json_file, row.module.demo(given))
+
+
+for _name, _row in RECIPES.items():
+    _add(_name, _row)
