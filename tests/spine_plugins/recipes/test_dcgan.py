@@ -29,10 +29,12 @@ def test_parameter_counts_are_those_of_the_blog() -> None:
     assert sum(p.numel() for p in DcganDiscriminator(3, 0).parameters()) == 404_801
 
 
+@pytest.mark.slow
 def test_continuation_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_exact(tmp_path, monkeypatch, "dcgan", "train", f"--data={data(tmp_path)}", NARROW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("choice", "wanted"), [((), {0, 1}), (("--class=1",), {1})])
 def test_apply_makes_a_labelled_data_set(tmp_path: Path, choice: tuple[str, ...], wanted: set[int]) -> None:
     images = data(tmp_path)
