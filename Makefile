@@ -8,13 +8,14 @@ PY      := $(VENV)/bin/python
 EXTRAS_DEMO := dicom,report
 EXTRAS_TEST := dicom,classifier,report,video,tensorboard,dev
 
-.PHONY: help demo test test-slow test-gpu proof lint check fix bench clean
+.PHONY: help demo test test-slow test-gpu proof lint check fix bench wheel clean
 
 help:
 	@echo "make demo       phantom DICOM -> dataset -> classifier -> training -> metrics -> report, on this computer"
 	@echo "make test       the fast tests (6 minutes on 2 cores)"
 	@echo "make check      format, lint, types, spelling, fast tests     make fix   repairs format and lint"
 	@echo "make test-slow  the slow tests     make test-gpu  those for an accelerator     make proof  hours, by hand"
+	@echo "make wheel      the package as one file in dist, for pip and pipx"
 	@echo "make bench      speed, as dated JSON in benchmarks/results"
 
 $(PY):
@@ -70,5 +71,10 @@ bench: $(VENV)/.test
 	$(PY) benchmarks/data.py
 	$(PY) benchmarks/dicom.py
 
+wheel: $(PY)
+	@rm -rf build dist
+	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
