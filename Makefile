@@ -5,16 +5,19 @@
 PYTHON  ?= python3
 VENV    := .venv
 PY      := $(VENV)/bin/python
+PY_DOCS := $(VENV)-docs/bin/python
 EXTRAS_DEMO := dicom,report
 EXTRAS_TEST := dicom,classifier,report,video,tensorboard,privacy,oracles,dev
 
-.PHONY: help demo test test-slow test-gpu proof lint check fix bench clean
+.PHONY: help demo test test-slow test-gpu proof lint check fix bench wheel docs clean
 
 help:
 	@echo "make demo       phantom DICOM -> dataset -> classifier -> training -> metrics -> report, on this computer"
 	@echo "make test       the fast tests (6 minutes on 2 cores)"
 	@echo "make check      format, lint, types, spelling, fast tests     make fix   repairs format and lint"
 	@echo "make test-slow  the slow tests     make test-gpu  those for an accelerator     make proof  hours, by hand"
+	@echo "make wheel      the package as one file in dist, for pip and pipx"
+	@echo "make docs       the pages as a site, in site; a dead link is an error"
 	@echo "make bench      speed, as dated JSON in benchmarks/results"
 
 $(PY):
@@ -71,5 +74,22 @@ bench: $(VENV)/.test
 	$(PY) benchmarks/dicom.py
 	$(PY) benchmarks/privacy.py
 
+wheel: $(PY)
+	@rm -rf build dist
+	@$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
+# An environment of its own: the site needs neither torch nor us installed.
+$(VENV)-docs/.docs: pyproject.toml
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(PY_DOCS) -c "import tomllib; \
+	    print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')" \
+	    > $(VENV)-docs/requirements.txt
+	@$(PY_DOCS) -m pip install --quiet -r $(VENV)-docs/requirements.txt
+	@touch $@
+
+docs: $(VENV)-docs/.docs
+	$(PY_DOCS) -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(VENV)-docs site demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -19,7 +19,7 @@ from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.stats import format_time
 from stylegan2ada.training import run_files
 
-_ROOT = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parent.parent  # of the packages: a clone, or where wheels are installed
 _SPINEGAN = ("-m", "spine_plugins")
 _STDERR = 2  # file descriptor
 
@@ -42,7 +42,7 @@ class Step:
 def steps(kimg: int) -> list[Step]:
     """The whole way, from files of a hospital's kind to a page about synthetic images."""
     train = (
-        "train_spine.py", "--outdir={out}/runs", "--continue=latest", "--data={out}/spine-train.zip",
+        *_SPINEGAN, "train", "--outdir={out}/runs", "--continue=latest", "--data={out}/spine-train.zip",
         "--cond=1", "--loss=spine", "--classifier={out}/classifier.safetensors", "--aug=noaug",
         "--cbase=1024", "--cmax=64", "--batch=16", "--gamma=0.05", f"--kimg={kimg}", "--tick=1", "--snap=4",
         "--metrics=none", "--state-minutes=0.5",
@@ -53,7 +53,7 @@ def steps(kimg: int) -> list[Step]:
              "--difficulty=0.6"),
              45, ("dicom",)),
         Step("dataset", "convert DICOM to a data set, split by patient, a reason for every file left out",
-             ("dataset_tool_dicom.py", "--source={out}/dicom/train_images",
+             (*_SPINEGAN, "convert", "--source={out}/dicom/train_images",
               "--source={out}/dicom/test_images",
               "--annotations={out}/dicom/annotations", "--dest={out}/spine.zip", "--resolution=32",
               "--split=0.8/0.1/0.1", "--overwrite"), 25),
@@ -63,9 +63,9 @@ def steps(kimg: int) -> list[Step]:
               "--epochs=8"), 15, ("classifier.safetensors", "classifier.json")),
         Step("train", "train SpineGAN: StyleGAN2-ADA with the classifier in the loss", train, 24 * kimg),
         Step("metrics", "measure the last network with the built-in detector (comparable with nothing else)",
-             ("stylegan2ada/calc_metrics.py", "--network={last}", "--metrics=fid1k_tiny,pr1k3_tiny"), 30),
+             (*_SPINEGAN, "metrics", "--network={last}", "--metrics=fid1k_tiny,pr1k3_tiny"), 30),
         Step("generate", "draw a labelled synthetic data set",
-             ("stylegan2ada/generate.py", "--network={last}", "--per-class=200",
+             (*_SPINEGAN, "generate", "--network={last}", "--per-class=200",
               "--outdir={out}/synthetic.zip"), 15),
         Step("report", "write the page about it",
              (*_SPINEGAN, "report", "{run}", "--synthetic={out}/synthetic.zip",
@@ -97,10 +97,6 @@ def demo(asked: Demo) -> None:
     """
     if asked.kimg < 1:
         raise UserError(f"--kimg={asked.kimg} trains nothing; give at least 1")
-    if not (_ROOT / "train_spine.py").is_file():
-        raise UserError(
-            "the demo runs the scripts of a clone, and this is an installed package; clone the source"
-        )
     voice, folder = options.Voice(asked.json_file), Path(asked.out)
     (folder / "done").mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -138,8 +134,8 @@ def run_step(step: Step, folder: Path, voice: options.Voice) -> None:
         else:
             place.unlink(missing_ok=True)
     command = [sys.executable, *_filled(step.command, folder)]
-    voice.say(f"      $ {shlex.join(['python', *command[1:]])}")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
+    voice.say(f"      $ {_shown(command)}")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HOME), os.environ.get("PYTHONPATH", "")])}
     child = None
     try:
         # Between its start and its name here nobody could wait for it; nor could it catch an interrupt yet.
@@ -169,15 +165,18 @@ def _is_done(folder: Path, step: Step) -> bool:
 
 
 def _filled(command: tuple[str, ...], folder: Path) -> list[str]:
-    """The command with its places put in; scripts are named by their place in this checkout."""
+    """The command with its places put in."""
     runs = sorted((folder / "runs").glob("[0-9]*")) if (folder / "runs").is_dir() else []
     run = runs[-1] if runs else folder / "runs"
     snapshots = run_files.snapshots_in(run) if run.is_dir() else []
     places = {"out": str(folder), "run": str(run), "last": str(snapshots[-1]) if snapshots else ""}
-    filled = [part.format(**places) for part in command]
-    if filled[0].endswith(".py"):
-        filled[0] = str(_ROOT / filled[0])
-    return filled
+    return [part.format(**places) for part in command]
+
+
+def _shown(command: list[str]) -> str:
+    """As a user would type it."""
+    is_verb = tuple(command[1:3]) == _SPINEGAN
+    return shlex.join(["spinegan", *command[3:]] if is_verb else ["python", *command[1:]])
 
 
 def summary(folder: Path) -> str:
@@ -192,10 +191,10 @@ What was made, in {folder}/:
   synthetic.zip           the synthetic data set, and its card (synthetic_card.json)
 
 The same with your own radiographs:
-  python dataset_tool_dicom.py --source=DICOM_FOLDER --dest=spine.zip --split=0.8/0.1/0.1
+  spinegan convert --source=DICOM_FOLDER --dest=spine.zip --split=0.8/0.1/0.1
   spinegan classify train --data=spine-train.zip --val=spine-val.zip --out=s.safetensors --weights=imagenet
-  python train_spine.py --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
-  python stylegan2ada/generate.py --network=runs/00000-X/NETWORK.pkl --per-class=5000 --outdir=fakes.zip
+  spinegan train --outdir=runs --data=spine-train.zip --preset=paper-spine --classifier=s.safetensors
+  spinegan generate --network=runs/00000-X --per-class=5000 --outdir=fakes.zip
   spinegan report runs/00000-X
 """
 

@@ -21,6 +21,7 @@ import torch
 from stylegan2ada import files, flag_types, options, provenance, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.checkpoints.cards import derive_card
+from stylegan2ada.checkpoints.readme import dataset_readme
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import captioned_tiles, save_png, tile, to_pil
@@ -212,10 +213,14 @@ def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: opt
         card["sha256"] = files.sha256_file(dest)
     card_path = dest.with_name(dest.stem + "_card.json")
     files.write_json(card_path, card)
+    page = dest.with_name(dest.stem + "_README.md")  # rename it where the set gets a place of its own
+    text = dataset_readme(card, name=dest.name, images=n * len(drawn), resolution=G.img_resolution)
+    with files.atomic_write(page) as file:
+        file.write(text.encode())
     count = n * len(drawn)
-    voice.say(f"{count} images in {dest}, described by {card_path}")
+    voice.say(f"{count} images in {dest}, described by {card_path} and, for people, {page.name}")
     facts = {key: card.get(key) for key in ("images_per_class", "classes", "first_seed", "sha256")}
-    voice.numbers({"images": count, "files": [dest, card_path], **facts})
+    voice.numbers({"images": count, "files": [dest, card_path, page], **facts})
 
 
 def _labels_to_draw(G: Generator, asked: Generate) -> list[Label]:

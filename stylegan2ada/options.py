@@ -231,6 +231,8 @@ run_control_options = group(
     opt("--keep-snapshots", **_int, help="Keep only this many newest network snapshots [default: all]"),
     opt("--detector", type=NamedValue(), multiple=True, metavar="NAME=PATH",
         help="File of a feature network for the metrics: inception, vgg16, ... (repeatable)"),
+    opt("--log", type=click.Choice(["wandb", "mlflow"]), multiple=True,
+        help="Also send curves, settings and pictures of fakes to this service (repeatable)"),
 )  # fmt: skip
 settings_options = group(
     "Settings from a file (flags win over --config, and that over --from-run)",

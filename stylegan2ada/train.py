@@ -27,6 +27,7 @@ from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.registry import accepts
 from stylegan2ada.training import run_dir as folders
+from stylegan2ada.training import trackers
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.launch import Job, start
 from stylegan2ada.training.recorded import check_loss_arguments, check_names
@@ -68,6 +69,7 @@ def run(
     A dry run makes none: None.
     """
     os.environ.update(processes.adopt_slurm(os.environ))
+    trackers.check(options.log or ())
     going_on = run_to_continue(options)
     if going_on is None:
         job = fresh_job(options, dataset)

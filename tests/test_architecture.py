@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor_command": {"dicom"},
     "detectors_command": set(),
     "completion_command": set(),
+    "card_command": {"runs"},
     "__main__": set(),  # names verbs; imports one only when it is asked for
     "__init__": set(),  # likewise; names public things for type checkers
 }

@@ -32,6 +32,7 @@ class Draw:
     difficulty: float
     label_noise: float
     confound: float
+    views: str
     masks: bool | None
     size: str
     codecs: bool
@@ -66,6 +67,8 @@ _path = {"type": click.Path(path_type=Path)}
                 help="Share of labels that the reader gets wrong"),
     options.opt("--confound", default=0.0, show_default=True,
                 help="How strongly marker, collimation and vendor follow the class, 0 to 1"),
+    options.opt("--views", default="AP=1,lateral=1", show_default=True, metavar="VIEWS",
+                help="AP, lateral or shares of both, for --out and --zip"),
     options.opt("--masks/--no-masks", default=None,
                 help="Masks beside the images  [default: with --out only]"),
 )  # fmt: skip
@@ -150,6 +153,7 @@ def _write_tree(asked: Draw, out: Path, voice: options.Voice) -> dict[str, Any]:
             asked.confound,
             asked.difficulty,
             asked.workers,
+            lateral=_parse_views(asked.views),
             with_masks=asked.masks is not False,
             overwrite=asked.overwrite,
         )
@@ -185,6 +189,7 @@ def _write_zip(asked: Draw, dest: Path, voice: options.Voice) -> dict[str, Any]:
         difficulty=asked.difficulty,
         confound=asked.confound,
         label_noise=asked.label_noise,
+        lateral=_parse_views(asked.views),
         with_masks=bool(asked.masks),
         workers=asked.workers,
         overwrite=asked.overwrite,
@@ -231,3 +236,16 @@ def _parse_size(text: str) -> tuple[int, int]:
     if min(height, width) < _LEAST_SIDE:
         raise UserError(f"--size={text}: no side may be smaller than {_LEAST_SIDE} pixels")
     return height, width
+
+
+def _parse_views(text: str) -> float:
+    """The share of images from the side: `lateral` is 1, `AP` is 0, `AP=1,lateral=3` is 0.75."""
+    if text in ("AP", "lateral"):
+        return float(text == "lateral")
+    parts = dict(re.findall(r"(?:^|,)(AP|lateral)=(\d{1,6}(?:\.\d{1,6})?)(?=,|$)", text))
+    shares = {view: float(share) for view, share in parts.items()}
+    if ",".join(f"{view}={share}" for view, share in parts.items()) != text or sum(shares.values()) == 0:
+        raise UserError(
+            f"--views={text} names no views; give AP, lateral or shares of both: --views=AP=1,lateral=3"
+        )
+    return shares.get("lateral", 0.0) / sum(shares.values())

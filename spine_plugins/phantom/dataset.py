@@ -64,6 +64,7 @@ def draw_phantoms(
     difficulty: float = 1.0,
     confound: float = 0.0,
     label_noise: float = 0.0,
+    lateral: float = 0.5,  # share of images from the side
 ) -> Phantoms:
     """`n` phantoms as arrays: the images, labels and factors that write_dataset_zip writes for this seed.
 
@@ -71,7 +72,7 @@ def draw_phantoms(
     >>> images.shape, images.dtype.name, labels.tolist() == [row["label"] for row in rows]
     ((4, 32, 32), 'uint8', True)
     """
-    options = _options(seed, resolution, classes, difficulty, confound, label_noise)
+    options = _options(seed, resolution, classes, difficulty, confound, label_noise, lateral)
     drawn = list(_series(options, n, classes, workers=1))
     labels = np.array([one.label for one in drawn], np.int64)
     return Phantoms(np.stack([one.pixels for one in drawn]), labels, [one.row for one in drawn])
@@ -87,6 +88,7 @@ def write_dataset_zip(
     difficulty: float = 1.0,
     confound: float = 0.0,
     label_noise: float = 0.0,
+    lateral: float = 0.5,  # share of images from the side
     with_masks: bool = False,
     workers: int | None = 1,
     overwrite: bool = False,
@@ -96,7 +98,7 @@ def write_dataset_zip(
     classes "spine8" draws at most one reported kind per image, as the eight-class labels demand.
     with_masks adds `X_masks.zip`: under the same names, one bit per structure (see pack_masks).
     """
-    options = _options(seed, resolution, classes, difficulty, confound, label_noise)
+    options = _options(seed, resolution, classes, difficulty, confound, label_noise, lateral)
     dest = Path(dest)
     rows: list[Row] = []
     packed: list[np.ndarray] = []
@@ -125,13 +127,25 @@ def side_file(dest: Path, what: str) -> Path:
 
 
 def _options(
-    seed: int, resolution: int, classes: str, difficulty: float, confound: float, label_noise: float
+    seed: int,
+    resolution: int,
+    classes: str,
+    difficulty: float,
+    confound: float,
+    label_noise: float,
+    lateral: float,
 ) -> SeriesOptions:
     """Those of a data set: square, and with a single kind per image where the classes cannot say two."""
     if classes not in LABEL_NAMES:
         raise UserError(f"--classes={classes} is unknown; choose from {', '.join(LABEL_NAMES)}")
     return SeriesOptions(
-        seed, (resolution, resolution), difficulty, confound, label_noise, allow_several=classes == "binary"
+        seed,
+        (resolution, resolution),
+        difficulty,
+        confound,
+        label_noise,
+        allow_several=classes == "binary",
+        lateral=lateral,
     ).checked()
 
 

@@ -51,6 +51,7 @@ def write_dicom_tree(
     difficulty: float = 1.0,
     workers: int | None = 1,
     *,
+    lateral: float = 0.5,  # share of images from the side
     with_masks: bool = True,
     overwrite: bool = False,
 ) -> list[Row]:
@@ -62,7 +63,7 @@ def write_dicom_tree(
     Returns the rows of factors.csv.
     """
     import_pydicom()
-    options = SeriesOptions(seed, size, difficulty, confound, label_noise).checked()
+    options = SeriesOptions(seed, size, difficulty, confound, label_noise, lateral=lateral).checked()
     out = Path(out)
     was_there = out.exists()
     _make_room(out, overwrite)

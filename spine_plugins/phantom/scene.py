@@ -63,6 +63,7 @@ def make_study(
     confound: float = 0.0,
     difficulty: float = 1.0,
     allow_several: bool = True,
+    lateral: float = 0.5,  # share of the views from the side
 ) -> Study:
     """Draw patient, findings, vendor and the views of one to four images."""
     # A stream each: a twin with other lesions is the same patient in the same pictures.
@@ -72,7 +73,7 @@ def make_study(
     abnormal = bool(lesion_room.reported_kinds(lesion_room.severities(lesions)))
     rng = np.random.default_rng(for_images)
     views = tuple(
-        VIEWS[int(rng.random() < 0.5)] for _ in range(rng.choice((1, 2, 3, 4), p=(0.3, 0.4, 0.2, 0.1)))
+        VIEWS[int(rng.random() < lateral)] for _ in range(rng.choice((1, 2, 3, 4), p=(0.3, 0.4, 0.2, 0.1)))
     )
     return Study(
         patient=draw_patient(np.random.default_rng(for_patient)),

@@ -40,11 +40,12 @@ class SeriesOptions:
     confound: float = 0.0
     label_noise: float = 0.0
     allow_several: bool = True  # two or more reported kinds in one image
+    lateral: float = 0.5  # share of images from the side; the others are from the front
 
     def checked(self) -> SeriesOptions:
         """Itself; unusable values are told apart."""
         check_size(self.size)
-        for name in ("confound", "label_noise"):
+        for name in ("confound", "label_noise", "lateral"):
             if not 0 <= getattr(self, name) <= 1:
                 flag = "--" + name.replace("_", "-")
                 raise UserError(f"{flag}={getattr(self, name)} is not a share; give a number from 0 to 1")
@@ -57,6 +58,8 @@ class SeriesOptions:
     def recipe(self, classes: str) -> dict[str, Any]:
         """How the series was made; its options stand on the outer level, too, as they always have."""
         flags = asdict(self) | {"classes": classes}
+        if self.lateral == SeriesOptions.lateral:  # older than the option, and the same bytes still
+            del flags["lateral"]
         packages = (*provenance.PACKAGES, "scipy")
         return provenance.recipe("spinegan phantom", flags, resize_filter=None, packages=packages, **flags)
 
@@ -195,6 +198,7 @@ def _study(options: SeriesOptions, number: int) -> Study:
         confound=options.confound,
         difficulty=options.difficulty,
         allow_several=options.allow_several,
+        lateral=options.lateral,
     )
 
 

@@ -27,6 +27,10 @@ _OF_ENGINE: dict[str, _Rule] = {
         "only the usual loss has a private step, and a classifier that saw these images would leak them",
     ),
     "term": (lambda o: o.term, "a term may look at real images or at a classifier that did; leave it out"),
+    "log": (
+        lambda o: o.log,
+        "services note when each line came, and a pace tells of the images; leave it out",
+    ),
     "loss_opt": (lambda o: o.loss_opt, "arguments of the loss are fixed here; use --gamma with --dp-r1"),
     "aug": (lambda o: o.aug, "its strength would follow D on private images; use --dp-ada"),
     "p": (lambda o: o.p is not None, "use --dp-ada=fixed:P"),

@@ -12,7 +12,7 @@ from stylegan2ada.protocols import Options
 # Flags that may change when a run goes on: they do not touch its numbers. --data may name another place with
 # the same images, which the loop checks; another number of devices gives up bitwise equality, and says so.
 SAFE_TO_CHANGE = ("outdir", "gpus", "snap", "metrics", "kimg", "workers", "data", "device", "nobench",
-                  "state_minutes", "keep_snapshots", "detector")  # fmt: skip
+                  "state_minutes", "keep_snapshots", "detector", "log")  # fmt: skip
 
 
 def continue_with(
@@ -42,6 +42,8 @@ def continue_with(
         changes |= {"image_snapshot_ticks": asked.snap, "network_snapshot_ticks": asked.snap}
     if asked.metrics is not None:
         changes["metrics"] = list(asked.metrics)
+    if asked.log is not None:
+        changes["log"] = list(asked.log)
     if asked.workers is not None:
         changes["data_loader_kwargs"] = recorded.data_loader_kwargs | {"num_workers": asked.workers}
     if asked.data is not None:

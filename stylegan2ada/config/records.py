@@ -66,9 +66,10 @@ class TrainOptions:
     state_minutes: float | None = None
     keep_snapshots: int | None = None
     detector: tuple[tuple[str, str], ...] | None = None
+    log: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("loss_opt", "term", "detector"):
+        for name in ("loss_opt", "term", "detector", "log"):
             if getattr(self, name) == ():  # what a parser makes of a repeatable flag that was not given
                 object.__setattr__(self, name, None)
 
@@ -127,6 +128,7 @@ class TrainConfig:
     keep_snapshots: int | None = None
     state_minutes: float | None = None
     detectors: dict[str, str] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)  # services that are sent curves and fakes
     notes: list[str] = field(default_factory=list)  # what resolve decided by itself, with the reason
 
     def to_upstream(self) -> JsonObject:
@@ -189,7 +191,7 @@ _DEFAULTS = {
 }
 _ONLY_IF_CHANGED = {name for name in _WRITTEN_ORDER if _DEFAULTS[name] is not dataclasses.MISSING}
 _OURS = ("loss", "terms", "sampler", "device", "precision", "ada_max_p", "keep_snapshots", "state_minutes",
-         "detectors")  # fmt: skip
+         "detectors", "log")  # fmt: skip
 
 
 def _as_tuple(value: Any) -> Any:  # of JSON

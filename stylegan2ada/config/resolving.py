@@ -97,6 +97,7 @@ def resolve(
         keep_snapshots=options.keep_snapshots,
         state_minutes=options.state_minutes,
         detectors=dict(options.detector or ()),
+        log=list(dict.fromkeys(options.log or ())),
         notes=notes,
     )
     cross_check(config, options, loss.refuses_ada if loss is not None else "")

@@ -8,15 +8,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from stylegan2ada import files, processes
 from stylegan2ada.training import run_files
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from stylegan2ada.training.trackers import Setting, Trackers
 
 Statistics = Mapping[str, Mapping[str, float]]  # {name: {"num", "mean", "std"}}
 
@@ -42,12 +40,14 @@ class RunLog:
         *,
         continues_at: int | None = None,  # kimg of the saved state that a run goes on from; None: a new run
         private: str = "",  # names (regular expression) of statistics that only the private file gets
+        services: Sequence[str] = (),  # that are told, too: wandb, mlflow
+        settings: Mapping[str, Setting] | None = None,  # what people compare runs by
     ) -> None:
         self.run_dir = run_dir
         self.is_writer = processes.rank() == 0
         self._is_private = re.compile(private).fullmatch if private else lambda name: None
         self._stats: list[Path] = []  # the public file, and the private one if there is one
-        self._events: SummaryWriter | None = None
+        self._trackers: Trackers | None = None
         if not self.is_writer:
             return
         self._stats = [run_dir / run_files.STATS]
@@ -55,7 +55,15 @@ class RunLog:
             self._stats.append(private_folder(run_dir) / run_files.STATS)
         for path in self._stats:
             path.open("w" if continues_at is None else "a").close()  # there from the beginning, empty
-        self._events = _event_writer(run_dir, None if continues_at is None else continues_at + 1)
+        self._trackers = Trackers(
+            run_dir,
+            services=services,
+            purge_step=None if continues_at is None else continues_at + 1,
+            warn=lambda text: warn(run_dir, "tracker", text, kimg=continues_at or 0),
+        )
+        # Of a run that goes on, the event files know them.
+        if settings and continues_at is None:
+            self._trackers.settings(settings)
 
     def write(self, statistics: Statistics, *, step_kimg: int, wall_sec: float) -> None:
         """One line of stats.jsonl and one point per curve; what is private goes to its own file alone."""
@@ -69,16 +77,23 @@ class RunLog:
         times = (now, now) if len(self._stats) == 1 else (0.0, now)
         for path, part, when in zip(self._stats, (shown, hidden), times):
             files.append_line(path, json.dumps({**part, "timestamp": when}))
-        for name, value in shown.items():
-            self.scalar(name, value["mean"], step_kimg=step_kimg, wall_sec=wall_sec)
-        if self._events is not None:
-            self._events.flush()
+        if self._trackers is not None:
+            means = {name: value["mean"] for name, value in shown.items()}
+            self._trackers.scalars(means, kimg=step_kimg, wall_sec=self._wall(wall_sec))
+
+    def _wall(self, seconds: float) -> float:
+        return seconds if len(self._stats) == 1 else 0.0  # likewise
 
     def scalar(self, name: str, value: float, *, step_kimg: int, wall_sec: float) -> None:
         """One point of a curve, at seconds since the start."""
-        if self._events is not None:
-            wall_sec = wall_sec if len(self._stats) == 1 else 0.0  # likewise
-            self._events.add_scalar(name, value, global_step=step_kimg, walltime=wall_sec)
+        if self._trackers is not None:
+            self._trackers.scalars({name: value}, kimg=step_kimg, wall_sec=self._wall(wall_sec))
+
+    def pictures(self, found: Mapping[str, Path], *, step_kimg: int) -> None:
+        """Grids of fakes that were written to the folder, by their titles."""
+        if self._trackers is not None:
+            for name, path in found.items():
+                self._trackers.picture(name, path, kimg=step_kimg)
 
     def offsets(self) -> dict[str, int]:
         """Sizes of all growing files now, and their content on the disk: a state outlives a power cut."""
@@ -92,8 +107,8 @@ class RunLog:
         }
 
     def close(self) -> None:
-        if self._events is not None:
-            self._events.close()
+        if self._trackers is not None:
+            self._trackers.close()
 
 
 def cut_back(run_dir: Path, offsets: Mapping[str, int]) -> list[str]:
@@ -195,13 +210,3 @@ def _synced_size(path: Path) -> int:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size
-
-
-def _event_writer(run_dir: Path, purge_step: int | None) -> SummaryWriter | None:
-    """TensorBoard's writer if it can be imported, else None; points from purge_step on are hidden."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        processes.print0("Skipping event files: TensorBoard is not installed (pip install tensorboard)")
-        return None
-    return SummaryWriter(str(run_dir), purge_step=purge_step)

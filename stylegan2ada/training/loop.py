@@ -16,7 +16,7 @@ from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.protocols import State
-from stylegan2ada.training import ema, resume, run_files, snapshots, watch
+from stylegan2ada.training import ema, resume, run_files, snapshots, trackers, watch
 from stylegan2ada.training.build import build
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.log import RunLog, Statistics, console_copy, cut_back, note, warn
@@ -125,10 +125,16 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
         _split_to_fit(run)
     grid = snapshots.Grid.choose(run) if state is None else snapshots.Grid.from_state(run, state)
     continues_at = None if state is None else run.cur_nimg // 1000
-    log = RunLog(run.run_dir, continues_at=continues_at, private=seams.private_statistics)
+    log = RunLog(
+        run.run_dir,
+        continues_at=continues_at,
+        private=seams.private_statistics,
+        services=run.config.log,
+        settings=trackers.settings_of(run.config),
+    )
     try:
         if state is None:
-            _show_beginning(run, grid, seams)
+            _show_beginning(run, grid, seams, log)
             _leave_early(run, start)
         if run.is_done:
             processes.print0(f"Nothing left to do: {run.kimg:g} kimg are trained; raise --kimg to go on")
@@ -178,10 +184,11 @@ def _leave_early(run: Run, start: Start) -> None:
     raise Interrupted(f"stopped before the first iteration; --continue={run.run_dir} begins again")
 
 
-def _show_beginning(run: Run, grid: snapshots.Grid, seams: Seams) -> None:
+def _show_beginning(run: Run, grid: snapshots.Grid, seams: Seams, log: RunLog) -> None:
     if run.config.image_snapshot_ticks is not None:
         snapshots.save_reals(run, grid, is_private=not seams.shows_reals)
-        snapshots.save_fakes(run, grid, is_first=True, compares=seams.shows_reals)
+        fakes = snapshots.save_fakes(run, grid, is_first=True, compares=seams.shows_reals)
+        log.pictures(fakes, step_kimg=0)
     announce_cost(run)
     origin = {"weights_origin": run.card["starts_from"]} if run.card["starts_from"] else {}
     processes.on_rank0(lambda: update_extra(run.run_dir, card=run.card, **origin))
@@ -252,7 +259,8 @@ def finish_tick(run: Run, upkeep: Upkeep) -> bool:
     shows = _is_turn(run, config.image_snapshot_ticks)
     keeps = _is_turn(run, config.network_snapshot_ticks)
     if shows:
-        snapshots.save_fakes(run, upkeep.grid, compares=upkeep.seams.shows_reals)
+        fakes = snapshots.save_fakes(run, upkeep.grid, compares=upkeep.seams.shows_reals)
+        upkeep.log.pictures(fakes, step_kimg=run.cur_nimg // 1000)
     if keeps:
         path = snapshots.save_networks(run, upkeep.seams.save)
         snapshots.measure(run, upkeep.log, path, wall_sec=clock.total_sec())

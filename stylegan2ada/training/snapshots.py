@@ -66,13 +66,14 @@ def save_reals(run: Run, grid: Grid, *, is_private: bool = False) -> None:
         _save_grid(folder / run_files.REALS, pixels, (0, 255), grid.size)
 
 
-def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool = True) -> None:
-    """The picture of the fakes, and one of each class below classes/."""
+def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool = True) -> dict[str, Path]:
+    """The picture of the fakes, and one of each class below classes/; {title: file}, {} on other ranks."""
     if processes.rank() != 0:
-        return
+        return {}
     kimg = None if is_first else run.cur_nimg // 1000
     fakes = _generate(run, grid.z, grid.c)
-    _save_grid(run.run_dir / run_files.fakes(kimg), fakes, (-1, 1), grid.size)
+    written = {"Fakes": run.run_dir / run_files.fakes(kimg)}
+    _save_grid(written["Fakes"], fakes, (-1, 1), grid.size)
     if compares:
         _warn_of_collapse(run, grid, fakes)
     if 1 < run.dataset.label_dim <= _MOST_CLASSES and run.dataset.has_onehot_labels:
@@ -86,6 +87,8 @@ def save_fakes(run: Run, grid: Grid, *, is_first: bool = False, compares: bool =
             shown = _generate(run, z[: rows * columns], c.repeat(rows * columns, 1))
             path = run.run_dir / run_files.class_fakes(kimg, index, names.get(index))
             _save_grid(path, shown, (-1, 1), (columns, rows))
+            written[f"Class {index} {names.get(index, '')}".strip()] = path
+    return written
 
 
 def save_networks(run: Run, save: Callable[[Networks, Path], None] = save_network) -> Path:

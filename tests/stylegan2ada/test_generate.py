@@ -115,7 +115,8 @@ def test_generate_tells_programs_what_it_wrote(trained: Path, tmp_path: Path) ->
     dest = tmp_path / "set.zip"
     found = numbers(run(generate, f"--network={trained}", "--per-class=2", f"--outdir={dest}", "--json=-"))
     assert found == {
-        "images": 6, "files": [str(dest), str(tmp_path / "set_card.json")], "images_per_class": 2,
+        "images": 6, "images_per_class": 2,
+        "files": [str(dest), str(tmp_path / "set_card.json"), str(tmp_path / "set_README.md")],
         "classes": [0, 1, 2], "first_seed": 0, "sha256": sha256_file(dest),
     }  # fmt: skip
     assert all(Path(file).is_file() for file in found["files"])

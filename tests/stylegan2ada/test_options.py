@@ -33,7 +33,7 @@ UPSTREAM = """
 """.split()
 OURS = """
     --loss --loss-opt --term --cbase --cmax --tick --detector --device --precision --sampler --ada-max-p
-    --batch-gpu --keep-snapshots --continue --state-minutes --trust-run --config --from-run
+    --batch-gpu --keep-snapshots --continue --state-minutes --trust-run --config --from-run --log
 """.split()
 
 
@@ -86,6 +86,7 @@ def test_help_is_grouped_complete_and_narrow() -> None:
             "p",
             "continue_run",
             "trust_run",
+            "log",
             "detector",
             "config",
             "from_run",

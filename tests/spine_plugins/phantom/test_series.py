@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from spine_plugins import phantom
 from spine_plugins.phantom import dataset
 from spine_plugins.phantom.command import Draw
+from spine_plugins.phantom.command import _parse_views as parse_views
 from spine_plugins.phantom.command import phantom as command
 from spine_plugins.phantom.film import VENDORS, draw_factors
 from spine_plugins.phantom.lesions import plan_lesions, reported_kinds, seen_from, severities
@@ -231,3 +232,30 @@ def test_command_explains_what_is_missing():
     assert result.exit_code == 2
     assert "--out" in result.output
     assert "--size" in CliRunner().invoke(command, ["--out", "x", "--size", "big"]).output
+
+
+def test_the_share_of_views_is_chosen_and_the_rest_stays(tmp_path):
+    """Everything but the view is drawn as before: the same studies, patients and findings."""
+    both, side, front = (phantom.draw_phantoms(60, seed=3, resolution=32, lateral=x) for x in (0.5, 1, 0))
+    assert {row["view"] for row in side.rows} == {"lateral"}
+    assert {row["view"] for row in front.rows} == {"AP"}
+    assert [row["study"] for row in side.rows] == [row["study"] for row in both.rows]
+    kept = [i for i, row in enumerate(both.rows) if row["view"] == "lateral"]
+    assert 10 < len(kept) < 50
+    assert (side.images[kept] == both.images[kept]).all()
+    recipe = SeriesOptions(seed=3).recipe("binary")  # without a word: what it always was
+    assert "lateral" not in recipe["flags"]
+    assert SeriesOptions(seed=3, lateral=0.8).recipe("binary")["flags"]["lateral"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("AP", 0), ("lateral", 1), ("AP=1,lateral=3", 0.75), ("lateral=0.2,AP=0.8", 0.2)]
+)
+def test_views_are_said_by_name_or_by_share(text, share):
+    assert parse_views(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "PA", "AP=", "AP=0,lateral=0", "AP=1;lateral=1", "AP=1,AP=2", "AP=-1"])
+def test_views_that_are_none_are_refused(text):
+    with pytest.raises(UserError, match="names no views; give AP, lateral"):
+        parse_views(text)

@@ -41,6 +41,7 @@ def refused(tmp_path: Path, *flags: str, path: Path | None = None) -> str:
         (["--aug=fixed", "--p=0.2"], "use --dp-ada"),
         (["--target=0.5"], "--target"),
         (["--ada-max-p=0.5"], "use --dp-ada"),
+        (["--log=wandb"], "a pace tells of the images"),
         (["--mirror=1"], "twice the influence"),
         (["--subset=10"], "who took part"),
         (["--sampler=balanced"], "coin tosses"),
