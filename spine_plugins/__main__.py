@@ -30,6 +30,7 @@ STAGES = {
     },
     "Train": {
         "train":     ("spine_plugins.training.command:main",      "Train a GAN, with or without the classifier."),
+        "recipe":    ("spine_plugins.recipes.command:recipe",     "Other GANs of the field: list, NAME train|apply|evaluate|demo."),
     },
     "Draw": {
         "generate":  ("stylegan2ada.generate:main",               "Images, or a labelled synthetic data set."),
@@ -45,15 +46,10 @@ STAGES = {
         "card":      ("spine_plugins.card_command:card",          "README.md of a network, for model hubs."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),
     },
-    "Privacy": {
-        "dp":        ("spine_plugins.privacy.command:dp",         "Differential privacy: count, calibrate, verify."),
-    },
-    "Release": {
+    "Audit and release": {
         "audit":     ("spine_plugins.audit.command:audit",        "Are synthetic images copies of patients, with power."),
+        "dp":        ("spine_plugins.privacy.command:dp",         "Differential privacy: count, calibrate, verify."),
         "release":   ("spine_plugins.release.command:release",    "A synthetic data set with its card, checked."),
-    },
-    "Recipes": {
-        "recipe":    ("spine_plugins.recipes.command:recipe",     "Other GANs of the field: list, NAME train|apply|evaluate|demo."),
     },
     "First steps": {
         "demo":      ("spine_plugins.demo_command:demo",          "Phantom DICOM to report, on this computer, in minutes."),
@@ -152,7 +148,7 @@ def _also(verb: str) -> str:
 def main() -> None:
     """SpineGAN: from DICOM radiographs to a synthetic data set that can be defended.
 
-    `spinegan VERB --help` explains a verb. Scripts such as train_spine.py are the same commands.
+    `spinegan VERB --help` explains a verb. Scripts are the same commands.
     """
 
 

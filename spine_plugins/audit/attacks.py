@@ -11,7 +11,7 @@ from spine_plugins.audit.evidence import Reals
 from stylegan2ada import synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.errors import UserError
-from stylegan2ada.images import to_float
+from stylegan2ada.images import to_255, to_float
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import Discriminator, Generator
@@ -98,7 +98,8 @@ def _distances(G: Generator, reals: Reals, rows: np.ndarray, seed: int) -> np.nd
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
-    return 127.5 * best.sqrt().double().cpu().numpy()
+    levels = to_255(best.sqrt().double()) - to_255(torch.zeros_like(best, dtype=torch.float64))
+    return levels.cpu().numpy()
 
 
 def _start(G: Generator, wanted: Tensor, c: Tensor, seed: int) -> Tensor:

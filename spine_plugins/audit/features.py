@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stylegan2ada.errors import UserError
-from stylegan2ada.images import LUMA, to_float
+from stylegan2ada.images import LUMA, to_255, to_float
 from stylegan2ada.metrics.detectors import KNOWN, Detectors
 
 SIDE = 64  # built-in features look at images of this size
@@ -225,7 +225,7 @@ def _detector(name: str, detectors: Detectors, device: torch.device) -> Features
 
     @torch.no_grad()
     def vector(x: Tensor) -> Tensor:
-        pixels = ((x + 1) * 127.5).round().clamp(0, 255).byte()
+        pixels = to_255(x).round().clamp(0, 255).byte()
         return _unit_length(detector(pixels, return_features=True).to(device).flatten(1))
 
     note = f"detector {name} (SHA-256 {detector.sha256[:12]})"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import PIL.Image
 
 from stylegan2ada import processes
 from stylegan2ada.config import TrainConfig
+from stylegan2ada.data.decode import open_picture
 from stylegan2ada.errors import MissingError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Trackers:
     def picture(self, name: str, path: Path, *, kimg: int) -> None:
         """A picture of the run folder, no wider than screens."""
         if self._all:
-            with PIL.Image.open(path) as image:
+            with open_picture(path) as image:
                 image.thumbnail((_WIDEST, _WIDEST))
                 pixels = np.asarray(image)
             self._each(lambda tracker: tracker.picture(name, pixels, kimg=kimg))
