@@ -110,7 +110,8 @@ def _without_weight(text: str) -> str:
 def check_loss_arguments(config: TrainConfig, make: Callable[..., Any], run_dir: Path) -> None:
     """The recorded arguments of a loss are some of its own, and numbers where its own are."""
     parameters = inspect.signature(make).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    # Some take anything; and some are made by who knows more than the recorded arguments.
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) or getattr(make, "made_by_seams", False):
         return
     for name, value in config.loss_kwargs.items():
         usual = parameters[name].default if name in parameters else dataclasses.MISSING
