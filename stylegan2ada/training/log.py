@@ -55,6 +55,8 @@ class RunLog:
             self._stats.append(private_folder(run_dir) / run_files.STATS)
         for path in self._stats:
             path.open("w" if continues_at is None else "a").close()  # there from the beginning, empty
+        if private:
+            return  # trackers note when each point came, and a pace is a measurement of the images, too
         self._trackers = Trackers(
             run_dir,
             services=services,
@@ -73,21 +75,18 @@ class RunLog:
         shown = {name: value for name, value in statistics.items() if not self._is_private(name)}
         hidden = {name: value for name, value in statistics.items() if name not in shown}
         now = time.time()
-        # A pace is a measurement of the images, too: where they are private, public lines bear no time.
+        # Where images are private, public lines bear no time: see above.
         times = (now, now) if len(self._stats) == 1 else (0.0, now)
         for path, part, when in zip(self._stats, (shown, hidden), times):
             files.append_line(path, json.dumps({**part, "timestamp": when}))
         if self._trackers is not None:
             means = {name: value["mean"] for name, value in shown.items()}
-            self._trackers.scalars(means, kimg=step_kimg, wall_sec=self._wall(wall_sec))
-
-    def _wall(self, seconds: float) -> float:
-        return seconds if len(self._stats) == 1 else 0.0  # likewise
+            self._trackers.scalars(means, kimg=step_kimg, wall_sec=wall_sec)
 
     def scalar(self, name: str, value: float, *, step_kimg: int, wall_sec: float) -> None:
         """One point of a curve, at seconds since the start."""
         if self._trackers is not None:
-            self._trackers.scalars({name: value}, kimg=step_kimg, wall_sec=self._wall(wall_sec))
+            self._trackers.scalars({name: value}, kimg=step_kimg, wall_sec=wall_sec)
 
     def pictures(self, found: Mapping[str, Path], *, step_kimg: int) -> None:
         """Grids of fakes that were written to the folder, by their titles."""

@@ -58,7 +58,7 @@ def test_wrong_data(tmp_path: Path) -> None:
     assert "0 classes, the model knows 2" in said
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_demo_comes_nearer_to_what_it_was_shown(tmp_path: Path) -> None:
     """Silhouettes are all that 150 narrow steps give; a network of one step is grey and always the same."""
     found = run("dcgan", "demo", f"--out={tmp_path / 'demo'}")

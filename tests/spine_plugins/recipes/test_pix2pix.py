@@ -56,7 +56,7 @@ def test_blurring_lowers_the_ratio() -> None:
     assert hf_ratio(sharp, blurred) < 0.8
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_critic_gives_the_sharpness_that_l1_lacks(tmp_path: Path) -> None:
     data, held = pairs(tmp_path, 200, 64, 0), pairs(tmp_path, 40, 64, 1)
     found = {

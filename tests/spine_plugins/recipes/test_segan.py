@@ -89,7 +89,7 @@ def test_wrong_data(tmp_path: Path) -> None:
         assert "another size" in told({masks[0]: big.read(masks[0])})
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_critic_teaches_the_shape_of_vertebrae(tmp_path: Path) -> None:
     """The critic's gradient alone; a wrong sign or a mask that does not hide leaves Dice near 0."""
     data, held = pairs(tmp_path, 200, 64, 0), pairs(tmp_path, 40, 64, 1)

@@ -70,8 +70,8 @@ def test_tensorboard_has_pictures_and_settings(tmp_path: Path) -> None:
 
 
 def test_wandb_gets_curves_settings_and_fakes(tmp_path: Path, wandb: Told) -> None:
-    log = RunLog(tmp_path, services=["wandb"], settings={"batch": 16}, private="Secret/.*")
-    log.write(LINE, step_kimg=2, wall_sec=1)
+    log = RunLog(tmp_path, services=["wandb"], settings={"batch": 16})
+    log.write({name: value for name, value in LINE.items() if "Secret" not in name}, step_kimg=2, wall_sec=1)
     log.pictures({"Fakes": a_picture(tmp_path)}, step_kimg=2)
     log.close()
     (_, first), *rest = wandb
@@ -80,12 +80,22 @@ def test_wandb_gets_curves_settings_and_fakes(tmp_path: Path, wandb: Told) -> No
         ("define", ("kimg", None)),
         ("define", ("*", "kimg")),
         ("config", {"batch": 16}),
-        ("log", {"Loss/G/loss": 1.5, "kimg": 2}),  # and nothing of what is private
+        ("log", {"Loss/G/loss": 1.5, "kimg": 2}),
         ("log", {"Fakes": ("image", (256, 1024)), "kimg": 2}),
         ("finish", None),
     ]
     RunLog(tmp_path, services=["wandb"], continues_at=2).close()
     assert wandb[len(rest) + 1][1]["id"] == first["id"], "a run that goes on is the one that it was"
+
+
+def test_of_a_private_run_nobody_is_told(tmp_path: Path, wandb: Told) -> None:
+    """Not even TensorBoard: its files bear the time of each point, which tells of the images."""
+    log = RunLog(tmp_path, services=["wandb"], settings={"batch": 16}, private="Secret/.*")
+    log.write(LINE, step_kimg=2, wall_sec=1)
+    log.pictures({"Fakes": a_picture(tmp_path)}, step_kimg=2)
+    log.close()
+    assert wandb == []
+    assert list(tmp_path.glob("events*")) == []
 
 
 def test_mlflow_gets_curves_settings_and_fakes(tmp_path: Path, mlflow: Told) -> None:
