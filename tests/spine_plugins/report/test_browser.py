@@ -97,7 +97,7 @@ class Browser:
             self.call(f"{domain}.enable")
         self.call("Page.navigate", url=path.as_uri())
         deadline = time.monotonic() + 20
-        while self.value("document.readyState") != "complete" or "report" not in self.value("document.title"):
+        while self.value("document.readyState") != "complete" or self.value("location.href") != path.as_uri():
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
