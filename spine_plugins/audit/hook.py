@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,27 +18,11 @@ from stylegan2ada import processes, synthesis
 from stylegan2ada.images import to_uint8
 from stylegan2ada.networks.stylegan2 import Generator
 from stylegan2ada.training import run_files
-from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.hooks import AtSnapshot, Hook
 
 FAKES = 500
 ALARM = 0.01  # p-value: a run is looked at many times, and a warning shall mean something
 _BATCH = 50
-
-
-class Watched(Protocol):
-    """As much of a run as the audit looks at."""
-
-    @property
-    def run_dir(self) -> Path: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def G_ema(self) -> Generator: ...
-
-    @property
-    def cur_nimg(self) -> int: ...
 
 
 class CopyWatch(Hook):
@@ -53,7 +36,7 @@ class CopyWatch(Hook):
         self._snapshots = 0
         self._has_warned = False
 
-    def on_snapshot(self, run: Watched, path: Path) -> None:
+    def on_snapshot(self, run: AtSnapshot, path: Path) -> None:
         self._snapshots += 1
         # Every rank has the same G_ema, so one look is enough.
         if processes.rank() != 0 or (self._snapshots - 1) % self.every:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from typing import IO
 from spine_plugins.official.checkout import Checkout
 from spine_plugins.official.request import Request
 from stylegan2ada import files, provenance
-from stylegan2ada.errors import StoppedOnRequest, TooManyFailuresError, UserError
+from stylegan2ada.errors import Interrupted, TooManyFailuresError, UserError
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import run_files
 
@@ -41,8 +40,8 @@ def run(
     before = _folders(outdir)
     watch = _Watch(outdir, before, on_snapshot, _record_of(checkout, record))
     said: deque[str] = deque(maxlen=_KEPT_LINES)
-    with tempfile.TemporaryDirectory() as folder:
-        changes = Path(folder, "changes.json")
+    with files.scratch_folder("engine") as folder:
+        changes = folder / "changes.json"
         changes.write_text(json.dumps(request.changes))
         command = [sys.executable, str(_START), str(checkout.path), str(changes), *request.flags]
         with subprocess.Popen(
@@ -50,7 +49,7 @@ def run(
         ) as child:
             teller = threading.Thread(target=_tell, args=(child.stdout, said), daemon=True)
             teller.start()
-            with _passing_on_signals(child):
+            with _passing_on_signals(child) as heard:
                 while child.poll() is None:
                     watch.look()
                     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -58,6 +57,11 @@ def run(
             teller.join()
     watch.look(is_over=True)
     if child.returncode:
+        if heard or child.returncode in (-signal.SIGINT, -signal.SIGTERM):
+            raise Interrupted(
+                f"the program in {checkout.path} was stopped; it saves no state: go on from its last "
+                "snapshot with --resume"
+            )
         _fail(checkout, child.returncode, list(said), watch.run_dir)
     return watch.run_dir
 
@@ -120,17 +124,22 @@ def _tell(stream: IO[str], kept: deque[str]) -> None:
 
 
 @contextlib.contextmanager
-def _passing_on_signals(child: subprocess.Popen[str]) -> Iterator[None]:
-    """The program that trains hears what we are told; a terminal's Ctrl-C reaches it by itself."""
+def _passing_on_signals(child: subprocess.Popen[str]) -> Iterator[list[int]]:
+    """The program that trains hears what we are told; the signals that came.
+
+    A terminal's Ctrl-C reaches it by itself. What it makes of one is its own affair: click leaves with 1.
+    """
+    heard: list[int] = []
 
     def forward(number: int, _: object) -> None:
+        heard.append(number)
         if number != signal.SIGINT or not os.isatty(0):
             child.send_signal(number)
 
     is_main = threading.current_thread() is threading.main_thread()
     kept = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)} if is_main else {}
     try:
-        yield
+        yield heard
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
@@ -138,11 +147,6 @@ def _passing_on_signals(child: subprocess.Popen[str]) -> Iterator[None]:
 
 def _fail(checkout: Checkout, code: int, said: list[str], run_dir: Path | None) -> None:
     """Its refusal in one sentence; its last lines stay with the run."""
-    if code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM):
-        raise StoppedOnRequest(
-            f"the program in {checkout.path} was stopped; it saves no state, so go on from its last snapshot "
-            "with --resume"
-        )
     where = ""
     if run_dir is not None:
         (run_dir / run_files.ENGINE_LOG).write_text("\n".join(said) + "\n")

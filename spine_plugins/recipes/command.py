@@ -55,7 +55,7 @@ RECIPES: Mapping[str, _Row] = {
               opt("--mode", type=click.Choice(list(medgan.MODES)), default="wgan-gp",
                   help="The paper's ablations, medgan as published, or its successor [default: wgan-gp]"))),
     "pix2pix": _Row(
-        pix2pix, "Masks to radiographs, or images to masks.", 600,
+        pix2pix, "Masks to radiographs, or images to masks. A draft: its gate is not reached.", 600,
         "Images with masks/ beside them (zip or folder)",
         group("Recipe",
               opt("--direction", type=click.Choice(pix2pix.DIRECTIONS), default="mask2img", help="[default: mask2img]"),
@@ -64,7 +64,7 @@ RECIPES: Mapping[str, _Row] = {
               opt("--gan", type=click.FloatRange(min=0), default=1.0, metavar="FLOAT",
                   help="Weight of the critic's judgement; 0: L1 alone [default: 1]"))),
     "segan": _Row(
-        segan, "Segmentation that a critic teaches, layer by layer.", 600,
+        segan, "Segmentation that a critic teaches. A draft: its gate is not reached.", 600,
         "Images with masks/ beside them (zip or folder)",
         group("Recipe",
               opt("--dice", type=click.FloatRange(min=0), default=0.0, metavar="FLOAT",
@@ -77,7 +77,7 @@ RECIPES: Mapping[str, _Row] = {
 
 @click.group()
 def recipe() -> None:
-    """Other GANs of the field, each with a gate that it must pass: docs/recipes.md."""
+    """Other GANs of the field; which of them reach their gate stands in docs/recipes.md."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,19 @@ def _say(given_json: str | None, found: asked.Numbers) -> None:
     voice.numbers(found)
 
 
+_MODEL = opt("--model", required=True, metavar="DIR", help="Folder made by `train`")
+_SEED = opt("--seed", type=SEED, default=0, metavar="INT", help="Start of all random numbers [default: 0]")
+
+
 def _add(name: str, row: _Row) -> None:
     """`recipe NAME` with its four verbs."""
     verbs = click.Group(name, help=row.line, short_help=row.line)
     recipe.add_command(verbs)
-    model = opt("--model", required=True, metavar="DIR", help="Folder made by `train`")
-    seed = opt("--seed", type=SEED, default=0, metavar="INT", help="Start of all random numbers [default: 0]")
+    for add in (_add_train, _add_apply, _add_evaluate, _add_demo):
+        add(verbs, row)
+
+
+def _add_train(verbs: click.Group, row: _Row) -> None:
     data: Decorator = _nothing  # type: ignore[assignment]
     if row.data:
         data = group("Data",
@@ -122,51 +129,44 @@ def _add(name: str, row: _Row) -> None:
     @group(
         "Training",
         opt("--out", required=True, metavar="DIR", help="Folder for the model and its card"),
-        opt(
-            "--steps",
-            type=click.IntRange(min=1),
-            default=row.steps,
-            metavar="INT",
-            help=f"[default: {row.steps}]",
-        ),
-        seed,
+        opt("--steps", type=click.IntRange(min=1), default=row.steps, metavar="INT", help=f"[default: {row.steps}]"),
+        _SEED,
         opt("--continue", "continue_run", is_flag=True, help="Finish an interrupted training, exactly"),
         DEVICE,
-    )
+    )  # fmt: skip
     @row.own
     @json_option
     def train(given: asked.Train) -> None:
         """Train a model; exit code 75: stopped on request, --continue goes on."""
         _say(given.json_file, row.module.train(given))
 
+
+def _add_apply(verbs: click.Group, row: _Row) -> None:
     @options.command("apply", parent=verbs, record=asked.Apply)
     @group(
         "What to make",
-        model,
+        _MODEL,
         opt("--out", required=True, metavar="PATH", help="File to write, or folder where there are many"),
         opt("--data", metavar="PATH", help="What to apply it to, where it is applied to something"),
-        opt(
-            "--n",
-            type=click.IntRange(1, 10_000_000),
-            default=1000,
-            metavar="INT",
-            help="How many, where it draws [default: 1000]",
-        ),
-        seed,
+        opt("--n", type=click.IntRange(1, 10_000_000), default=1000, metavar="INT",
+            help="How many, where it draws [default: 1000]"),
+        _SEED,
         OVERWRITE,
         DEVICE,
-    )
+    )  # fmt: skip
     @json_option
     def apply(given: asked.Apply) -> None:
         """Use a model: draw, translate, segment, score or fill in."""
         _say(given.json_file, row.module.apply(given))
 
+
+def _add_evaluate(verbs: click.Group, row: _Row) -> None:
     @options.command("evaluate", parent=verbs, record=asked.Evaluate)
     @group(
         "What to measure",
-        model,
+        _MODEL,
         opt("--data", metavar="PATH", help="Data that it was not trained on"),
-        seed,
+        _SEED,
         DEVICE,
     )
     @json_option
@@ -174,15 +174,17 @@ def _add(name: str, row: _Row) -> None:
         """Measure a model."""
         _say(given.json_file, row.module.evaluate(given))
 
+
+def _add_demo(verbs: click.Group, row: _Row) -> None:
     @options.command("demo", parent=verbs, record=asked.Demo)
     @group(
         "Demo",
         opt("--out", required=True, metavar="DIR", help="New folder for data, model and picture"),
-        seed,
+        _SEED,
     )
     @json_option
     def demo(given: asked.Demo) -> None:
-        """Data, training and a picture, in under three minutes on two cores."""
+        """Data, training and a picture."""
         _say(given.json_file, row.module.demo(given))
 
 

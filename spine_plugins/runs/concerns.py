@@ -241,7 +241,9 @@ def _files(run: Run) -> Iterator[Concern]:
     if not run.ours and run.options:
         yield _note(
             "No provenance",
-            "This run was not started by this program; commands and versions are unknown.",
+            f"The official program trained; with what, and by which licence, stands in {run_files.ENGINE}."
+            if (run.folder / run_files.ENGINE).is_file()
+            else "This run was not started by this program; commands and versions are unknown.",
         )
 
 

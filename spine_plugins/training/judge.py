@@ -22,29 +22,17 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_float, to_uint8
 from stylegan2ada.networks.stylegan2 import Generator
 from stylegan2ada.training import run_files
-from stylegan2ada.training.hooks import Hook
+from stylegan2ada.training.hooks import AtSnapshot, Hook
 
 _BATCH = 50
 _REALS_SEED = 0
 
 
-class Judged(Protocol):
+class Judged(AtSnapshot, Protocol):
     """As much of a run as the judge looks at."""
 
     @property
-    def run_dir(self) -> Path: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    @property
-    def G_ema(self) -> Generator: ...
-
-    @property
     def dataset(self) -> Dataset: ...
-
-    @property
-    def cur_nimg(self) -> int: ...
 
 
 class ClassVerdict(TypedDict, total=False):

@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import State
 from stylegan2ada.training.phases import Phase
 from stylegan2ada.training.run import Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan2ada.networks.stylegan2 import Generator
+
+
+class AtSnapshot(Protocol):
+    """As much of a run as those look at who measure its networks."""
+
+    @property
+    def run_dir(self) -> Path: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def G_ema(self) -> Generator: ...
+
+    @property
+    def cur_nimg(self) -> int: ...
 
 
 class Hook:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,11 @@ import stylegan2ada as sg
 from spine_plugins.losses.spine import SpineGANLoss
 from spine_plugins.official.loss import Loss
 from spine_plugins.official.optimiser import PaperAdam
+from spine_plugins.official.request import refuse_what_is_ours, request
+from spine_plugins.training import command
 from spine_plugins.training.command import main
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+from stylegan2ada.train import fresh_job
 from stylegan2ada.training import run_files
 from tests.spine_plugins.official.conftest import STAND_IN
 
@@ -204,6 +210,39 @@ def test_a_warm_up_knows_how_far_the_program_is(home: Path) -> None:
     assert weights == pytest.approx([0.8, 1.6, 2.0, 2.0])
 
 
+@only_stand_in
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_says_so_and_leaves_nobody_behind(
+    checkout: Path, home: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    line = [sys.executable, "train_spine.py", f"--engine={checkout}", f"--outdir={tmp_path / 'runs'}",
+            f"--data={home / 'data.zip'}", "--cond=1", "--kimg=100000", "--metrics=none"]  # fmt: skip
+    running = subprocess.Popen(
+        line, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/0*/engine.json")):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(number)
+    said, _ = running.communicate(timeout=30)
+    assert running.returncode == 130, said
+    assert "with --resume" in said.splitlines()[-1]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+
+
+@pytest.mark.parametrize("preset", ["paper-ada", "paper-spine", "paper-multi"])
+def test_presets_of_the_paper_are_flags_of_that_program(preset: str, home: Path) -> None:
+    asked = command.expand(command.TrainSpine(outdir="runs", data=str(home / "data.zip"), preset=preset))
+    options = dataclasses.replace(asked.for_engine(), loss=None)  # without the classifier that spine needs
+    refuse_what_is_ours(options)
+    told = request(options, fresh_job(options, None).config)
+    assert {"--augpipe=bgcfnc", "--target=0.6", "--snap=50", "--cond=1", "--aug=ada"} <= set(told.flags)
+
+
 def test_refusals_name_the_flag_and_write_nothing(checkout: Path, home: Path, tmp_path: Path) -> None:
     for flag, words in {
         "--precision=bf16": "--precision is a flag of our engine",
@@ -269,9 +308,9 @@ def test_nothing_of_it_is_imported_here(checkout: Path, home: Path, tmp_path: Pa
         "try: main()\n"
         "finally: assert not {'train', 'training', 'torch_utils', 'dnnlib'} & set(sys.modules)"
     )
-    command = [sys.executable, "-c", code, f"--engine={checkout}", f"--outdir={tmp_path / 'runs'}",
+    line = [sys.executable, "-c", code, f"--engine={checkout}", f"--outdir={tmp_path / 'runs'}",
                f"--data={home / 'data.zip'}", "--dry-run"]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    done = subprocess.run(line, cwd=ROOT, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Dry run" in done.stdout
     assert not (tmp_path / "runs").exists()
