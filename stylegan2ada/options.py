@@ -226,7 +226,8 @@ run_control_options = group(
         help="Go on with a run exactly where its saved state ends, in its folder; latest = the newest run in "
         "--outdir, or a new one if there is none"),
     opt("--trust-run", is_flag=True,
-        help="With --continue: import the modules that the options in its folder name (a loss of your own)"),
+        help="With --continue: import the modules and load the detectors that the options in its folder name "
+        "(a loss of your own)"),
     opt("--state-minutes", **_float, help="Minutes between saved states [default: only with snapshots]"),
     opt("--keep-snapshots", **_int, help="Keep only this many newest network snapshots [default: all]"),
     opt("--detector", type=NamedValue(), multiple=True, metavar="NAME=PATH",

@@ -24,6 +24,7 @@ from stylegan2ada.files import is_url
 from stylegan2ada.lazy import is_command
 from stylegan2ada.losses.objectives import OBJECTIVES, find_objective
 from stylegan2ada.losses.registry import find_loss, find_term
+from stylegan2ada.metrics.detectors import remember
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.registry import accepts
 from stylegan2ada.training import run_dir as folders
@@ -87,6 +88,8 @@ def run(
     # Before a folder is made for a run that cannot begin.
     if not job.is_continued and source and not is_url(source) and not Path(source).is_file():
         raise UserError(f"--resume={source} is not a file; check the path, or give a URL")
+    if processes.rank() == 0:
+        remember(options.detector or ())  # so that --continue knows them, however early it comes
     return start(job)
 
 

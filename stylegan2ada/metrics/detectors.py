@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,6 +133,19 @@ def checked_hash(path: Path) -> str:
         files.private_folder(record.parent)  # paths are in it
         files.write_json(record, known, private=True)
     return digest
+
+
+def remember(given: Iterable[tuple[str, str]]) -> None:
+    """Note the files of detectors (name, path) that somebody has typed; what is missing can still come."""
+    for _, place in given:
+        if place != "tiny" and is_regular(Path(place)):
+            checked_hash(Path(place))
+
+
+def was_used_before(path: Path) -> bool:
+    """Whether this very file was loaded here before."""
+    known = _known_hashes(files.cache_dir("detectors", "hashes.json"))
+    return known.get(str(path.resolve())) == files.sha256_file(path)
 
 
 def _known_hashes(record: Path) -> dict[str, str]:

@@ -19,8 +19,10 @@ from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.samplers import SAMPLERS
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.registry import LOSSES, TERMS
+from stylegan2ada.metrics.detectors import was_used_before
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.registry import Registry
+from stylegan2ada.untrusted import is_regular
 
 _POSITIVE = frozenset({
     "num_gpus", "batch_size", "batch_gpu", "ada_interval", "ada_kimg", "G_reg_interval", "D_reg_interval",
@@ -95,6 +97,20 @@ def check_names(
                 f"--continue={run_dir}: its options name the {flag} {text!r}, which is no registered name: a "
                 f"module would be imported and run; if you know it, give --{flag}={text}, or --trust-run"
             )
+    _check_detectors(config.detectors, dict(asked.detector or ()), run_dir)
+
+
+def _check_detectors(recorded: dict[str, str], typed: dict[str, str], run_dir: Path) -> None:
+    """TorchScript files are programs, too: they must have been used here before, or be typed now."""
+    for name, place in recorded.items():
+        path = Path(place)
+        # What is missing has a sentence of its own when it is needed.
+        if name in typed or place == "tiny" or not is_regular(path) or was_used_before(path):
+            continue
+        raise UserError(
+            f"--continue={run_dir}: its options name the detector {place}, a program that was not used "
+            f"on this computer before; if you know it, give --detector {name}={place}, or --trust-run"
+        )
 
 
 def _without_weight(text: str) -> str:

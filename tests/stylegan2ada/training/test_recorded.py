@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from stylegan2ada.config import TrainOptions, resolve
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.errors import StoppedOnRequest, UserError
+from stylegan2ada.metrics.detectors import remember, was_used_before
 from stylegan2ada.train import main, run
 from stylegan2ada.training import run_dir as folders
 from tests.stylegan2ada.training.test_hostile_states import drop, put
@@ -153,6 +154,33 @@ def test_no_module_that_a_run_folder_names_is_imported(run_dir, flag, change, na
     assert "this_is_evil" not in sys.modules
     assert not list(run_dir.parent.glob("*.ran"))
     assert sorted(os.listdir(run_dir)) == [folders.OPTIONS_FILE]
+
+
+@pytest.mark.parametrize("way", ["refused", "typed", "trusted", "used before", "built in", "missing"])
+def test_a_detector_that_a_run_folder_names_is_no_stranger(run_dir, tmp_path, monkeypatch, way):
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "strange.pt"
+    if way != "missing":
+        path.write_bytes(b"a program")
+    named = "tiny" if way == "built in" else str(path)
+    changed(run_dir, put(f"{OURS}/detectors", {"inception": named}))
+    if way == "used before":
+        remember([("inception", named)])
+    more = {"typed": [f"--detector=inception={named}"], "trusted": ["--trust-run"]}.get(way, [])
+    result = CliRunner().invoke(main, [f"--continue={run_dir}", "--dry-run", *more])
+    assert (result.exit_code == 2) == (way == "refused"), (result.output, result.exception)
+    if way == "refused":
+        assert f"--detector inception={named}" in result.output and "--trust-run" in result.output
+
+
+def test_a_detector_that_was_replaced_is_a_stranger(tmp_path, monkeypatch):
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "known.pt"
+    path.write_bytes(b"a program")
+    remember([("inception", str(path))])
+    assert was_used_before(path)
+    path.write_bytes(b"another")
+    assert not was_used_before(path)
 
 
 @pytest.mark.parametrize("way", ["typed", "trusted"])
