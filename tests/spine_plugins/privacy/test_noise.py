@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -33,6 +35,17 @@ def test_the_systems_noise_ignores_every_seed() -> None:
         draws.append(gaussian(SystemChance(), 8))
     assert not torch.equal(*draws)
     assert torch.equal(gaussian(SeededChance(1), 8), gaussian(SeededChance(1), 8))
+
+
+def test_a_forked_process_draws_numbers_of_its_own() -> None:
+    SystemChance().uniform(1)  # the generator has begun before the fork
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        theirs = pool.map(_drawn, range(2), chunksize=1)
+    assert len({tuple(some) for some in [*theirs, _drawn(0)]}) == 3
+
+
+def _drawn(_: int) -> list[float]:
+    return list(SystemChance().uniform(4))
 
 
 def test_it_leaves_torchs_and_numpys_generators_alone() -> None:
