@@ -175,10 +175,10 @@ def console_copy(
         yield lambda: None
         return
     before, copy = (sys.stdout, sys.stderr), _Copy(path)
-    if not waits:
-        copy.begin()
-    sys.stdout, sys.stderr = _Tee(before[0], copy), _Tee(before[1], copy)
     try:
+        if not waits:
+            copy.begin()
+        sys.stdout, sys.stderr = _Tee(before[0], copy), _Tee(before[1], copy)
         yield copy.begin
     finally:
         sys.stdout, sys.stderr = before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import gc
 import json
 import os
 import platform
@@ -221,6 +222,13 @@ def test_a_disk_that_is_full_at_some_write(whole, tmp_path: Path) -> None:
     count = changes_of(whole, tmp_path)
     for at in sorted(random.Random(3).sample(range(count), 10)):
         disk_fails(whole, tmp_path / str(at), at, errno.ENOSPC, lasts=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(3))
+def test_a_disk_that_is_full_from_the_start_leaves_no_file_open(whole, tmp_path: Path, at: int) -> None:
+    disk_fails(whole, tmp_path, at, errno.ENOSPC, lasts=False)
+    gc.collect()  # a file that was left open is a warning here, and that an error
 
 
 @pytest.mark.slow
