@@ -12,7 +12,7 @@ EXTRAS_TEST := dicom,classifier,report,video,tensorboard,privacy,oracles,dev
 .PHONY: help demo test test-slow test-gpu proof lint check fix bench wheel docs clean
 
 help:
-	@echo "make demo       phantom DICOM -> dataset -> classifier -> training -> metrics -> report, on this computer"
+	@echo "make demo       phantom DICOM -> training -> metrics -> audit -> report -> card, on this computer"
 	@echo "make test       the fast tests (6 minutes on 2 cores)"
 	@echo "make check      format, lint, types, spelling, fast tests     make fix   repairs format and lint"
 	@echo "make test-slow  the slow tests     make test-gpu  those for an accelerator     make proof  hours, by hand"

@@ -48,6 +48,7 @@ class FetchDetectors:
 
     names: tuple[str, ...]
     to: str | None
+    overwrite: bool
 
 
 @options.command("fetch", parent=detectors, record=FetchDetectors)
@@ -55,6 +56,7 @@ class FetchDetectors:
 @options.group(
     "Where to",
     options.opt("--to", metavar="DIR", help="Put the files here, to carry them to another computer"),
+    options.OVERWRITE,
 )
 def fetch_(asked: FetchDetectors) -> None:
     """Download detectors (default: all) into the cache, or into a folder.
@@ -62,4 +64,5 @@ def fetch_(asked: FetchDetectors) -> None:
     On the computer without a network set SPINEGAN_DETECTORS to that folder.
     """
     for name in asked.names or KNOWN:
-        click.echo(f"{name}: {fetch(name, Path(asked.to) if asked.to else None)}")
+        place = fetch(name, Path(asked.to) if asked.to else None, overwrite=asked.overwrite)
+        click.echo(f"{name}: {place}")

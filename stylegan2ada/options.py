@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from stylegan2ada import files, flag_files
+from stylegan2ada import files, flag_files, untrusted
 from stylegan2ada.config import PRESETS, TRANSFER_SOURCES, augmentation_presets
 from stylegan2ada.declaring import (
     HABITS,
@@ -52,9 +52,27 @@ json_option = group(
 
 @dataclass(frozen=True)
 class Voice:
-    """Where a command's words and numbers go, by its --json."""
+    """Where a command's words and numbers go, by its --json; a place that will not do is told at once.
+
+    An earlier answer is renewed. What else has the file's name stays as it is.
+    """
 
     json_file: str | None
+
+    def __post_init__(self) -> None:
+        if self.json_file is None or self.is_for_programs:
+            return
+        place = Path(self.json_file)
+        if place.is_dir():
+            raise self._refused("it is a folder")
+        if not place.absolute().parent.is_dir():
+            raise self._refused("its folder does not exist")
+        if place.exists() and not _is_answer(place):
+            raise self._refused("it exists and holds no earlier answer")
+        object.__setattr__(self, "_earlier", _stamp(place))
+
+    def _refused(self, why: str) -> UserError:
+        return UserError(f"--json={self.json_file} cannot be written ({why}); give another file, or -")
 
     @property
     def is_for_programs(self) -> bool:
@@ -73,12 +91,31 @@ class Voice:
         if self.is_for_programs:
             click.echo(json.dumps(plain, indent=1))  # in ASCII: nobody knows the encoding of a pipe
             return
+        if _stamp(Path(self.json_file)) != getattr(self, "_earlier", None):
+            # A classifier's card lies beside it as X.json: easily named twice.
+            raise self._refused("the command itself has written there")
         try:
             files.write_json(self.json_file, plain)
         except OSError as error:
-            raise UserError(
-                f"--json={self.json_file} cannot be written ({error.strerror}); give another file, or -"
-            ) from error
+            raise self._refused(str(error.strerror)) from error
+        object.__setattr__(self, "_earlier", _stamp(Path(self.json_file)))
+
+
+def _is_answer(place: Path) -> bool:
+    """Whether a file is of the kind that --json writes: one JSON object."""
+    try:
+        return untrusted.is_regular(place) and isinstance(untrusted.read_json(place), dict)
+    except UserError:
+        return False
+
+
+def _stamp(place: Path) -> tuple[int, int] | None:
+    """What changes when a file is written; None where there is none."""
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _plain(value: Any) -> object:

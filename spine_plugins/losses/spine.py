@@ -19,6 +19,7 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.losses.terms import GeneratorTerm
+from stylegan2ada.protocols import Options
 
 if TYPE_CHECKING:
     from spine_plugins.classifier.model import Mapping, SpineClassifier
@@ -32,6 +33,7 @@ class TermOptions(TypedDict, total=False):
     mapping: Mapping
 
 
+WEIGHT = 0.01  # the paper's gamma
 # What the authors' program did.
 AUTHORS: TermOptions = {"weight": 0.1, "reduction": "mean", "mapping": "authors"}
 
@@ -50,7 +52,7 @@ class SpineTerm:
 
     def __init__(
         self,
-        weight: float = 0.01,  # gamma
+        weight: float = WEIGHT,  # gamma
         *,
         device: torch.device | str = "cpu",
         classifier: str | SpineClassifier | None = None,  # file or module; frozen, eval, float32
@@ -139,7 +141,7 @@ class SpineGANLoss(StyleGAN2Loss):
         pl_weight: float = 2,
         *,
         classifier: str | SpineClassifier | None = None,  # safetensors file of `spinegan classify train`
-        cls_weight: float = 0.01,  # gamma
+        cls_weight: float = WEIGHT,  # gamma
         cls_reduction: Literal["sum", "mean"] = "sum",
         cls_warmup: float = 0,  # kimg
         spine_aug: bool = False,  # the classifier sees what D sees
@@ -180,3 +182,17 @@ class SpineGANLoss(StyleGAN2Loss):
             drift_weight=drift_weight,
             weight_clip=weight_clip,
         )
+
+    @staticmethod
+    def remarks(options: Options, batch_size: int) -> list[str]:
+        """What a run says before it begins: the weight of the term beside the adversarial mean."""
+        # As __init__ does: all three of theirs or none.
+        own = {"weight": options.get("cls_weight", WEIGHT), "reduction": options.get("cls_reduction", "sum")}
+        told = own if options.get("spine_compat") is None else AUTHORS
+        weight = float(told["weight"])
+        if told["reduction"] == "mean":
+            return [f"effective gamma {weight:g}: the weight itself, for the term is a mean over the batch"]
+        return [
+            f"effective gamma {weight * batch_size:.4g}: weight {weight:g} x batch {batch_size}; "
+            "with another --batch it is another loss"
+        ]

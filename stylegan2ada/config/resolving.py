@@ -101,6 +101,8 @@ def resolve(
         notes=notes,
     )
     cross_check(config, options, loss.refuses_ada if loss is not None else "")
+    if (of_loss := getattr(loss and loss.make, "remarks", None)) is not None:
+        config.notes.extend(of_loss(config.loss_kwargs, config.batch_size))
     return config
 
 

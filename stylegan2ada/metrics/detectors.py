@@ -157,7 +157,7 @@ def _known_hashes(record: Path) -> dict[str, str]:
     return known
 
 
-def fetch(name: str, to: Path | None = None) -> Path:
+def fetch(name: str, to: Path | None = None, *, overwrite: bool = False) -> Path:
     """Download an official detector into the cache, or into a folder to carry it elsewhere; its path."""
     if name not in KNOWN:
         raise UserError(f"there is no detector {name!r} to fetch; known are {', '.join(KNOWN)}")
@@ -165,6 +165,10 @@ def fetch(name: str, to: Path | None = None) -> Path:
     if to is None:
         return cached
     target = to / KNOWN[name].file_name
+    if target.exists() and not overwrite:
+        if is_regular(target) and files.sha256_file(target) == files.sha256_file(cached):
+            return target
+        raise UserError(f"{target} exists already and is another file; give --overwrite, or another --to")
     to.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(target) as file:
         file.write(cached.read_bytes())

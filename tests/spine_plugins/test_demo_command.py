@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -41,6 +42,45 @@ def test_a_step_is_stamped_only_when_it_succeeds(tmp_path: Path) -> None:
         room.run_step(stopped, tmp_path, QUIET)
 
 
+def test_an_answer_that_is_no_zero_is_said_and_the_demo_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An audit that finds a leak, or that could not have seen one, is a result and no failure."""
+    (tmp_path / "done").mkdir()
+    for code in (0, 6, 7):
+        step = room.Step("asked", "", python(f"raise SystemExit({code})"), 1, answers=room._AUDITED)
+        room.run_step(step, tmp_path, QUIET)
+        assert room._AUDITED[code] in capsys.readouterr().out
+        assert room._is_done(tmp_path, step)
+    with pytest.raises(UserError, match="exit code 5"):
+        room.run_step(
+            room.Step("asked", "", python("raise SystemExit(5)"), 1, answers=room._AUDITED), tmp_path, QUIET
+        )
+
+
+def test_only_the_audit_uses_the_test_images(tmp_path: Path) -> None:
+    """Images that a classifier was measured on are refused as a hold-out."""
+    users = [step.name for step in room.steps(1) if "{out}/spine-test.zip" in " ".join(step.command)]
+    assert users == ["audit"]
+
+
+def test_the_precision_is_measured_once_for_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another answer later would be another command, and the training would begin anew."""
+    import torch
+
+    record = tmp_path / "precision"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for is_faster, expected in ((True, "bf16"), (False, "bf16")):
+        monkeypatch.setattr(room, "bf16_is_faster", lambda is_faster=is_faster: is_faster)
+        assert room.precision_for(record) == expected
+    record.unlink()
+    assert room.precision_for(record) == "fp32"
+    record.unlink()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert room.precision_for(record) == "auto"
+    assert "--precision=bf16" in next(s for s in room.steps(1, "bf16") if s.name == "train").command
+
+
 def test_a_changed_command_is_done_again_and_leftovers_are_removed(tmp_path: Path) -> None:
     (tmp_path / "done").mkdir()
     (tmp_path / "half").mkdir()
@@ -61,7 +101,8 @@ def test_steps_and_seconds_for_programs(
 ) -> None:
     """What the steps print goes to standard error, too; what was done before took no time."""
     plan = [room.Step(name, name, python(f"print('{name} says')"), 1) for name in ("one", "two")]
-    monkeypatch.setattr(room, "steps", lambda kimg: plan)
+    monkeypatch.setattr(room, "steps", lambda kimg, precision: plan)
+    monkeypatch.setattr(room, "bf16_is_faster", lambda: True)
     room.demo([f"--out={tmp_path / 'demo'}", "--json=-"], standalone_mode=False)
     printed = capfd.readouterr()
     found = json.loads(printed.out)
@@ -95,8 +136,16 @@ def test_the_whole_demo_survives_interruptions(tmp_path: Path) -> None:
         "synthetic.zip",
         "synthetic_card.json",
         "report.html",
+        "release/card.html",
+        "release/checksums.txt",
     ):
         assert (out / name).stat().st_size > 0
+    audit = json.loads(next(out.glob("runs/*/audit/audit.json")).read_text())
+    assert audit["inputs"]["holdout"]["images"] >= 200, "with fewer no audit can see anything"
+    assert "Meaning: " in done.stdout
+    assert audit["statement"] in html.unescape((out / "report.html").read_text())
+    checked = [sys.executable, "-m", "spine_plugins", "release", "verify", str(out / "release")]
+    assert subprocess.run(checked, cwd=room._HOME, check=False).returncode == 0
     again = subprocess.run(command, cwd=room._HOME, capture_output=True, text=True, timeout=60, check=False)
     assert again.stdout.count("done before") == len(room.steps(1))
     shutil.rmtree(out)

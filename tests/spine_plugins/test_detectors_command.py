@@ -50,5 +50,19 @@ def test_a_cached_detector_is_carried_elsewhere(tmp_path: Path) -> None:
     result = run("fetch", "vgg16", f"--to={tmp_path / 'stick'}")
     assert result.stdout == f"vgg16: {tmp_path / 'stick' / KNOWN['vgg16'].file_name}\n"
     assert (tmp_path / "stick" / KNOWN["vgg16"].file_name).read_bytes() == b"the same network"
+    assert run("fetch", "vgg16", f"--to={tmp_path / 'stick'}").exit_code == 0, "the same file is no other"
     wrong = run("fetch", "resnet")
     assert (wrong.exit_code, "known are inception, vgg16" in wrong.stderr) == (2, True)
+
+
+def test_another_file_of_that_name_stays_unless_asked(tmp_path: Path) -> None:
+    cached = files.download_target(KNOWN["vgg16"].url)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"the network")
+    other = tmp_path / KNOWN["vgg16"].file_name
+    other.write_bytes(b"somebody's")
+    refused = run("fetch", "vgg16", f"--to={tmp_path}")
+    assert (refused.exit_code, "--overwrite" in refused.stderr) == (2, True)
+    assert other.read_bytes() == b"somebody's"
+    assert run("fetch", "vgg16", f"--to={tmp_path}", "--overwrite").exit_code == 0
+    assert other.read_bytes() == b"the network"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from stylegan2ada import flag_types, options
+from stylegan2ada import files, flag_types, options
 from stylegan2ada.config import TrainOptions, augmentation_presets
 from stylegan2ada.errors import (
     MissingError,
@@ -279,6 +279,33 @@ def test_a_json_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> N
         assert line.startswith(f"Error: --json={place} cannot be written (")
         assert line.endswith("give another file, or -")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_renews_its_own_answer_and_nothing_else(tmp_path: Path) -> None:
+    place = tmp_path / "numbers.json"
+    for _ in range(2):
+        result = CliRunner().invoke(probe([]), [f"--json={place}"])
+        assert (result.exit_code, json.loads(place.read_text())["size"]) == (0, 3.0)
+    for content in (b"id,label\n", b"PK\x03\x04", b"[1, 2]", b""):
+        place.write_bytes(content)
+        result = CliRunner().invoke(probe([]), [f"--json={place}"])
+        assert result.exit_code == 2
+        assert "holds no earlier answer" in result.stderr
+        assert result.stdout == "", "told before the work"
+        assert place.read_bytes() == content
+
+
+def test_json_does_not_replace_what_the_command_itself_wrote(tmp_path: Path) -> None:
+    """A classifier s.safetensors has its card in s.json: named there, too, the numbers would be its end."""
+    for earlier in ("", "{}"):
+        place = tmp_path / f"s{len(earlier)}.json"
+        if earlier:
+            place.write_text(earlier)
+        voice = options.Voice(str(place))
+        files.write_json(place, {"card": 1})
+        with pytest.raises(UserError, match="the command itself has written there"):
+            voice.numbers({"auc": 1})
+        assert json.loads(place.read_text()) == {"card": 1}
 
 
 @pytest.mark.parametrize(("flag", "words"), [("--epochs=3", "--kimg"), ("--lr=0.1", "--cfg")])

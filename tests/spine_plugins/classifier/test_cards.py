@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from spine_plugins.__main__ import main
 from spine_plugins.classifier.architectures import BUILDERS
 from spine_plugins.classifier.cards import card_path, read_card, write_card
 from spine_plugins.classifier.defaults import ARCHITECTURES
+from stylegan2ada.checkpoints import save_network
 from stylegan2ada.errors import MissingError
+from tests.stylegan2ada.checkpoints.conftest import make_networks
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,3 +67,18 @@ def test_what_is_no_card_is_refused_without_looking_at_weights(tmp_path: Path) -
 
 def test_every_architecture_of_the_table_can_be_built() -> None:
     assert BUILDERS.keys() == ARCHITECTURES.keys()
+
+
+def test_a_classifier_given_as_a_network_and_a_network_given_as_a_classifier(
+    trained: Path, tmp_path: Path
+) -> None:
+    """Both are .safetensors with a .json beside: each says what the other is."""
+    out = tmp_path / "out"
+    words = ["generate", f"--network={trained}", "--seeds=0", f"--outdir={out}"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2, result.output
+    assert "cannot be used as a network file: it is a classifier, not a generator" in result.output
+    assert not out.exists()
+    save_network(make_networks(channels=1), tmp_path / "n.safetensors")
+    with pytest.raises(MissingError, match=r"n\.json is not the card of a SpineClassifier"):
+        read_card(tmp_path / "n.safetensors")

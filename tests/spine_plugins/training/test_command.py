@@ -105,6 +105,34 @@ def test_paper_multi_and_radiograph(tmp_path: Path) -> None:
     assert "for 8 classes" in wrong.output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--preset=radiograph", "--loss=spine", "--batch=16"], "gamma 0.16: weight 0.01 x batch 16;"),
+        (
+            ["--cond=1", "--loss=spine", "--batch=32", "--cls-weight=0.05"],
+            "gamma 1.6: weight 0.05 x batch 32;",
+        ),
+        (["--cond=1", "--term=spine:0.002", "--batch=16"], "gamma 0.032: weight 0.002 x batch 16;"),
+        (["--cond=1", "--loss=spine", "--batch=32", "--cls-reduction=mean"], "gamma 0.01: the weight itself"),
+        (
+            ["--cond=1", "--loss=spine", "--batch=32", "--spine-compat=authors"],
+            "gamma 0.1: the weight",
+        ),
+    ],
+)
+def test_a_run_with_the_class_term_says_its_effective_gamma(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    """The adversarial part is a mean, the class term a sum: what compares is weight x batch."""
+    path, s = data(tmp_path / "d.zip"), classifier(tmp_path / "s.safetensors")
+    result = run(f"--data={path}", f"--outdir={tmp_path}", f"--classifier={s}", *words, "-n")
+    assert result.exit_code == 0, result.output
+    assert f"effective {said}" in result.output
+    plain = run(f"--data={path}", f"--outdir={tmp_path}", "--preset=radiograph", "-n")
+    assert "effective gamma" not in plain.output
+
+
 # ---------------------------------------------------------------- wrong combinations
 
 
