@@ -93,7 +93,7 @@ def main(asked: DatasetTool) -> None:
     \b
     --source may be
       a folder or .zip of images, with a dataset.json if there are labels
-      NAME_lmdb                    LSUN database (needs: pip install lmdb)
+      NAME_lmdb                    LSUN database
       cifar-10-python.tar.gz       CIFAR-10
       train-images-idx3-ubyte.gz   MNIST, its labels file beside it
 
@@ -171,7 +171,7 @@ class _Key:
 
     def __init__(self, asked: DatasetTool, groups: SourceGroups | None) -> None:
         dest = Path(asked.dest)
-        self.path = Path(asked.key_file or dest.with_name(f"{stem_of(dest)}.key"))
+        self.path = Path(asked.key_file or files.beside(dest, f"{stem_of(dest)}.key"))
         self.is_needed = groups is not None and not groups.is_hashed
         self.is_new = False
         known = load_key(self.path) if self.is_needed else None
@@ -296,7 +296,7 @@ def _per_class(labels: list[Any]) -> list[int] | None:
 
 def _keep_list(dest: Path, bad: list[tuple[str, str]]) -> Path | None:
     """The images that were left out: on the screen and as a table beside the data set, if there is one."""
-    path = dest.with_name(f"{stem_of(dest)}_skipped.csv")
+    path = files.beside(dest, f"{stem_of(dest)}_skipped.csv")
     if not bad and not path.exists():  # an older list must not speak of the new data set
         return None
     try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol, TypeVar
 
@@ -83,6 +85,7 @@ class Command(click.Command):
             raise _Refused(_disk_error(error)) from error
 
     def invoke(self, ctx: click.Context) -> object:
+        _print_anything()
         try:
             with quiet_interrupts():
                 return super().invoke(ctx)
@@ -92,6 +95,13 @@ class Command(click.Command):
             if error.errno not in _OF_THE_DISK:
                 raise
             raise _Refused(_disk_error(error)) from error
+
+
+def _print_anything() -> None:
+    """Names of files need not be text; what is told of them is printed all the same, with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

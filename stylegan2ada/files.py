@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stylegan2ada import untrusted
-from stylegan2ada.errors import MissingError
+from stylegan2ada.errors import MissingError, UserError
 
 _URL = re.compile(r"^[a-z]+://")
 _UNSAFE = re.compile(r"[^0-9a-zA-Z\-._]")
@@ -81,8 +81,20 @@ def atomic_write(
 
 def temporary_path(path: Path) -> Path:
     """Where this process may prepare a file or folder; `sweep` removes it should the process be killed."""
+    if not path.name:
+        raise UserError(f"{path} is a folder, and a file was to be written; add a name")
     # In the same folder: renames are atomic only within a file system. Host and number keep processes apart.
     return path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.tmp")
+
+
+def named(path: Path) -> Path:
+    """The same place by a name: `.` has none."""
+    return path if path.name else path.resolve()
+
+
+def beside(path: Path, name: str) -> Path:
+    """A neighbour of what a user named."""
+    return named(path).parent / name
 
 
 def private_file(path: str | Path) -> BinaryIO:

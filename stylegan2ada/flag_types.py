@@ -31,6 +31,7 @@ _RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
 _MOST = 1_000_000  # numbers of one flag: more are a slip of the finger, and would fill the memory
 LAST_SEED = 2**32 - 1  # that numpy's generators take
 SEED = click.IntRange(0, LAST_SEED)
+PSI = click.FloatRange(-1e6, 1e6)  # of truncation: any that is meant, and none that overflows
 
 
 def num_range(text: str) -> list[int]:

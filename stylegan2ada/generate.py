@@ -211,12 +211,12 @@ def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: opt
     card = recipe | ({"label_names": names} if names else {})
     if dest.is_file():
         card["sha256"] = files.sha256_file(dest)
-    card_path = dest.with_name(dest.stem + "_card.json")
+    card_path = files.beside(dest, dest.stem + "_card.json")
     files.write_json(card_path, card)
-    page = dest.with_name(dest.stem + "_README.md")  # rename it where the set gets a place of its own
+    page = files.beside(dest, dest.stem + "_README.md")  # rename it where the set gets a place of its own
     text = dataset_readme(card, name=dest.name, images=n * len(drawn), resolution=G.img_resolution)
     with files.atomic_write(page) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # names of files need not be text
     count = n * len(drawn)
     voice.say(f"{count} images in {dest}, described by {card_path} and, for people, {page.name}")
     facts = {key: card.get(key) for key in ("images_per_class", "classes", "first_seed", "sha256")}

@@ -29,7 +29,7 @@ from stylegan2ada.declaring import (
     stack,
 )
 from stylegan2ada.errors import UserError
-from stylegan2ada.flag_types import SEED, ClassChoice, CommaList, NamedValue, WeightedName
+from stylegan2ada.flag_types import PSI, SEED, ClassChoice, CommaList, NamedValue, WeightedName
 from stylegan2ada.training import run_files
 
 # Commands find all that they are declared with on this page.
@@ -177,7 +177,7 @@ label_options = group(
 )
 image_options = group(
     "Image",
-    opt("--trunc", type=float, default=1, metavar="PSI", help="Truncation psi [default: 1, none]"),
+    opt("--trunc", type=PSI, default=1, metavar="PSI", help="Truncation psi [default: 1, none]"),
     opt("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const",
         help="Noise inputs [default: const]"),
 )  # fmt: skip

@@ -127,7 +127,7 @@ def _key_id(dataset: ImageFolderDataset) -> str | None:
     stem = path.stem
     for split in ("-train", "-val", "-test"):
         stem = stem.removesuffix(split)
-    recorded = recorded or read_json(path.with_name(f"{stem}_summary.json")).get("key_id")
+    recorded = recorded or read_json(files.beside(path, f"{stem}_summary.json")).get("key_id")
     return recorded if isinstance(recorded, str) else None
 
 
@@ -211,7 +211,7 @@ def _recipe_doubts(train: Images, holdout: Images) -> list[str]:
 def count_audits(fakes: str, mark: str, *, add: bool) -> int | None:
     """How many audits these fakes have had, kept beside them; None if that place cannot be written."""
     place = Path(fakes)
-    path = place.with_name(f"{place.stem if place.suffix == '.zip' else place.name}_audits.json")
+    path = files.beside(place, f"{place.stem if place.suffix == '.zip' else place.name}_audits.json")
     counts = as_dict(read_json(path).get("audits"))
     # By fingerprint: a zip that was made again under the old name starts afresh.
     count = (whole(counts.get(mark)) or 0) + add

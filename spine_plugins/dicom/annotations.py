@@ -96,7 +96,7 @@ class Index:
         database.unlink(missing_ok=True)
         private_file(database).close()
         n_rows = 0
-        connection = sqlite3.connect(database)
+        connection = sqlite3.connect(database.absolute())
         try:
             with connection:
                 connection.executescript(_SCHEMA)

@@ -16,7 +16,7 @@ import click
 from spine_plugins.dicom import codecs
 from spine_plugins.dicom.asked import Convert, job_of
 from spine_plugins.dicom.settings import CHOICES, PRESETS, is_power_of_two
-from stylegan2ada import options
+from stylegan2ada import files, options
 from stylegan2ada.errors import StoppedOnRequest, UserError
 from stylegan2ada.flag_types import SEED
 
@@ -159,7 +159,7 @@ def _with_phantoms(asked: Convert, voice: options.Voice) -> Convert:
     from spine_plugins.phantom import write_dicom_tree
 
     dest = Path(asked.dest or "demo.zip")
-    folder = dest.with_name(dest.name.removesuffix(".zip") + "_dicom")
+    folder = files.beside(dest, dest.name.removesuffix(".zip") + "_dicom")
     if folder.exists() and any(folder.iterdir()) and not (asked.overwrite or asked.resume):
         raise UserError(f"{folder} exists; choose another --dest or add --overwrite")
     if not asked.resume:

@@ -56,11 +56,12 @@ class Journal:
         self.folder = private_folder(folder)
         self.key = key
         path = folder / _JOURNAL
-        # sqlite gives its other files the mode of this one.
+        # sqlite gives its other files the mode of this one. It may take a name that begins with "file:" for
+        # an address, which an absolute path is not.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         try:
-            self.db = sqlite3.connect(path)
+            self.db = sqlite3.connect(path.absolute())
             is_new = not path.stat().st_size
             if is_new:  # first of all, so that no killed run leaves a journal that nobody knows
                 self.db.execute(f"pragma application_id = {_MARK}")

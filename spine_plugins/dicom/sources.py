@@ -155,7 +155,7 @@ def _walk_zip(path: Path) -> Iterator[Item]:
     mtime = path.stat().st_mtime_ns
     with untrusted.open_zip(path) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            if info.filename.endswith("/"):  # is_dir() would look at the last letter of a name without any
                 continue
             parts = PurePosixPath(info.filename.replace("\\", "/")).parts
             reason = ""

@@ -19,7 +19,7 @@ from stylegan2ada import options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.errors import UserError
-from stylegan2ada.flag_types import SEED
+from stylegan2ada.flag_types import PSI, SEED
 from stylegan2ada.processes import pick_device
 from stylegan2ada.training import run_files
 
@@ -59,7 +59,7 @@ class Fig4:
                 help="Images of each class [default: 8]"),
     options.opt("--seed", type=SEED, default=0,
                 help="Which reals, and the first latent seed [default: 0]"),
-    options.opt("--trunc", type=float, default=1,
+    options.opt("--trunc", type=PSI, default=1,
                 help="Truncation psi; the paper's figure uses none [default: 1]"),
     options.DEVICE,
 )  # fmt: skip

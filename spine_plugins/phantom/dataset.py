@@ -24,6 +24,7 @@ from spine_plugins.phantom.series import (
     write_factors,
 )
 from spine_plugins.vindr import NO_FINDING
+from stylegan2ada import files
 from stylegan2ada.data.writer import DatasetWriter, archive_name
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import captioned_grid, stacked
@@ -123,7 +124,7 @@ def write_dataset_zip(
 
 def side_file(dest: Path, what: str) -> Path:
     """X_what beside X.zip (or beside the folder X)."""
-    return dest.with_name(f"{dest.stem if dest.suffix == '.zip' else dest.name}_{what}")
+    return files.beside(dest, f"{dest.stem if dest.suffix == '.zip' else files.named(dest).name}_{what}")
 
 
 def _options(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from stylegan2ada import options
+from stylegan2ada import files, options
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import JsonObject
 
@@ -146,7 +146,7 @@ def _fill(asked: Make, fakes: str, audit: JsonObject, stage: Path, run: Path | N
 def _staged(out: Path) -> Iterator[Path]:
     """A folder that gets the name `out` when it is complete, and else leaves nothing behind."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    stage = out.with_name(f".{out.name}.partial.{os.getpid()}")
+    stage = files.beside(out, f".{out.name}.partial.{os.getpid()}")
     stage.mkdir()
     try:
         yield stage
@@ -161,7 +161,7 @@ def _drawn(asked: Make, out: Path, voice: options.Voice) -> str:
     """Images of the run's newest network, beside the release; the audit keeps its count there."""
     if asked.per_class is None:
         raise UserError("--run draws images, so say how many: --per-class=N")
-    target = out.with_name(f"{out.name}-drawn.zip")
+    target = files.beside(out, f"{out.name}-drawn.zip")
     if not target.exists():
         voice.say(f"drawing {asked.per_class} images of every class into {target}")
         words = (f"--network={asked.run}", f"--per-class={asked.per_class}", f"--outdir={target}")
@@ -173,7 +173,7 @@ def _audited(asked: Make, fakes: str, out: Path, voice: options.Voice) -> Path:
     """An audit made now, beside the release: its private half must not lie inside."""
     if not asked.holdout:
         raise UserError("--train audits now, which needs --holdout=ZIP, too")
-    target = out.with_name(f"{out.name}-audit")
+    target = files.beside(out, f"{out.name}-audit")
     voice.say(f"auditing into {target}")
     words = (f"--train={asked.train}", f"--holdout={asked.holdout}", f"--fakes={fakes}", f"--out={target}")
     _run("audit", *words, accepted=(0, 6, 7))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spine_plugins.runs.dataset import places
 from spine_plugins.runs.documents import Document, read_json
+from stylegan2ada import files
 from stylegan2ada.errors import UserError
 
 _ENDING = "_card.json"  # of a data set made by generate
@@ -29,7 +30,7 @@ def synthetic_cards(
     paths = sorted(folder.glob(f"*{_ENDING}"))
     for text in given:
         path = Path(text)
-        path = path if path.suffix == ".json" else path.with_name(path.stem + _ENDING)
+        path = path if path.suffix == ".json" else files.beside(path, path.stem + _ENDING)
         if not read_json(path):
             raise UserError(f"--synthetic={text}: {path} is not a card; give a data set made by generate")
         paths.append(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spine_plugins.runs.documents import MOST_BYTES, Document, as_dict, parsed, read_json
+from stylegan2ada import files
 from stylegan2ada.data.labels import description_limit
 from stylegan2ada.errors import UserError
 from stylegan2ada.untrusted import open_zip, read_member
@@ -43,7 +44,7 @@ def read_dataset(recorded: object, folder: Path) -> Dataset:
     candidates = places(recorded, folder)
     place = next((path for path in candidates if path.exists()), candidates[0])
     stems = [place.stem, _SPLIT.sub("", place.stem)]  # X-train.zip belongs to X_summary.json
-    summaries = (read_json(place.with_name(f"{stem}_summary.json")) for stem in stems)
+    summaries = (read_json(files.beside(place, f"{stem}_summary.json")) for stem in stems)
     meta = _description(place)
     names = meta.get("label_names")
     return Dataset(
@@ -59,7 +60,7 @@ def read_dataset(recorded: object, folder: Path) -> Dataset:
 
 
 def _existing(place: Path, stems: list[str], ending: str) -> Path | None:
-    paths = (place.with_name(stem + ending) for stem in stems)
+    paths = (files.beside(place, stem + ending) for stem in stems)
     return next((path for path in paths if path.is_file()), None)
 
 

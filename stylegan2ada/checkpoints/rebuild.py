@@ -130,7 +130,12 @@ def _check_each(path: str, given: Options, known: Mapping[str, str]) -> None:
             )
         kinds = tuple(kind for part in known[name].split(" | ") for kind in _KINDS[part])
         limit = _MAX_OF.get(name, _MAX_INT)
-        if not isinstance(value, kinds) or not _is_sane(value, limit, is_count="int" in known[name]):
+        is_stray = isinstance(value, bool) and bool not in kinds  # True is an int to Python, and no size
+        if (
+            is_stray
+            or not isinstance(value, kinds)
+            or not _is_sane(value, limit, is_count="int" in known[name])
+        ):
             raise Unreadable(
                 f"its network was built with {shown(f'{path}.{name}')} = {shown(value)}, which no network has"
             )

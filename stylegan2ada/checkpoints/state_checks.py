@@ -48,7 +48,8 @@ def check_layout(state: State, path: Path) -> State:
     for name, size in state["log"].items():
         if not isinstance(name, str) or not _is_count(size):
             _refuse(path, f"log.{name}", f"is {_shown(size)} instead of a number of bytes")
-    roots = (state["card"] or {}).get("starts_from") or []
+    roots = (state["card"] or {}).get("starts_from")
+    roots = [] if roots is None else roots  # not by its truth: that of a tensor is an error
     if not isinstance(roots, list) or not all(isinstance(root, dict) for root in roots):
         _refuse(path, "card.starts_from", "is no list of origins")
     return state

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stylegan2ada import files
 from stylegan2ada.data import splits, transforms
 from stylegan2ada.data.decode import DatasetError
 from stylegan2ada.data.pseudonyms import keyed_hash
@@ -57,13 +58,13 @@ def make_plan(
         shares,
         seed,
     )
-    targets = {split: dest.with_name(f"{stem_of(dest)}-{split}{ending}") for split in used}
+    targets = {split: files.beside(dest, f"{stem_of(dest)}-{split}{ending}") for split in used}
     return Plan(targets, labels, groups, {n: splits.SPLITS[i] for n, i in zip(names, numbers, strict=True)})
 
 
 def stem_of(dest: Path) -> str:
     """X of X.zip or of a folder X, after which the files beside it are called."""
-    return dest.stem if dest.suffix.lower() == ".zip" else dest.name
+    return dest.stem if dest.suffix.lower() == ".zip" else files.named(dest).name
 
 
 @dataclass

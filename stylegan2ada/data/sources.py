@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan2ada.data import well_known
+from stylegan2ada.data import lmdb_pages, well_known
 from stylegan2ada.data.decode import DICOM_ENDINGS, FILE_LIMIT, decode_grey, decode_image, is_image_name
 from stylegan2ada.data.labels import description_limit, parse_description
 from stylegan2ada.data.window import Window
 from stylegan2ada.data.writer import LABELS_FILE, Label
-from stylegan2ada.errors import MissingError, NothingToDoError, UserError
+from stylegan2ada.errors import NothingToDoError, UserError
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.untrusted import is_regular, open_regular, open_zip, read_file, read_member
 
@@ -189,33 +189,21 @@ def _of_files(
 
 
 def _open_lmdb(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
+    file = stack.enter_context(open_regular(Path(path, "data.mdb"), error=SourceError))
     try:
-        import lmdb
-    except ImportError as error:
-        raise MissingError(f"{path} is an LSUN database, which needs a package: pip install lmdb") from error
-    data = Path(path, "data.mdb")
-    if data.exists() and not is_regular(data):
-        raise SourceError(f"{data} is not a regular file; download the database again")
-    try:
-        # Without a lock file: databases often lie where nobody may write.
-        database = stack.enter_context(lmdb.open(path, readonly=True, lock=False))
-        total, page_bytes = database.stat()["entries"], database.stat()["psize"]
-        # It is mapped into memory: a page that is not there would end the process, not the call.
-        if (database.info()["last_pgno"] + 1) * page_bytes > data.stat().st_size:
-            raise SourceError(f"--source={path} is cut off; download it again")
-        transaction = stack.enter_context(database.begin(write=False))
-    except (lmdb.Error, OSError) as error:
+        database = lmdb_pages.Database(file)
+    except lmdb_pages.DamagedError as error:
         raise SourceError(f"--source={path} is not a usable LMDB database ({error})") from error
 
     def images() -> Iterator[SourceImage]:
         try:
-            for key, value in transaction.cursor():
+            for key, value in database:
                 name = key.decode("ascii", "replace")
                 yield SourceImage(name, functools.partial(decode, value, f"{name} in {path}"))
-        except lmdb.Error as error:
+        except lmdb_pages.DamagedError as error:
             raise SourceError(f"--source={path} is damaged ({error}); download it again") from error
 
-    return Source(path, total, images, skips_unreadable=True)
+    return Source(path, database.entries, images, skips_unreadable=True)
 
 
 def _open_mnist(path: str) -> Source:

@@ -145,7 +145,7 @@ class _Copy:
 
     def begin(self) -> None:
         # Line by line: after a crash it is the last lines that count.
-        self._file = open(self._path, "a", buffering=1)
+        self._file = open(self._path, "a", buffering=1, errors="backslashreplace")
         self._file.write("".join(self._waiting))
         self._waiting.clear()
 

@@ -29,7 +29,7 @@ _POSITIVE = frozenset({
     "image_snapshot_ticks", "network_snapshot_ticks", "keep_snapshots", "kimg_per_tick",
 })  # fmt: skip
 _SIGNED = frozenset({"ada_target", "target"})  # a mean of signs
-_MOST = {"num_gpus": 1024, "num_workers": 1024}
+_MOST = {"num_gpus": 1024, "num_workers": 1024, "random_seed": 2**32 - 1}
 _LARGEST = 2**53
 _DATA = {"path": str, "use_labels": bool, "max_size": int, "xflip": bool, "resolution": int}
 _DATA_TOO = {"random_seed": int}
@@ -66,8 +66,9 @@ def check_record(record: Mapping[str, Any], ours: object, path: Path) -> None:
     _check_keys("data_loader_kwargs", both["data_loader_kwargs"], {}, _LOADER, refuse)
     for name in ("G_opt_kwargs", "D_opt_kwargs"):
         _check_keys(name, both[name], {"lr": float, "betas": list[float]}, _OPTIMISER, refuse)
-        if len(both[name]["betas"]) != 2:
-            refuse(f"{name}.betas", both[name]["betas"], "two numbers")
+        betas = both[name]["betas"]
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            refuse(f"{name}.betas", betas, "two numbers from 0 to less than 1")
     for name, value in both["loss_kwargs"].items():
         if name in _NOT_FROM_FILES or not _fits(value, str | float | bool | int | None):
             refuse(f"loss_kwargs.{name}", value, "a number or text that a loss may be given")
@@ -150,8 +151,10 @@ def _check_fields(cls: type, values: Mapping[str, Any], refuse: Refuse, *, is_wh
         if value is dataclasses.MISSING:
             if is_needed:
                 refuse(field.name, value, _spoken(hints[field.name]))
-        elif not _fits(value, hints[field.name]) or not _is_sane(field.name, value):
+        elif not _fits(value, hints[field.name]):
             refuse(field.name, value, _spoken(hints[field.name]))
+        elif not _is_sane(field.name, value):
+            refuse(field.name, value, "a number from {:.3g} to {:.12g}".format(*_bounds(field.name)))
 
 
 def _check_keys(
@@ -184,6 +187,10 @@ def _check_networks(values: Mapping[str, Any], path: Path) -> None:
             check_keywords(name, class_name, given)
             if missing:
                 raise Unreadable(f"{name}.{missing[0]} is missing")
+            widths = {**given, **(given.get("synthesis_kwargs") or {})}
+            side = values["training_set_kwargs"].get("resolution") or 4
+            if widths.get("channel_base", side) < side or widths.get("channel_max", 1) < 1:
+                raise Unreadable(f"{name} leaves no channels at {side}x{side} (channel_base, channel_max)")
         except Unreadable as reason:
             raise UserError(f"{path} is damaged: {reason}; put back a copy of it") from reason
 
@@ -218,8 +225,13 @@ def _fits(value: object, hint: Any) -> bool:
 def _is_sane(name: str, value: object) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return True
+    least, most = _bounds(name)
+    return least <= value <= most
+
+
+def _bounds(name: str) -> tuple[float, float]:
     least = -1 if name in _SIGNED else 1e-9 if name in _POSITIVE else 0
-    return least <= value <= _MOST.get(name, _LARGEST)
+    return least, _MOST.get(name, _LARGEST)
 
 
 def _spoken(hint: Any) -> str:

@@ -205,7 +205,8 @@ def _restore_on_other_ranks(run: Run, hooks: Hooks, ranks: list[State]) -> None:
 
 def of_this_version(state: State, path: Path) -> State:
     """The same state, if this program can have written it."""
-    if state.get("format") != _FORMAT:
+    written = state.get("format")
+    if type(written) is not type(_FORMAT) or written != _FORMAT:
         raise UserError(f"{path} is of another version; continue with that one")
     return state_checks.check_layout(state, path)
 

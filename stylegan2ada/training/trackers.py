@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -147,7 +148,7 @@ class Trackers:
         except ImportError:
             processes.print0("Skipping event files: TensorBoard is not installed (pip install tensorboard)")
         # One folder, one run there; the folder's full name stays here.
-        run_id = hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:16]
+        run_id = hashlib.sha256(os.fsencode(run_dir.resolve())).hexdigest()[:16]
         for name in services:
             self._guarded(name, functools.partial(self._begin, SERVICES[name], run_dir, run_id))
 

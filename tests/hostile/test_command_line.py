@@ -44,7 +44,7 @@ _BIG = "100000000000000000000"
 
 WRONG = [
     *[(*GENERATE, f"--seeds={text}") for text in ("-1", "4294967296", "0-999999999999", "5-1", "", "0,-3")],
-    *[(*GENERATE, "--seeds=0", f"--trunc={text}") for text in ("nan", "inf", "-inf", "1e999")],
+    *[(*GENERATE, "--seeds=0", f"--trunc={text}") for text in ("nan", "inf", "-inf", "1e999", "1e308")],
     *[(*GENERATE, "--seeds=0", word) for word in ("--batch=0", "--batch=-1", "--device=meta", "--device=xla",
                                                   "--label=nan,1", "--label=inf,1", "--outdir=", "--json=")],
     (*GENERATE[:-1], "--outdir=o.zip", "--per-class=999999999999"),
@@ -67,7 +67,8 @@ WRONG = [
     *[(*METRICS, word) for word in ("--batch=0", "--seed=-1", f"--seed={_BIG}", "--data=", "--fakes=",
         "--device=meta")],
     *[(*DATASET, word) for word in ("--width=100000000", "--height=99999999999", "--source=", "--dest=",
-                                    "--source=" + "a" * 5000, "--labels=" + "a" * 5000)],
+                                    "--dest=.", "--source=" + "a" * 5000,
+                                    "--labels=" + "a" * 5000)],
     *[(*PREDICT, word) for word in ("--device=meta", "--out=", "--data=", "--classifier=")],
     *[(*LEARN, word) for word in ("--val-share=nan", "--lr=nan", "--lr=inf", "--dropout=nan",
         "--split-seed=-1",
@@ -86,6 +87,8 @@ WRONG = [
     )],
     ("report", "run", "--out="),
     ("report", ""),
+    ("report", "run", "--synthetic=."),
+    *[(*verb, f"--json={text}") for verb in (("report", "run"), ("doctor",)) for text in (".", "d.zip")],
     ("report", "run", "--out=" + "a" * 5000),
     ("doctor", "--data="),
     ("doctor", "--outdir="),

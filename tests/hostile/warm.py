@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 _CHARSETS = (
-    "ascii", "cp437", "cp1252", "idna", "iso8859_1", "latin_1", "mbcs", "unicode_escape", "utf_8_sig",
+    "ascii", "cp437", "cp1252", "idna", "iso8859_1", "latin_1", "mbcs", "raw_unicode_escape",
+    "unicode_escape", "utf_8_sig",
     *(f"utf_{width}{order}" for width in (16, 32) for order in ("", "_le", "_be")),
 )  # fmt: skip
 
@@ -35,6 +36,7 @@ def everything(names: Iterable[str]) -> None:
     torch.set_num_threads(1)
     for package in ("stylegan2ada", "spine_plugins"):
         _load(package)
+    _load_libraries()
     import pydicom.charset
 
     for charset in (*_CHARSETS, *pydicom.charset.python_encoding.values()):
@@ -47,6 +49,21 @@ def everything(names: Iterable[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "case").mkdir()
             FORMATS[name].make(name, 0, Path(folder, "case"))
+
+
+def _load_libraries() -> None:
+    """What commands load when they are asked for it, and whose first use makes folders in the user's home."""
+    for name in (
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "distributed",
+        "importlib_metadata._adapters",
+    ):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    from spine_plugins.classifier.architectures import DenseNet121
+
+    DenseNet121(1, 1, dropout=0.0)
 
 
 def _load(package: str) -> None:

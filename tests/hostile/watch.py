@@ -21,6 +21,7 @@ _CHANGES: dict[str, tuple[int, ...]] = {
     "os.truncate": (0,), "os.chmod": (0,), "os.chown": (0,), "os.utime": (0,), "os.setxattr": (0,),
     "shutil.rmtree": (0,), "shutil.move": (0, 1), "shutil.copyfile": (1,),
 }  # fmt: skip
+_WITHOUT_FOLDER = ("os.truncate", "os.setxattr", "shutil.rmtree", "shutil.move", "shutil.copyfile")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DEVICES = ("/dev/null", "/dev/full", "/dev/tty", "/dev/zero", "/dev/urandom")
 _NOWHERE = ("/proc", "/dev/null/")  # nothing can be made there, whoever asks
@@ -28,7 +29,7 @@ _NOWHERE = ("/proc", "/dev/null/")  # nothing can be made there, whoever asks
 # in turn. All else that is imported while a command reads a stranger's file was named by that file.
 LATE_IMPORTS = frozenset((
     "linecache", "traceback", "tracemalloc", "click._textwrap", "click.shell_completion", "imagecodecs",
-    "imagecodecs.imagecodecs", "lmdb", "torch._dynamo", "torch.utils.tensorboard",
+    "imagecodecs.imagecodecs", "torch._dynamo", "torch.utils.tensorboard",
     "torch.utils.serialization",
     "torch.utils.serialization.config", "torch.profiler._cupti_monitor", "torch.privateuseone", "gdcm",
     "getpass", "pwd",
@@ -107,12 +108,11 @@ class Watch:
             self._must_be_inside(event, path, None)
 
     def _changed(self, event: str, arguments: tuple[Any, ...]) -> None:
-        numbers = [value for value in arguments[-2:] if type(value) is int and value > 2]
+        # Relative to an open folder, as shutil.rmtree works: its number is the last argument of some.
+        last = arguments[-1] if event not in _WITHOUT_FOLDER else None
+        number = last if type(last) is int and last > 2 else None
         for i in _CHANGES[event]:
-            # Relative to an open folder, as shutil.rmtree does it: its number is the last argument.
-            self._must_be_inside(
-                event, arguments[i], numbers[-1] if numbers and "rmtree" not in event else None
-            )
+            self._must_be_inside(event, arguments[i], number)
 
     def _database(self, event: str, arguments: tuple[Any, ...]) -> None:
         name = os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | os.PathLike) else ""

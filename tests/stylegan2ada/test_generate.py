@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ from stylegan2ada.files import sha256_file
 from tests.golden_data import golden_path
 from tests.stylegan2ada.checkpoints.conftest import make_networks
 from tests.stylegan2ada.test_image_commands import COND16, GREY16, RGB32, numbers, ok, read, run
+
+ROOT = Path(__file__).parents[2]
 
 # ---------------------------------------------------------------- where a synthetic set comes from
 
@@ -120,6 +125,16 @@ def test_generate_tells_programs_what_it_wrote(trained: Path, tmp_path: Path) ->
         "classes": [0, 1, 2], "first_seed": 0, "sha256": sha256_file(dest),
     }  # fmt: skip
     assert all(Path(file).is_file() for file in found["files"])
+
+
+def test_a_name_that_is_no_text_is_written_with_escapes(trained: Path, tmp_path: Path) -> None:
+    dest = os.fsencode(tmp_path) + b"/b\xff.zip"
+    flags = [f"--network={trained}", "--per-class=1", b"--outdir=" + dest]
+    program = [sys.executable, ROOT / "stylegan2ada" / "generate.py"]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    made = subprocess.run([*program, *flags], capture_output=True, cwd=tmp_path, env=environment)
+    assert made.returncode == 0, made.stderr
+    assert b"b\\udcff.zip" in made.stdout and os.path.exists(dest)
 
 
 def test_a_file_of_the_tensorflow_era_says_so_beside_the_numbers(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from tests.hostile import materials
 from tests.hostile.case import Case, case
 from tests.hostile.mutate import bad_json, damaged
 
+_SHORT_KIMG = 0.1  # takes seconds
+
 
 def make(rng: random.Random, folder: Path) -> Case:
     """A stranger's run folder."""
@@ -43,7 +45,18 @@ def _continued(rng: random.Random, folder: Path) -> Case:
     words += rng.choice(
         ([], [], ["--dry-run"], ["--kimg=1", "--dry-run"], ["--data=data.zip"], ["--batch=4"])
     )
-    return case(attack, *words, keeps=keeps)
+    return case(attack, *words, *_kept_short(files.get(run_files.OPTIONS, b"")), keeps=keeps)
+
+
+def _kept_short(options: bytes) -> tuple[str, ...]:
+    """Nothing is wrong with a long training or with several processes; but neither ends here."""
+    try:
+        record = json.loads(options)
+        length, processes = record["total_kimg"], record["num_gpus"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ()
+    is_long = isinstance(length, int | float) and length > _SHORT_KIMG
+    return (("--dry-run",) if is_long else ()) + (("--gpus=1",) if processes != 1 else ())
 
 
 def _reported(rng: random.Random, folder: Path) -> Case:

@@ -139,9 +139,12 @@ def test_zip_members_that_point_outside(tmp_path):
         for name in ("good.dcm", "../up.dcm", "/root.dcm", "a/../../b.dcm", "C:/x.dcm"):
             archive.writestr(name, data)
         archive.writestr("bomb.dcm", bytes(64 << 20))
+        archive.writestr("n", b"a member without a name")
+        archive.filelist[-1].filename = ""
     found = {item.name: item.reason for item in walk_sources([str(tmp_path / "in.zip")])}
     assert found.pop("good.dcm") == ""
     assert found.pop("bomb.dcm") == "inflate_limit"
+    assert found.pop("") == ""
     assert set(found.values()) == {"path_escape"}
     result = run_tool("--source", tmp_path / "in.zip", "--dest", tmp_path / "x.zip")
     assert result.exit_code == 5  # one of two images failed

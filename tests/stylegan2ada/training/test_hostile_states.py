@@ -163,6 +163,8 @@ CHANGES: list[tuple[str, Change]] = [
     ("log", put("log", {"stats.jsonl": "x"})),
     ("starts_from", put("card", {"starts_from": [5]})),
     ("starts_from", put("card", {"starts_from": 5})),
+    ("starts_from", put("card", {"starts_from": torch.ones(2)})),
+    ("another version", put("format", torch.ones(2))),
     ("same images", put("fingerprint", "another")),
 ]  # fmt: skip
 
