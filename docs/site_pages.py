@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:  # links are tested where no mkdocs is installed, too
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 # {place in the site: place in the repository}
@@ -26,6 +28,8 @@ JOINED = {
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add them, generated ones by their content."""
+    from mkdocs.structure.files import File
+
     for place, source in JOINED.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
     files.append(File.generated(config, "reference.md", content=reference()))
@@ -33,8 +37,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Its links, as they are in the site."""
+    return site_links(markdown)
+
+
+def site_links(markdown: str) -> str:
     """In the site, README lies beside the pages of docs/, and benchmarks/ below them."""
-    return re.sub(r"\]\((?:docs/|\.\./(?=benchmarks/))", "](", markdown)
+    return re.sub(r"\]\((?:(\.\./)?docs/|\.\./(?=benchmarks/))", r"](\1", markdown)
 
 
 def reference() -> str:

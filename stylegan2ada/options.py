@@ -52,7 +52,7 @@ json_option = group(
 
 @dataclass(frozen=True)
 class Voice:
-    """Where a command's words and numbers go, by its --json; a place that will not do is told at once.
+    """Where a command's words and numbers go, by its --json; what may not be replaced is told at once.
 
     An earlier answer is renewed. What else has the file's name stays as it is.
     """
@@ -65,8 +65,6 @@ class Voice:
         place = Path(self.json_file)
         if place.is_dir():
             raise self._refused("it is a folder")
-        if not place.absolute().parent.is_dir():
-            raise self._refused("its folder does not exist")
         if place.exists() and not _is_answer(place):
             raise self._refused("it exists and holds no earlier answer")
         object.__setattr__(self, "_earlier", _stamp(place))

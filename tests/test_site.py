@@ -25,6 +25,26 @@ def test_every_page_is_in_the_menu() -> None:
     assert len(MENU) == len(set(MENU))
 
 
+def test_no_link_between_pages_is_dead_in_the_site() -> None:
+    """Pages from outside docs/ lie elsewhere there; mkdocs is not needed to find where a link leads."""
+    spec = importlib.util.spec_from_file_location("site_pages", ROOT / "docs" / "site_pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    sources = {path.relative_to(ROOT / "docs").as_posix(): path for path in (ROOT / "docs").rglob("*")}
+    sources |= {place: ROOT / source for place, source in pages.JOINED.items()}
+    found = 0
+    for place, source in sources.items():
+        if source.suffix != ".md":
+            continue
+        for link in re.findall(r"\]\(([^)#\s:]+)[^):]*\)", pages.site_links(source.read_text())):
+            target = os.path.normpath(os.path.join(os.path.dirname(place), link))
+            assert target in sources, f"{source.name}: {link}"
+            found += 1
+    assert found > 50
+
+
 @pytest.mark.slow
 def test_the_site_builds_and_names_every_export(tmp_path: Path) -> None:
     python = ROOT / ".venv-docs" / "bin" / "python"  # of `make docs`
