@@ -250,6 +250,28 @@ def bootstrap_counts(
     return drawn[:, member]
 
 
+def bootstrap_values(
+    statistic: Callable[[Weights], Values],
+    n: int,
+    groups: Sequence[Hashable] | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,  # the same one draws the same groups, for every statistic of these images
+) -> Array:
+    """[resamples]: a weighted statistic in every resample of whole groups."""
+    # One generator for all chunks: a new one for each would repeat the same draws.
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_VALUES // n)  # all resamples at once would take gigabytes
+    parts = [
+        np.asarray(
+            statistic(bootstrap_counts(n, groups, resamples=min(rows, resamples - start), rng=rng)),
+            dtype=np.float64,
+        )
+        for start in range(0, resamples, rows)
+    ]
+    return np.concatenate(parts)
+
+
 def bootstrap_interval(
     statistic: Callable[[Weights], Values],  # [B, n] -> [B], and [n] -> number
     n: int,
@@ -261,17 +283,7 @@ def bootstrap_interval(
     unit: str = "study",  # what a group is, for the name of the method
 ) -> Interval:
     """Percentile interval of a weighted statistic; resamples in which it is undefined (NaN) are left out."""
-    # One generator for all chunks: a new one for each would repeat the same draws.
-    rng = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_VALUES // n)  # all resamples at once would take gigabytes
-    parts = [
-        np.asarray(
-            statistic(bootstrap_counts(n, groups, resamples=min(rows, resamples - start), rng=rng)),
-            dtype=np.float64,
-        )
-        for start in range(0, resamples, rows)
-    ]
-    values = np.concatenate(parts)
+    values = bootstrap_values(statistic, n, groups, resamples=resamples, seed=seed)
     # A rare class may be missing from a resample; one NaN kept would make both percentiles NaN.
     values = values[~np.isnan(values)]
     # The estimate is that of the data: the mean of the resamples would add the bootstrap's bias.

@@ -193,7 +193,7 @@ def test_what_trainings_add_is_beyond_the_patients() -> None:
 def test_simulated_studies_in_small() -> None:
     design = evidence_statistics.Design(patients=120)
     found = evidence_statistics.simulate(design, 40)
-    assert found["replicated_covers"] >= 0.88 and found["single_covers"] >= 0.88
+    assert found["replicated_covers"] >= 0.85 and found["single_covers"] >= 0.85
     assert found["delong_width"] < 0.8 * found["single_width"]
     assert found["single_rejects"] <= 0.15
 
