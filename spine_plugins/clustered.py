@@ -127,27 +127,38 @@ def replicated_difference(
     found: Estimates, first: Replicates, second: Replicates, level: float = 0.95, *, by: str = "Obuchowski"
 ) -> Difference:
     """Mean of the first method's trainings less the second's, on the same patients."""
-    a, b = _spread(found, first), _spread(found, second)
-    # What both methods share by the choice of patients does not move their difference.
-    shared = a.weight @ found.covariance @ b.weight
-    variance = a.variance + b.variance - 2 * float(shared)
-    # Never less than what the choice of patients alone does to these very trainings.
-    apart = a.weight - b.weight
-    variance = max(variance, float(apart @ found.covariance @ apart), 0.0)
-    difference, error = a.value - b.value, float(np.sqrt(variance))
+    return replicated_contrast(found, [(1.0, first), (-1.0, second)], level, by=by)
+
+
+def replicated_contrast(
+    found: Estimates,
+    terms: Sequence[tuple[float, Replicates]],  # a sum of methods' means, each with its factor
+    level: float = 0.95,
+    *,
+    by: str = "Obuchowski",
+) -> Difference:
+    """A sum such as a difference or a slope over methods, paired by patient, and the test that it is 0."""
+    spreads = [_spread(found, method) for _, method in terms]
+    factors = [factor for factor, _ in terms]
+    weight = sum((c * s.weight for c, s in zip(factors, spreads)), np.zeros(len(found.values)))
+    # What all methods share by the choice of patients does not move their difference.
+    by_test = float(weight @ found.covariance @ weight)
+    beyond = sum(
+        c**2 * (s.variance - float(s.weight @ found.covariance @ s.weight)) for c, s in zip(factors, spreads)
+    )
+    value, error = float(weight @ found.values), float(np.sqrt(max(by_test + beyond, 0.0)))
     # Satterthwaite: only the spreads of trainings were estimated from few.
-    parts = [(s.between, s.units - 1) for s in (a, b) if s.units > 1]
-    below = sum(part**2 / freedom for part, freedom in parts)
-    freedom = variance**2 / below if below > 0 else np.inf
-    name = f"{by}, paired by patient; {a.units} and {b.units} trainings"
+    below = sum((c**2 * s.between) ** 2 / (s.units - 1) for c, s in zip(factors, spreads) if s.units > 1)
+    freedom = error**4 / below if below > 0 else np.inf
+    name = f"{by}, paired by patient; {' and '.join(str(s.units) for s in spreads)} trainings"
     if np.isnan(error):
-        return Difference(difference, np.nan, np.nan, np.nan, name)
+        return Difference(value, np.nan, np.nan, np.nan, name)
     if error <= _NO_SPREAD:
-        same = abs(difference) <= _NO_SPREAD
-        return Difference(difference, difference, difference, 1.0 if same else 0.0, name)
-    p_value = 2 * float(_t_below(-abs(difference) / error, freedom))
+        is_zero = abs(value) <= _NO_SPREAD
+        return Difference(value, value, value, 1.0 if is_zero else 0.0, name)
+    p_value = 2 * _t_below(-abs(value) / error, freedom)
     half = _quantile(level, freedom) * error
-    return Difference(difference, difference - half, difference + half, p_value, name)
+    return Difference(value, value - half, value + half, p_value, name)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from spine_plugins.clustered import (
     between_trainings,
     chance_of_another_best,
     mean_covariance,
+    replicated_contrast,
     replicated_difference,
     replicated_interval,
     variance_split,
@@ -138,6 +139,16 @@ def test_one_training_each_is_the_paired_test_of_patients() -> None:
     expected = st.delong_difference(labels, scores[0], scores[1])
     assert difference.p_value == pytest.approx(expected.p_value, rel=1e-9)
     assert difference.low == pytest.approx(expected.low, rel=1e-9)
+
+
+def test_the_slope_over_doses_is_that_of_least_squares() -> None:
+    values = np.array([0.90, 0.86, 0.87, 0.80])
+    found = Estimates(values, np.diag([1e-4, 2e-4, 1e-4, 3e-4]) + 5e-4)
+    weights = (np.arange(4) - 1.5) / 5
+    slope = replicated_contrast(found, [(w, Replicates([i])) for i, w in enumerate(weights)])
+    assert slope.value == pytest.approx(np.polyfit(range(4), values, 1)[0], rel=1e-9)
+    error = np.sqrt(np.sum(weights**2 * [1e-4, 2e-4, 1e-4, 3e-4]))  # what is common cancels
+    assert slope.p_value == pytest.approx(2 * stats.norm.sf(abs(slope.value) / error), rel=1e-9)
 
 
 def test_runs_of_one_gan_are_one_unit() -> None:
