@@ -47,6 +47,7 @@ class Training:
     train_images: int | None
     steps: int | None
     task: Task
+    classifier_command: str  # that trained it
 
     @property
     def scores(self) -> np.ndarray:
@@ -183,8 +184,19 @@ def trainings(experiment: Experiment, test: TestSet) -> tuple[dict[str, list[Tra
             train_images=whole(task.facts.get("train_images")),
             steps=whole(task.facts.get("steps")),
             task=task,
+            classifier_command=_trainer(experiment, task),
         ))  # fmt: skip
     return found, troubles
+
+
+def _trainer(experiment: Experiment, prediction: Task) -> str:
+    """The command of the classifier whose predictions these are: the one with the same facts."""
+    same = ("row", "arm", "gan_seed", "draw", "seed")
+    for task in experiment.of_kind("classifier"):
+        is_final = (task.fact("role") or "arm") == "arm"  # a warm start has one before
+        if is_final and all(task.facts.get(name) == prediction.facts.get(name) for name in same):
+            return task.command
+    return ""
 
 
 def history(experiment: Experiment, row: str) -> list[list[Document]]:
