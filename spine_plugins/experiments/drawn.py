@@ -97,7 +97,7 @@ def matrix(shares: np.ndarray, names: Sequence[str], title: str) -> Safe:
             share = float(shares[i, j])
             x = _GUTTER + j * _CELL
             kind = "bar b0" if i == j else "bar b1"
-            strength = 0.0 if math.isnan(share) else round(0.75 * share, 3)
+            strength = 0.0 if math.isnan(share) else round(0.4 * share, 3)
             side = _CELL - 2
             made.append(tag("rect", class_=kind, x=x, y=y, width=side, height=side, fill_opacity=strength))
             text = "\u2013" if math.isnan(share) else f"{100 * share:.0f}"
@@ -105,4 +105,5 @@ def matrix(shares: np.ndarray, names: Sequence[str], title: str) -> Safe:
             made.append(tag("text", text, class_="tick", x=middle, y=y + side / 2 + 4, text_anchor="middle"))
     diagonal = [f"{name} {100 * share:.0f}" for name, share in zip(names, np.diag(shares)) if share == share]
     described = f"{title}: classes asked for by classes seen, in per cent; as asked: {', '.join(diagonal)}"
-    return tag("svg", made, viewBox=f"0 0 {width} {height}", role="img", aria_label=described)
+    box = f"0 0 {width} {height}"
+    return tag("svg", made, viewBox=box, width=width, height=height, role="img", aria_label=described)

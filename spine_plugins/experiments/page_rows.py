@@ -150,8 +150,10 @@ def _variance(records: Sequence[Document]) -> Safe:
         tables.row(str(r["title"]), [deviation(as_dict(r["variance"]).get(part)) for part in _PARTS])
         for r in records
     ]
-    note = ("Of one classifier, as standard deviations. What had only one value within the next is part of it: "
-            "with one classifier per GAN the GAN's part is both.")  # fmt: skip
+    note = (
+        "Of one classifier, as standard deviations. What was not drawn again by itself is part of what comes after "
+        "it here: with one classifier per GAN, the GAN's part is both."
+    )
     table = tables.numbers("Parts of the variance", heads, rows, label="Parts of the variance: table")
     return tag("div", tag("p", note, class_="help"), table)
 
@@ -188,5 +190,6 @@ def _runs(records: Sequence[Document]) -> Safe:
 def matrix_figure(found: Matrix) -> Safe:
     """The matrix of an arm."""
     title = f"{found.title}: asked for (rows) and seen (columns), per cent"
-    picture = drawn.matrix(found.shares, found.classes, title)
-    return tag("figure", tag("figcaption", tag("h3", title)), picture, class_="chart")
+    picture = tag("div", drawn.matrix(found.shares, found.classes, title), class_="wide", tabindex="0",
+                  role="region", aria_label=title)  # fmt: skip
+    return tag("figure", tag("figcaption", tag("h3", title)), picture, class_="card")

@@ -86,6 +86,7 @@ def blog_curves(histories: dict[str, list[list[Document]]], path: Path) -> None:
         for ax, kind in zip(pair, ("loss", "accuracy")):
             _history(ax, runs, kind)
             ax.set(title=f"{title}: {kind}", xlabel="epoch")
+            ax.xaxis.get_major_locator().set_params(integer=True)
             ax.grid(color="0.92")
     save(figure, path)
 

@@ -58,7 +58,7 @@ def _cells(record: Document, varied: Sequence[str]) -> list[str]:
         *(UNKNOWN if (value := as_dict(record["varied"]).get(key)) is None else str(value) for key in varied),
         shown(as_dict(record["fid"]).get("value"), 2),
         shown(as_dict(record["recall"]).get("value"), 4),
-        signed(as_dict(speed.get("difference")).get("value"), 0),
+        signed(as_dict(speed.get("difference")).get("value"), 1),
         signed(gain.get("value")),
         str(gain.get("row") or UNKNOWN),
         p_text(gain.get("p_holm")),

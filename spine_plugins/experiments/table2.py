@@ -101,14 +101,15 @@ def _cells(record: Document, series: Sequence[Series]) -> list[str]:
         digits = 4 if s.images else 2
         between, paper = bounds(found, digits), finite(found["paper"])
         text = shown(found["value"], digits) + ("" if between == UNKNOWN else f" ({between})")
-        beside = "" if paper is None else f"; paper {paper:g}, {found['verdict'] or 'no interval to compare'}"
+        verdict = f", {found['verdict']}" if found["verdict"] else ""
+        beside = "" if paper is None else f"; paper {paper:g}{verdict}"
         cells.append(text + beside)
     speeds = record["speed"] if isinstance(record["speed"], list) else []
     first = next((as_dict(s) for s in speeds), None)
     difference = as_dict(first["difference"]) if first else {}
     sign = "" if (finite(difference.get("value")) or 0) < 0 else "+"
-    between = bounds(difference, 0)
-    told = f"{sign}{shown(difference.get('value'), 0)}" + ("" if between == UNKNOWN else f" ({between})")
+    between = bounds(difference, 1)
+    told = f"{sign}{shown(difference.get('value'), 1)}" + ("" if between == UNKNOWN else f" ({between})")
     return [
         *cells,
         UNKNOWN if first is None else f"{told} to {first['metric']} {shown(first['threshold'], 2)}",

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from spine_plugins.experiments import consistency, curves, doubts, page_rows
 from spine_plugins.experiments.exports import Table, bounds, shown, signed
-from spine_plugins.experiments.results import Experiment, Task
+from spine_plugins.experiments.results import Arm, Experiment, Task
 from spine_plugins.markup import Child, Safe, join, tag
 from spine_plugins.pages import frame, pictures, tables
 from spine_plugins.pages.curves import Line, chart, show
 from spine_plugins.runs.documents import as_dict, as_list, finite
 
+_PAPER_COLOURS = {"spine": 0, "ada": 1}  # of the style sheet
 _BUDGET = 6 << 20  # bytes of all pictures
 _TITLES = {
     "fig1": "Figure 1: epsilon against noise",
@@ -90,8 +91,8 @@ def _summary(experiment: Experiment, made: Made) -> Safe:
     said = [*doubts.of_experiment(experiment), *made.troubles]
     said += [f"{_part_title(name)}: {text}" for name, t in made.tables.items() for text in t.warnings]
     concerns = [_concern(text) for text in dict.fromkeys(said)]
-    return join([tag("dl", figures, class_="figures"),
-                 concerns and tag("div", tag("ul", concerns, class_="concerns"), class_="card")])  # fmt: skip
+    listed = tag("div", tag("ul", concerns, class_="concerns"), class_="counts") if concerns else None
+    return join([tag("dl", figures, class_="figures"), listed])
 
 
 def _concern(text: str) -> Safe:
@@ -136,7 +137,7 @@ def _speeds(table: Table) -> Safe | None:
         tables.row(
             f"{record['title']}, {speed['metric']}",
             [show(finite(speed["threshold"])), _kimgs(speed["reached"]), _kimgs(speed["against"]),
-             f"{signed(as_dict(speed['difference']).get('value'), 0)} ({bounds(speed['difference'], 0)})"],
+             f"{signed(as_dict(speed['difference']).get('value'), 1)} ({bounds(speed['difference'], 1)})"],
         )
         for record in table.records
         for speed in map(as_dict, as_list(record.get("speed")))
@@ -161,14 +162,20 @@ def _curves(experiment: Experiment) -> Safe | None:
     drawn = []
     for number, series in enumerate(curves.series_of(runs)):
         lines = []
-        for colour, arm in enumerate(arms):
+        for arm in arms:
             mine = [series.points[i] for i, t in enumerate(runs) if t.arm.name == arm.name]
             means = [(x, mean) for x, mean, _, _ in curves.band(mine)]
-            lines += [Line(arm.title, means, colour=colour)] if means else []
+            lines += [Line(arm.title, means, colour=_colour(arm.name, arms))] if means else []
         help_ = "Means over trainings."
         drawn.append(chart(series.yardstick.text(), lines, zero=True, key=f"g{number}", help_=help_))
     found = [figure for figure in drawn if figure is not None]
     return tag("div", found, class_="two") if found else None
+
+
+def _colour(name: str, arms: Sequence[Arm]) -> int:
+    """As in the paper: SpineGAN blue, StyleGAN2-ADA orange, then the others."""
+    others = [arm.name for arm in arms if arm.name not in _PAPER_COLOURS]
+    return _PAPER_COLOURS[name] if name in _PAPER_COLOURS else 2 + others.index(name)
 
 
 def _matrices(experiment: Experiment) -> Safe:
