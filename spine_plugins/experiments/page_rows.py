@@ -151,8 +151,8 @@ def _variance(records: Sequence[Document]) -> Safe:
         for r in records
     ]
     note = (
-        "Of one classifier, as standard deviations. What was not drawn again by itself is part of what comes after "
-        "it here: with one classifier per GAN, the GAN's part is both."
+        "Of one classifier, as standard deviations. What was not drawn again by itself is part of what comes "
+        "after it here: with one classifier per GAN, the GAN's part is both."
     )
     table = tables.numbers("Parts of the variance", heads, rows, label="Parts of the variance: table")
     return tag("div", tag("p", note, class_="help"), table)

@@ -71,9 +71,9 @@ def _notes(m: Measured, best: Document | None) -> list[str]:
         f"AUC is the mean over classifiers; its {level} interval is of other {m.test.unit}s and other "
         "trainings (Obuchowski's covariance, trainings as readers). Differences are paired by "
         f"{m.test.unit} and adjusted by Holm over all rows that are no controls.",
-        "Verdict: whether the paper's value, of VinDr-SpineXR, lies in our interval; on other data it compares "
-        "the data, too. No worse is a row whose difference "
-        f"surely stays above \u2212{m.analysis.margin:g}.",
+        "Verdict: whether the paper's value, of VinDr-SpineXR, lies in our interval; on other data it is of "
+        "them, too. No worse is a row whose difference surely stays above "
+        f"\u2212{m.analysis.margin:g}.",
     ]
     if best is not None:
         chance = 100 * (finite(best["chance_of_another"]) or 0)
