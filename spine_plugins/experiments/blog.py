@@ -25,7 +25,7 @@ _HEADS = [
 def table(experiment: Experiment) -> Table:
     """The blog's numbers are accuracies of one training each; here are several, on the same images."""
     title = "Bone fractures: accuracy and AUC by what was trained on"
-    rows = [row for row in experiment.rows if row.group == BLOG]
+    rows = rows_of(experiment)
     m = measure(experiment, rows)
     if m is None:
         return Table("blog", title, [], _HEADS, [], warnings=["None of its rows could be measured yet."])
@@ -40,6 +40,12 @@ def table(experiment: Experiment) -> Table:
     ]
     facts: Document = {"n_images": len(m.test.labels), "n_patients": m.test.n_groups, "dose_response": dose}
     return Table("blog", title, made, _HEADS, [_cells(r) for r in made], facts, _notes(m, dose), warnings)
+
+
+def rows_of(experiment: Experiment) -> list[Row]:
+    """Those of its group; all rows, controls and those that it lacks too, of a plan without Table 1."""
+    has_first = "table1" in experiment.tables
+    return [row for row in experiment.rows if row.group == BLOG or not has_first]
 
 
 def _cells(record: Document) -> list[str]:
@@ -115,7 +121,7 @@ def _notes(m: Measured, dose: Document | None) -> list[str]:
 
 def histories(experiment: Experiment) -> dict[str, list[list[Document]]]:
     """{title of a row: what each of its classifiers reported by epoch}."""
-    rows = [row for row in experiment.rows if row.group == BLOG]
+    rows = rows_of(experiment)
     found = {row.title: predictions.history(experiment, row.name) for row in rows}
     return {title: runs for title, runs in found.items() if runs}
 

@@ -65,7 +65,9 @@ def _of_control(row: Row, record: Document) -> list[str]:
             f"{row.title}: its interval, {low:.3f} to {high:.3f}, leaves out 0.5 although its labels were "
             "shuffled; something tells the classes apart that should not."
         ]
-    if "oracle" in row.name and gain is not None and gain < _GAIN_OF_ORACLE:
+    train = row.tags.get("train")
+    is_added = not isinstance(train, list) or "real" in train  # to the true images, not instead of them
+    if "oracle" in row.name and is_added and gain is not None and gain < _GAIN_OF_ORACLE:
         return [
             f"{row.title}: fresh images of the same source gain {gain:+.3f}, less than {_GAIN_OF_ORACLE}; "
             "this chain would hardly show what good fakes bring."

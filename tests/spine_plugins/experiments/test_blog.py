@@ -75,5 +75,8 @@ def test_two_doses_make_no_slope_and_no_row_no_table(tmp_path: Path) -> None:
     Tree(tmp_path).data().row("b1", 2.0, group="blog").plan()
     table = blog.table(read_experiment(tmp_path))
     assert table.facts["dose_response"] is None
-    write_json(tmp_path / "plan.json", {"name": "x", "rows": []})
+    plain = [{"row": "b1", "group": "lacking"}]
+    write_json(tmp_path / "plan.json", {"name": "x", "rows": plain, "tables": ["blog"]})
+    assert [r["row"] for r in blog.table(read_experiment(tmp_path)).records] == ["b1"]
+    write_json(tmp_path / "plan.json", {"name": "x", "rows": plain, "tables": ["table1", "blog"]})
     assert blog.table(read_experiment(tmp_path)).records == []
