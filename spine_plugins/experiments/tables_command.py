@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -90,7 +90,16 @@ def make(experiment: Experiment) -> dict[str, Table]:
     if "sweep" in experiment.tables:
         first = made.get("table1") or table1.table(experiment)
         made["sweep"] = sweep.table(experiment, first, made.get("table2") or table2.table(experiment))
-    return {name: made[name] for name in experiment.tables}
+    return {name: _stamped(made[name], experiment) for name in experiment.tables}
+
+
+def _stamped(table: Table, experiment: Experiment) -> Table:
+    """A table that is copied alone says, too, of which plan it is and whether that was frozen."""
+    frozen = experiment.frozen
+    since = f"frozen {frozen.get('time')}" if frozen and frozen.get("valid") is True else "not frozen"
+    note = f"Plan {experiment.name}, {since} before the test set was opened."
+    facts = {"plan": experiment.name, "frozen": frozen, **table.facts}
+    return replace(table, facts=facts, notes=[*table.notes, note])
 
 
 def _many(n: int) -> str:

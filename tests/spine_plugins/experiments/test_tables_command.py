@@ -78,11 +78,14 @@ def test_a_frozen_plan_says_since_when_and_a_broken_freeze_why(tmp_path: Path) -
     assert run.invoke(tables, [str(tmp_path), "--no-figures"]).exit_code == 0
     text = (tmp_path / "index.html").read_text()
     assert "frozen 2026-11-26T10:00" in text and "not frozen" not in text
+    table = json.loads((tmp_path / "tables" / "table1.json").read_text())
+    assert table["frozen"]["valid"] is True and "frozen 2026-11-26T10:00 before" in table["notes"][-1]
     tree.plan(
         tables=["table1"], frozen={"time": "2026-11-26T10:00", "valid": False, "why": "test.zip changed"}
     )
     run.invoke(tables, [str(tmp_path), "--no-figures"])
     assert "test.zip changed" in (tmp_path / "index.html").read_text()
+    assert "not frozen before" in (tmp_path / "tables" / "table1.md").read_text()
 
 
 def test_an_experiment_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
