@@ -130,7 +130,7 @@ def _attributes(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
         by_name = {str(row.get(key)): row for row in rows}
         if not all(name in by_name for name in names):
             continue
-        for column in (c for c in rows[0] if c != key and c is not None):
+        for column in (c for c in rows[0] if c not in (key, None, "split")):
             levels = [str(by_name[name].get(column) or "") for name in names]
             if 2 <= len(set(levels) - {""}) <= _MOST_LEVELS:
                 found.setdefault(column, levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,11 +207,17 @@ def _tasks(folder: Path) -> Iterator[Task]:
             state=_text(found.get("state")) or "waiting",
             why=_text(found.get("why")),
             seconds=finite(found.get("seconds")),
-            command=" ".join(map(str, as_list(found.get("command")))),
+            command=_command(as_list(found.get("command"))),
             facts=as_dict(found.get("facts")),
             outputs=as_dict(found.get("outputs")),
             folder=path.parent,
         )
+
+
+def _command(words: list[object]) -> str:
+    """As one would type it."""
+    line = shlex.join(map(str, words))
+    return line if line.startswith("spinegan") or not line else f"spinegan {line}"
 
 
 def _text(value: object) -> str | None:
