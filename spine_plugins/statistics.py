@@ -284,14 +284,19 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile interval of a weighted statistic; resamples in which it is undefined (NaN) are left out."""
     values = bootstrap_values(statistic, n, groups, resamples=resamples, seed=seed)
-    # A rare class may be missing from a resample; one NaN kept would make both percentiles NaN.
-    values = values[~np.isnan(values)]
     # The estimate is that of the data: the mean of the resamples would add the bootstrap's bias.
     value = float(statistic(np.ones(n)))
+    return percentile_interval(value, values, level, "image" if groups is None else unit)
+
+
+def percentile_interval(value: float, resampled: Array, level: float, unit: str) -> Interval:
+    """An estimate with the percentiles of its resamples."""
+    # A rare class may be missing from a resample; one NaN kept would make both percentiles NaN.
+    usable = resampled[~np.isnan(resampled)]
     tails = (50 * (1 - level), 50 * (1 + level))
-    low, high = np.percentile(values, tails) if len(values) else (np.nan, np.nan)
-    name = "image" if groups is None else unit
-    return Interval(value, float(low), float(high), f"{name} bootstrap, {resamples} resamples, percentile")
+    low, high = np.percentile(usable, tails) if len(usable) else (np.nan, np.nan)
+    name = f"{unit} bootstrap, {len(resampled)} resamples, percentile"
+    return Interval(value, float(low), float(high), name)
 
 
 def holm(p_values: ArrayLike) -> Array:

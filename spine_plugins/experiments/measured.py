@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -42,6 +42,19 @@ class Measured:
     accuracy: Estimates
     analysis: Analysis
     troubles: list[str]
+    _resampled: dict[str, st.Array] = field(default_factory=dict)
+
+    def resampled(self, row: Row) -> st.Array:
+        """A row's mean AUC in every resample of patients: the same ones for every row; computed once."""
+        if row.name not in self._resampled:
+            y, scores = self.positives(), [self.runs[i].scores for i in self.of_row(row).runs]
+            self._resampled[row.name] = st.bootstrap_values(
+                lambda w: _mean_of(st.auc, y, scores, w),
+                len(y),
+                self.test.groups,
+                resamples=self.analysis.resamples,
+            )
+        return self._resampled[row.name]
 
     def of_row(self, row: Row) -> Replicates:
         """Its runs; those that share what was drawn first are one unit."""
@@ -79,36 +92,42 @@ def measure(experiment: Experiment, rows: Sequence[Row]) -> Measured | None:
     )
 
 
-def secondary(m: Measured, replicates: Replicates) -> Document:
+def secondary(m: Measured, row: Row) -> Document:
     """What stands beside the primary measure: other intervals, other measures, parts of the variance."""
-    runs, y = [m.runs[i] for i in replicates.runs], m.positives()
+    replicates, y = m.of_row(row), m.positives()
+    runs = [m.runs[i] for i in replicates.runs]
     scores = [run.scores for run in runs]
     probabilities = [run.probabilities[:, 1] for run in runs]
     own = m.auc.chosen(replicates.runs)
     few = min(_SECONDARY, m.analysis.resamples)
 
-    def interval(measure: Measure, resamples: int) -> st.IntervalJson:
+    def interval(measure: Measure) -> st.IntervalJson:
         return st.bootstrap_interval(
             lambda w: _mean_of(measure, y, scores, w),
             len(y),
             m.test.groups,
-            resamples=resamples,
+            resamples=few,
             level=m.analysis.level,
             unit=m.test.unit,
         ).as_dict()
 
     split = variance_split(own, [run.draw for run in runs], [run.gan for run in runs])
     return {
-        "auc_bootstrap": interval(st.auc, m.analysis.resamples),
+        "auc_bootstrap": _bootstrap(m, row),
         "auc_delong": replicated_interval(m.auc_delong, replicates, m.analysis.level, by="DeLong").as_dict(),
         "variance": asdict(split),
-        "auprc": interval(st.average_precision, few),
-        "sensitivity_at_90_specificity": interval(_sensitivity, few),
+        "auprc": interval(st.average_precision),
+        "sensitivity_at_90_specificity": interval(_sensitivity),
         "brier": float(np.mean([st.brier(y, p) for p in probabilities])),
         "ece": float(np.mean([st.expected_calibration_error(y, p) for p in probabilities])),
         "subgroups": [gap for name, levels in m.test.attributes.items()
                       if (gap := _gap(m, name, levels, scores, few)) is not None],
     }  # fmt: skip
+
+
+def _bootstrap(m: Measured, row: Row) -> st.IntervalJson:
+    value = float(m.auc.values[list(m.of_row(row).runs)].mean())
+    return st.percentile_interval(value, m.resampled(row), m.analysis.level, m.test.unit).as_dict()
 
 
 def _sensitivity(y: np.ndarray, scores: np.ndarray, weights: st.Weights | None) -> st.Values:
@@ -160,21 +179,13 @@ def _gap(
     }
 
 
-def _values(m: Measured, replicates: Replicates) -> st.Array:
-    """A row's mean AUC in every resample of patients: the same ones for every row."""
-    y, scores = m.positives(), [m.runs[i].scores for i in replicates.runs]
-    return st.bootstrap_values(
-        lambda w: _mean_of(st.auc, y, scores, w), len(y), m.test.groups, resamples=m.analysis.resamples
-    )
-
-
 def best_row(m: Measured) -> Document | None:
     """The best of the rows that are no controls, and the chance that another sample would name another."""
     rows = [row for row in m.rows if not row.is_control and m.of_row(row).runs]
     if len(rows) < 2:
         return None
     between = [between_trainings(m.auc, m.of_row(row)) for row in rows]
-    resampled = np.stack([_values(m, m.of_row(row)) for row in rows], axis=1)
+    resampled = np.stack([m.resampled(row) for row in rows], axis=1)
     usable = resampled[~np.isnan(resampled).any(axis=1)]
     if not len(usable):
         return None

@@ -13,6 +13,7 @@ from spine_plugins.experiments.exports import Table, bounds, p_text, shown, sign
 from spine_plugins.experiments.measured import Measured, best_row, measure, secondary
 from spine_plugins.experiments.results import BLOG, Experiment, Row
 from spine_plugins.runs.documents import Document, as_dict, finite
+from stylegan2ada.progress import Progress
 
 _HEADS = [
     "Trained on", "AUC", "95 % interval", "paper", "verdict", "difference", "its interval", "p (Holm)",
@@ -85,7 +86,8 @@ def _notes(m: Measured, best: Document | None) -> list[str]:
 
 def records(experiment: Experiment, m: Measured, primary: str = "auc") -> list[Document]:
     """A row each, in the order of the plan; those that could not be measured say why."""
-    made = [_record(experiment, m, row, primary) for row in m.rows]
+    # With many classifiers the resamples take minutes.
+    made = [_record(experiment, m, row, primary) for row in Progress(len(m.rows), "rows").over(m.rows)]
     for family in (False, True):  # controls are no claims, and take nothing from those that are
         tested = [as_dict(r["difference"]) for r, row in zip(made, m.rows)
                   if r["difference"] and row.is_control == family]  # fmt: skip
@@ -128,7 +130,7 @@ def _record(experiment: Experiment, m: Measured, row: Row, primary: str) -> Docu
     ]  # fmt: skip
     record["difference"] = _difference(m, row, replicates, primary)
     record["verdict"] = _verdict(row.paper, as_dict(record[primary]))
-    return record | secondary(m, replicates)
+    return record | secondary(m, row)
 
 
 def _difference(m: Measured, row: Row, own: Replicates, primary: str) -> Document | None:

@@ -32,7 +32,7 @@ class Tree:
         sizes = self.rng.integers(1, 4, self.patients)
         self.groups = np.repeat(np.arange(self.patients), sizes)
         self.labels = (np.arange(self.patients) % 2)[self.groups]
-        self.names = [f"00000/img{i:08d}.png" for i in range(len(self.labels))]
+        self.names = [f"{i // 1000:05d}/img{i:08d}.png" for i in range(len(self.labels))]
         self.sex = np.array(["f", "m"])[(np.arange(self.patients) // 2 % 2)[self.groups]]
         # What all classifiers see alike: the patient, and the image.
         self.common = self.rng.normal(size=self.patients)[self.groups] + self.rng.normal(
