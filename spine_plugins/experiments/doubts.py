@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from spine_plugins.experiments.predictions import TestSet, Training
@@ -48,10 +49,21 @@ def of_rows(
     one = [row.title for row in drawn if len({(r.gan, r.draw) for r in runs[row.name]}) < _FEWEST_DRAWS]
     if one:
         found.append(f"Only one draw of fakes, so its luck is not in the interval: {_listed(one)}.")
-    if len({record["steps"] for record in made if record["steps"] is not None}) > 1:
-        found.append("Rows were trained for different numbers of steps: their difference may be that.")
+    found += _of_lengths(rows, made)
     by_name = {str(record["row"]): record for record in made}
     return found + [text for row in measured for text in _of_control(row, by_name[row.name])]
+
+
+def _of_lengths(rows: Sequence[Row], made: Sequence[Document]) -> list[str]:
+    """Longer training alone can bring what images seem to bring."""
+    if any(row.tags.get("by") == "epochs" for row in rows):
+        return ["Trained by epochs, as the paper prints them: rows with more images took more steps."]
+    steps = Counter(record["steps"] for record in made if record["steps"] is not None)
+    if len(steps) < 2:
+        return []
+    usual = steps.most_common(1)[0][0]
+    others = [f"{r['title']} ({r['steps']})" for r in made if r["steps"] not in (None, usual)]
+    return [f"Trained for other than the {usual} steps of most rows: {_listed(others)}."]
 
 
 def _of_control(row: Row, record: Document) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,21 @@ def test_who_is_best_and_what_speaks_against_it(table: Table) -> None:
     said = " ".join(table.warnings)
     assert "Fewer than 3 classifier seeds: ada 500." in said
     assert "oracle" not in said and "shuffled" not in said  # the controls did as they must
+
+
+def test_rows_that_were_trained_longer_are_named(tmp_path: Path) -> None:
+    made = Tree(tmp_path).data().row("real", 1.6).row("warm", 1.6).row("twice", 1.6)
+    for seed in range(3):
+        place = tmp_path / "tasks" / f"predict-twice-{seed}" / "task.json"
+        task = json.loads(place.read_text())
+        write_json(place, task | {"facts": task["facts"] | {"steps": 2000}})
+    made.plan()
+    said = table1.table(read_experiment(tmp_path)).warnings
+    assert "Trained for other than the 1000 steps of most rows: twice (2000)." in said
+    made.rows[0]["by"] = "epochs"
+    made.plan()
+    said = table1.table(read_experiment(tmp_path)).warnings
+    assert any("by epochs, as the paper prints" in text for text in said)
 
 
 def test_failed_controls_are_told(tmp_path: Path) -> None:
