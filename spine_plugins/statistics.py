@@ -250,6 +250,28 @@ def bootstrap_counts(
     return drawn[:, member]
 
 
+def bootstrap_values(
+    statistic: Callable[[Weights], Values],
+    n: int,
+    groups: Sequence[Hashable] | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,  # the same one draws the same groups, for every statistic of these images
+) -> Array:
+    """[resamples]: a weighted statistic in every resample of whole groups."""
+    # One generator for all chunks: a new one for each would repeat the same draws.
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_VALUES // n)  # all resamples at once would take gigabytes
+    parts = [
+        np.asarray(
+            statistic(bootstrap_counts(n, groups, resamples=min(rows, resamples - start), rng=rng)),
+            dtype=np.float64,
+        )
+        for start in range(0, resamples, rows)
+    ]
+    return np.concatenate(parts)
+
+
 def bootstrap_interval(
     statistic: Callable[[Weights], Values],  # [B, n] -> [B], and [n] -> number
     n: int,
@@ -261,25 +283,20 @@ def bootstrap_interval(
     unit: str = "study",  # what a group is, for the name of the method
 ) -> Interval:
     """Percentile interval of a weighted statistic; resamples in which it is undefined (NaN) are left out."""
-    # One generator for all chunks: a new one for each would repeat the same draws.
-    rng = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_VALUES // n)  # all resamples at once would take gigabytes
-    parts = [
-        np.asarray(
-            statistic(bootstrap_counts(n, groups, resamples=min(rows, resamples - start), rng=rng)),
-            dtype=np.float64,
-        )
-        for start in range(0, resamples, rows)
-    ]
-    values = np.concatenate(parts)
-    # A rare class may be missing from a resample; one NaN kept would make both percentiles NaN.
-    values = values[~np.isnan(values)]
+    values = bootstrap_values(statistic, n, groups, resamples=resamples, seed=seed)
     # The estimate is that of the data: the mean of the resamples would add the bootstrap's bias.
     value = float(statistic(np.ones(n)))
+    return percentile_interval(value, values, level, "image" if groups is None else unit)
+
+
+def percentile_interval(value: float, resampled: Array, level: float, unit: str) -> Interval:
+    """An estimate with the percentiles of its resamples."""
+    # A rare class may be missing from a resample; one NaN kept would make both percentiles NaN.
+    usable = resampled[~np.isnan(resampled)]
     tails = (50 * (1 - level), 50 * (1 + level))
-    low, high = np.percentile(values, tails) if len(values) else (np.nan, np.nan)
-    name = "image" if groups is None else unit
-    return Interval(value, float(low), float(high), f"{name} bootstrap, {resamples} resamples, percentile")
+    low, high = np.percentile(usable, tails) if len(usable) else (np.nan, np.nan)
+    name = f"{unit} bootstrap, {len(resampled)} resamples, percentile"
+    return Interval(value, float(low), float(high), name)
 
 
 def holm(p_values: ArrayLike) -> Array:

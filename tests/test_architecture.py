@@ -36,9 +36,11 @@ COMMANDS = {
 
 # The plugins: which rooms each room may import beside the engine and itself. Rooms to come stand here, too.
 PLUGIN_GROUND = {"vindr", "uids", "statistics", "markup", "resumable", "executors"}  # import no room
+ON_STATISTICS = {"clustered": {"statistics"}}  # more of it: images of patients, trainings of a method
 READERS = {"runs", "statistics", "markup", "pages"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in PLUGIN_GROUND},
+    **ON_STATISTICS,
     "runs": PLUGIN_GROUND,
     "pages": {"runs", "statistics", "markup"},
     "privacy": PLUGIN_GROUND,
@@ -53,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": READERS,
     "compare": READERS,
     "release": READERS,
-    "experiments": {"runs", "compare", "statistics", "executors", "markup", "pages"},
+    "experiments": {"runs", "compare", "statistics", "clustered", "executors", "markup", "pages"},
     "demo_command": set(),
     "doctor_command": {"dicom"},
     "detectors_command": set(),

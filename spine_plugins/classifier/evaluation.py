@@ -58,7 +58,7 @@ def evaluate(
         "n_groups": None if data.groups is None else len(set(data.groups)),
         "auc": interval(lambda w: _macro(y, scores, w)),
         "auprc": interval(lambda w: _mean_defined(y, scores, w, st.average_precision)),
-        "accuracy": _accuracy(y, scores, data.task),
+        "accuracy": accuracy(y, scores, data.task),
         "brier": st.brier(y, p),
         "per_class": per_class,
         "ece": float(np.mean([row["ece"] for row in per_class])),
@@ -142,7 +142,7 @@ def _mean_defined(
     return np.stack([measure(y[:, k], scores[:, k], weights) for k in columns]).mean(axis=0)
 
 
-def _accuracy(y: np.ndarray, scores: np.ndarray, task: Task) -> float:
+def accuracy(y: np.ndarray, scores: np.ndarray, task: Task) -> float:
     """Right at even odds; with independent findings all of an image's must be right."""
     if task == "multiclass":
         return float((scores.argmax(axis=1) == y.argmax(axis=1)).mean())

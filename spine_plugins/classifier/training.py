@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from spine_plugins.classifier import augment
-from spine_plugins.classifier.answers import Task
-from spine_plugins.classifier.evaluation import ranking_score
+from spine_plugins.classifier.answers import Task, scores_of
+from spine_plugins.classifier.evaluation import accuracy, ranking_score
 from spine_plugins.classifier.labelled import LabelledImages, Pixels
 from spine_plugins.classifier.model import Mapping, SpineClassifier
 from spine_plugins.resumable import Resumable, seeded, step_seed
@@ -239,7 +239,10 @@ class _Run:
             logits = predict(self.classifier, self.selection)
             score = ranking_score(self.selection.targets, logits, self.classifier.task)
             loss = self.mean_loss(logits, self.selection.targets)
-            row |= {f"{self.schedule.select_on}_auc": score, f"{self.schedule.select_on}_loss": loss}
+            scores = scores_of(logits, self.classifier.task)
+            right = accuracy(self.selection.targets, scores, self.classifier.task)
+            measured = {"auc": score, "loss": loss, "accuracy": right}
+            row |= {f"{self.schedule.select_on}_{name}": value for name, value in measured.items()}
             # Easy tasks reach an AUC of 1 early; among equals the surer epoch is the better one.
             is_best = self.at.best_score is None or (score, -loss) > (self.at.best_score, -self.at.best_loss)
             if is_best:

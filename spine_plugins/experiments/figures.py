@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import string
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -15,12 +17,19 @@ import torch
 from spine_plugins.runs.documents import number, read_json
 from stylegan2ada import synthesis
 from stylegan2ada.data.dataset import Dataset
-from stylegan2ada.errors import UserError
 from stylegan2ada.images import tile
 from stylegan2ada.protocols import Generator
 
 _MARGIN, _CAPTION = 12, 30
 _SMALLEST_TILE = 96  # pixels; smaller images are enlarged by a whole factor, without smoothing
+
+
+class Panel(NamedTuple):
+    """A part of a sheet: so many images of each of its classes."""
+
+    title: str
+    images: np.ndarray  # uint8 [classes * per_class, C, H, W]
+    names: list[str]  # of the classes
 
 
 def class_names(dataset: Dataset) -> list[str]:
@@ -55,13 +64,24 @@ def panel_of(run_dir: Path) -> tuple[str, str | None]:
     return title, str(found.get("guarantee"))
 
 
-def fake_rows(G: Generator, dataset: Dataset, per_class: int, seed: int, psi: float) -> np.ndarray:
-    """uint8 [classes * per_class, C, H, W] of a network, seeds in order."""
-    classes = max(dataset.label_dim, 1)
-    # An unconditional network may stand beside labelled data: its rows are then further seeds.
-    if G.c_dim not in (0, dataset.label_dim):
-        raise UserError(f"the network knows {G.c_dim} classes, but --data has {dataset.label_dim}")
-    return rows_of_classes(G, per_class, seed, psi, classes)
+def fake_panel(
+    G: Generator,
+    title: str,
+    datasets: Sequence[Dataset],
+    per_class: int,
+    seed: int,
+    psi: float,
+    label_names: Sequence[str] = (),  # as the network's card has them
+) -> Panel:
+    """Images of a network, seeds in order, of the classes it knows: as data, or else its card, name them."""
+    fitting = next((d for d in datasets if d.label_dim == G.c_dim), None)
+    if G.c_dim == 0 or fitting is not None:
+        # An unconditional network may stand beside labelled data: its rows are then further seeds.
+        names = class_names(fitting or datasets[0])
+    else:
+        known = list(label_names) if len(label_names) == G.c_dim else []
+        names = known or [f"class {k}" for k in range(G.c_dim)]
+    return Panel(title, rows_of_classes(G, per_class, seed, psi, len(names)), names)
 
 
 def rows_of_classes(
@@ -80,24 +100,24 @@ def rows_of_classes(
     return np.concatenate(rows)
 
 
-def draw_sheet(panels: list[tuple[str, np.ndarray]], names: list[str], per_class: int) -> PIL.Image.Image:
-    """Panels below each other, lettered as in the paper, class names at the left."""
+def draw_sheet(panels: Sequence[Panel], per_class: int) -> PIL.Image.Image:
+    """Panels below each other, lettered as in the paper, each with its own classes at the left."""
     font = PIL.ImageFont.load_default(size=16)
-    # One factor for all panels: enlarged differently, they could not be compared.
-    scale = max(-(-_SMALLEST_TILE // panels[0][1].shape[2]), 1)
-    grids = [(title, _enlarged(tile(images, per_class), scale)) for title, images in panels]
-    gutter = max(int(font.getlength(name)) for name in names) + 2 * _MARGIN
-    width = gutter + max(grid.shape[1] for _, grid in grids) + _MARGIN
-    height = sum(grid.shape[0] + _CAPTION + _MARGIN for _, grid in grids) + _MARGIN
+    # Enlarged to one size as far as whole factors go: otherwise panels could not be compared.
+    side = max(_SMALLEST_TILE, *(panel.images.shape[2] for panel in panels))
+    grids = [_enlarged(tile(p.images, per_class), max(side // p.images.shape[2], 1)) for p in panels]
+    gutter = max(int(font.getlength(name)) for panel in panels for name in panel.names) + 2 * _MARGIN
+    width = gutter + max(grid.shape[1] for grid in grids) + _MARGIN
+    height = sum(grid.shape[0] + _CAPTION + _MARGIN for grid in grids) + _MARGIN
     sheet = PIL.Image.new("RGB", (width, height), "white")
     pen = PIL.ImageDraw.Draw(sheet)
     top = _MARGIN
-    for letter, (title, grid) in zip(string.ascii_lowercase, grids):
-        pen.text((_MARGIN, top), f"{letter}.  {title}", fill="black", font=font)
+    for letter, panel, grid in zip(string.ascii_lowercase, panels, grids):
+        pen.text((_MARGIN, top), f"{letter}.  {panel.title}", fill="black", font=font)
         top += _CAPTION
         sheet.paste(PIL.Image.fromarray(grid), (gutter, top))
-        row = grid.shape[0] // len(names)
-        for k, name in enumerate(names):
+        row = grid.shape[0] // len(panel.names)
+        for k, name in enumerate(panel.names):
             pen.text((_MARGIN, top + k * row + row // 2 - 10), name, fill="black", font=font)
         top += grid.shape[0] + _MARGIN
     return sheet

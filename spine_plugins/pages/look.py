@@ -70,7 +70,7 @@ main { padding-top: 1.6rem; padding-bottom: 2rem; } main:focus { outline: none; 
 section { margin-bottom: 2.2rem; }
 .card, .chart { background: var(--card); border: 1px solid var(--edge); border-radius: 12px;
   padding: 1.1rem 1.2rem; min-width: 0; }
-.card + .card, .card + .two, .card + .concerns { margin-top: 1rem; }
+.card + .card, .card + .two, .two + .card, .card + .concerns { margin-top: 1rem; }
 .figures { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); }
 .figures div { background: var(--card); border: 1px solid var(--edge);
   border-radius: 12px; padding: .8rem 1rem; }

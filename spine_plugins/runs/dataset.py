@@ -45,7 +45,7 @@ def read_dataset(recorded: object, folder: Path) -> Dataset:
     place = next((path for path in candidates if path.exists()), candidates[0])
     stems = [place.stem, _SPLIT.sub("", place.stem)]  # X-train.zip belongs to X_summary.json
     summaries = (read_json(files.beside(place, f"{stem}_summary.json")) for stem in stems)
-    meta = _description(place)
+    meta = description(place)
     names = meta.get("label_names")
     return Dataset(
         name=place.name,
@@ -64,7 +64,7 @@ def _existing(place: Path, stems: list[str], ending: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _description(place: Path) -> Document:
+def description(place: Path) -> Document:
     """The data set's own description; {} if it has none or cannot be read."""
     if place.is_dir():
         return read_json(place / _DESCRIPTION)

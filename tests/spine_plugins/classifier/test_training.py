@@ -70,6 +70,7 @@ def test_learns_and_leaves_a_complete_card(trained: Path) -> None:
     )
     assert str(trained.parent) not in json.dumps(card)  # paths tell names
     assert [row["epoch"] for row in card["history"]] == [1, 2, 3]
+    assert all(0 <= row["val_accuracy"] <= 1 for row in card["history"])
     best = max(card["history"], key=lambda row: (row["val_auc"], -row["val_loss"]))
     assert card["chosen_epoch"] == best["epoch"]
     assert not list(trained.parent.glob("*.state*"))

@@ -12,11 +12,12 @@ import torch
 from click.testing import CliRunner
 
 from spine_plugins.experiments import command as figures_command
-from spine_plugins.experiments import figures
+from spine_plugins.experiments import figures, pictures
 from stylegan2ada.checkpoints import save_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+from tests.spine_plugins.experiments.tree import Tree
 
 WIDTHS = {"channel_base": 64, "channel_max": 4}
 
@@ -72,24 +73,87 @@ def test_reals_are_of_their_class_and_too_few_leave_black(data: Path) -> None:
     assert len(set(levels[:3])) == 3
 
 
-def test_a_network_of_other_classes_is_refused(tmp_path: Path, network: Path) -> None:
-    with DatasetWriter(tmp_path / "three.zip") as writer:
-        for i in range(3):
-            writer.add(np.zeros((16, 16), dtype=np.uint8), label=i)
-    result = CliRunner().invoke(
-        figures_command.figures,
-        [
-            "fig4",
-            "--networks",
-            str(network),
-            "--data",
-            str(tmp_path / "three.zip"),
-            "--out",
-            str(tmp_path / "x.png"),
-        ],
+@pytest.fixture
+def eight(tmp_path: Path) -> tuple[Path, Path]:
+    """(data, network) of eight classes, larger images than the others'."""
+    names = [f"finding {k}" for k in range(8)]
+    with DatasetWriter(tmp_path / "eight.zip") as writer:
+        for i in range(16):
+            writer.add(np.full((32, 32), 10 * i, dtype=np.uint8), label=i % 8)
+        writer.extra["label_names"] = names
+    torch.manual_seed(1)
+    G = Generator(z_dim=4, c_dim=8, w_dim=4, img_resolution=32, img_channels=1, synthesis_kwargs=WIDTHS)
+    D = Discriminator(c_dim=8, img_resolution=32, img_channels=1, **WIDTHS)
+    networks = {"training_set_kwargs": None, "G": G, "D": D, "G_ema": G, "augment_pipe": None}
+    save_network(networks, tmp_path / "multi.pkl")
+    return tmp_path / "eight.zip", tmp_path / "multi.pkl"
+
+
+def test_two_and_eight_classes_stand_on_one_sheet(
+    data: Path, network: Path, eight: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = ["fig4", f"--networks={network},{eight[1]}", f"--data={data}", f"--data={eight[0]}",
+             f"--out={tmp_path / 'x.png'}", "--per-class=2", "--json=-"]  # fmt: skip
+    result = CliRunner().invoke(figures_command.figures, flags)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["panels"] == ["Real radiographs, 2 classes", "Real radiographs, 8 classes", "net", "multi"]
+    assert [len(names) for names in found["classes_of_panels"]] == [2, 8, 2, 8]
+    assert found["classes_of_panels"][3][:2] == ["finding 0", "finding 1"]
+    with PIL.Image.open(tmp_path / "x.png") as picture:
+        # Images of 16 and of 32 pixels are enlarged to one size: 20 rows of 96, four captions and margins.
+        assert picture.size[1] == 20 * 96 + 4 * (30 + 12) + 12
+
+
+def test_a_network_whose_classes_no_data_has_names_its_own(
+    data: Path, eight: tuple[Path, Path], tmp_path: Path
+) -> None:
+    flags = ["fig4", f"--networks={eight[1]}", f"--data={data}", f"--out={tmp_path / 'x.png'}", "--json=-",
+             "--per-class=1"]  # fmt: skip
+    result = CliRunner().invoke(figures_command.figures, flags)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["classes_of_panels"][1] == [f"class {k}" for k in range(8)]
+
+
+def test_figure_2_has_a_curve_per_arm(tmp_path: Path) -> None:
+    Tree(tmp_path).gan("ada", [[90, 60, 40], [95, 66, 44]]).gan("spine", [[80, 50, 35], [84, 52, 36]])
+    runs = ",".join(
+        str(tmp_path / "tasks" / f"gan-{a}-{s}" / "run") for a in ("ada", "spine") for s in (0, 1)
     )
-    assert result.exit_code == 2
-    assert "knows 2 classes" in result.output
+    out = tmp_path / "fig2.png"
+    flags = ["fig2", f"--runs={runs}", f"--out={out}", "--json=-", "--names=StyleGAN2-ADA,SpineGAN"]
+    result = CliRunner().invoke(figures_command.figures, flags)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["drawn"] == ["fid50k_full", "pr50k3_full_precision", "pr50k3_full_recall"]
+    assert found["arms"] == [{"title": "StyleGAN2-ADA", "runs": 2}, {"title": "SpineGAN", "runs": 2}]
+    with PIL.Image.open(out) as picture:
+        assert picture.size[0] > 1500
+
+
+def test_figure_2_without_metrics_says_what_to_do(tmp_path: Path) -> None:
+    Tree(tmp_path).gan("ada", [[90, 60]])
+    run = tmp_path / "tasks" / "gan-ada-0" / "run"
+    for path in run.glob("metric-*.jsonl"):
+        path.unlink()
+    result = CliRunner().invoke(figures_command.figures, ["fig2", f"--runs={run}", f"--out={tmp_path}/x.png"])
+    assert result.exit_code == 4 and "spinegan metrics --network RUN" in result.output
+
+
+def test_figure_1_is_drawn_by_the_privacy_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+
+    def start(words: list[str]) -> None:
+        started.append(words)
+        folder = Path(words[-1].removeprefix("--out="))
+        (folder / "figure1.png").write_bytes(b"png")
+        (folder / "figure1.csv").write_text("noise_std\n")
+
+    monkeypatch.setattr(pictures, "start", start)
+    result = CliRunner().invoke(figures_command.figures, ["fig1", f"--out={tmp_path / 'fig1.png'}"])
+    assert result.exit_code == 0, result.output
+    assert started[0][:2] == ["dp", "figure1"]
+    assert (tmp_path / "fig1.png").read_bytes() == b"png" and (tmp_path / "fig1.csv").is_file()
 
 
 def test_facts_of_the_figure_for_programs(data: Path, network: Path, tmp_path: Path) -> None:
@@ -97,7 +161,8 @@ def test_facts_of_the_figure_for_programs(data: Path, network: Path, tmp_path: P
     result = CliRunner().invoke(figures_command.figures, [*flags, "--per-class=2", "--json=-"])
     assert json.loads(result.stdout) == {
         "file": str(tmp_path / "x.png"), "panels": ["Real radiographs", "net"], "images_per_class": 2,
-        "classes": ["normal", "abnormal"], "truncation_psi": 1.0, "first_seed": 0,
+        "classes": ["normal", "abnormal"], "classes_of_panels": [["normal", "abnormal"]] * 2,
+        "truncation_psi": 1.0, "first_seed": 0,
     }  # fmt: skip
     assert "2 panels, 2 images of each of 2 classes, psi 1" in result.stderr
 
@@ -109,7 +174,7 @@ def test_panels_have_the_names_that_are_given_and_seeds_on_request(
     plain = figures_command.draw_sheet
 
     def draw(panels: list, *rest: object) -> PIL.Image.Image:
-        titles.append([title for title, _ in panels])
+        titles.append([panel.title for panel in panels])
         return plain(panels, *rest)
 
     monkeypatch.setattr(figures_command, "draw_sheet", draw)

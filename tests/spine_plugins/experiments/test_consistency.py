@@ -1,0 +1,78 @@
+"""Classes asked for against classes seen: counts, shares, intervals, per-class metrics, the ceiling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import confusion_matrix
+
+from spine_plugins.experiments import consistency
+from spine_plugins.experiments.predictions import read_predictions
+from spine_plugins.experiments.results import read_experiment
+from stylegan2ada.files import write_json
+from tests.spine_plugins.experiments.tree import KINDS, Tree, record
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(tmp_path).consistency("multi", 0, 0.7).consistency("multi", 1, 0.9)
+    made.gans.append({"arm": "multi", "title": "MultiConditional", "seeds": [0, 1], "kimg": 4, "classes": 4})
+    return made
+
+
+def test_counts_are_those_of_scikit_learn(tree: Tree) -> None:
+    (found,) = consistency.matrices(read_experiment(tree.plan()))
+    expected = np.zeros((4, 4), dtype=int)
+    for seed in (0, 1):
+        table = read_predictions(tree.folder / "tasks" / f"consistency-multi-{seed}" / "predictions.csv")
+        assert table is not None
+        asked = [int(label) for label in table.labels]
+        expected += confusion_matrix(asked, table.probabilities.argmax(axis=1), labels=range(4))
+    assert np.array_equal(found.counts, expected)
+    assert found.shares.sum(axis=1) == pytest.approx(np.ones(4))
+    assert found.title == "MultiConditional" and found.classes == KINDS
+
+
+def test_a_row_per_class_and_one_for_all(tree: Tree) -> None:
+    table = consistency.table(read_experiment(tree.plan()))
+    assert [r["class"] for r in table.records] == [*KINDS, None]
+    first: Any = table.records[0]
+    right = first["seen"]["No finding"]
+    interval = stats.binomtest(right, first["asked"]).proportion_ci(method="wilson")
+    assert first["seen_as_asked"]["low"] == pytest.approx(interval.low, rel=1e-9)
+    both: Any = table.records[-1]
+    assert [seed["seed"] for seed in both["seeds"]] == ["0", "1"]
+    assert both["seen_as_asked"]["low"] < 0.7  # two trainings that differ say little of a third
+
+
+def test_what_the_classifier_finds_on_real_images_is_the_ceiling(tree: Tree) -> None:
+    rows = [[f"{i}.png", str(i % 4), "", *("0.7" if j == (0 if i % 4 == 3 else i % 4) else "0.1"
+             for j in range(4))] for i in range(40)]  # fmt: skip
+    tree.table("predict-judge", "predict", {"row": None, "role": "judge", "on": "eight"}, KINDS, rows)
+    table = consistency.table(read_experiment(tree.plan()))
+    assert [r.get("on_real_images") for r in table.records[:4]] == [1.0, 1.0, 1.0, 0.0]
+    assert any("finds few of: Osteophytes" in text for text in table.warnings)
+
+
+def test_metrics_of_a_class_stand_in_its_row(tree: Tree) -> None:
+    place = tree.folder / "tasks" / "metrics-multi-class2"
+    place.mkdir()
+    write_json(place / "metrics.json", {"records": [
+        record("fid50k_full", {"fid50k_full": 55.5}, 4),
+        record("pr50k3_full", {"pr50k3_full_precision": 0.3, "pr50k3_full_recall": 0.02}, 4),
+    ]})  # fmt: skip
+    tree.task("metrics-multi-class2", "metrics", {"arm": "multi", "seed": 0, "class": 2}, ["metrics.json"])
+    table = consistency.table(read_experiment(tree.plan()))
+    metrics: Any = table.records[2]["metrics"]
+    assert metrics["fid50k_full"] == 55.5 and metrics["pr50k3_full_recall"] == 0.02
+    assert table.cells[2][-2:] == ["55.50", "0.0200"]
+    assert table.records[1]["metrics"] == {}
+
+
+def test_nothing_judged_yet(tmp_path: Path) -> None:
+    table = consistency.table(read_experiment(Tree(tmp_path).data().plan()))
+    assert table.records == [] and table.warnings == ["No fakes have been judged yet."]
