@@ -102,7 +102,7 @@ class Row:
     group: str
     paper: float | None
     against: str | None
-    train: tuple[Source, ...]
+    train: tuple[Source, ...]  # of nothing: a value that is only quoted
     pretrain: tuple[Source, ...]
     length: float  # times the steps or epochs of the others
     pretrain_length: float
@@ -275,7 +275,7 @@ def _row(name: str, table: Table, base: Fit) -> Row:
         group=table.text("group", "paper", of=("paper", "lacking", "control", "blog", "sweep")),
         paper=table.number_or_none("paper"),
         against=table.text("against", "" if name == REAL else REAL) or None,
-        train=_sources("train", table, table.texts("train")),
+        train=_sources("train", table, table.texts("train", ())),
         pretrain=_sources("pretrain", table, table.texts("pretrain", ())),
         length=table.number("length", 1.0),
         pretrain_length=table.number("pretrain_length", 1.0),
@@ -283,8 +283,8 @@ def _row(name: str, table: Table, base: Fit) -> Row:
         full=table.text("cross", "in-step", of=("in-step", "full")) == "full",
         fit=_fit(table, base),
     )
-    if not row.train:
-        table.refuse("train", f'the row {name} learns from nothing; write train = ["real"]')
+    if not row.train and row.paper is None:
+        table.refuse("train", f'the row {name} learns from nothing; write train = ["real"], or quote a paper')
     for key in ("length", "pretrain_length"):
         if getattr(row, key) <= 0:
             table.refuse(key, f"{key} must be above 0; 2.0 is twice as long as the other rows")

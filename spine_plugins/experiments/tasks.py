@@ -68,7 +68,8 @@ class _Maker:
         for helper in self.plan.helpers.values():
             self.helper(helper)
         for row in self.plan.rows.values():
-            self.row(row)
+            if row.train:
+                self.row(row)
         for arm in self.plan.arms.values():
             if arm.maker != "images":
                 for seed in arm.seeds:

@@ -1,6 +1,6 @@
 """Stands for the program in tests of the runner: takes its command lines, leaves files of the right names.
 
-Beside the experiment may lie `fail` (words: a command that has one of them fails) and `stop` (leaves with 75).
+Beside the experiment may lie `fail` (words: a command with one of them fails) and `stop` (leaves with 75).
 """
 
 from __future__ import annotations
