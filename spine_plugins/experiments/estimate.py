@@ -95,7 +95,8 @@ class Estimator:
 
     def _data(self, task: Task) -> tuple[float, float]:
         n = _number(task.facts["images"])
-        return n * self.speed("phantom"), n * self._image_bytes()
+        speed = self.speed("phantom") if task.command[0] == "phantom" else 0.0  # a part of a set is a copy
+        return n * speed, n * self._image_bytes()
 
     def _draw(self, task: Task) -> tuple[float, float]:
         n = _number(task.facts["images"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 
 from spine_plugins.experiments.plan import Arm, Fit, Helper, Plan, Row, Source, sifter
@@ -443,11 +443,7 @@ def snapshots(arm: Arm, resolution: int) -> list[int]:
     batch = int(arm.flags.get("batch", auto_preset(resolution, 1).batch))
     tick = float(arm.flags.get("tick", _TICK)) * 1000
     snap = int(arm.flags.get("snap", _PRESET_SNAP.get(arm.preset or "", _SNAP)))
-    seen, number, start, found = 0, 0, 0, []
-    while seen < arm.kimg * 1000:
-        seen += batch
-        if seen >= arm.kimg * 1000 or number == 0 or seen >= start + tick:
-            if seen >= arm.kimg * 1000 or number % snap == 0:
-                found.append(seen // 1000)
-            number, start = number + 1, seen
-    return list(dict.fromkeys(found))
+    last = math.ceil(arm.kimg * 1000 / batch) * batch
+    per_tick = math.ceil(tick / batch)
+    ends = ((1 + number * per_tick) * batch for number in range(0, last, snap))
+    return list(dict.fromkeys([*(seen // 1000 for seen in takewhile(last.__gt__, ends)), last // 1000]))
