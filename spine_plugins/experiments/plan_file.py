@@ -107,7 +107,7 @@ class Table:
         return value
 
     def text_or_none(self, key: str) -> str | None:
-        return self.text(key) if key in self.left else self._known(key)
+        return self.text(key) if self._has(key) else None
 
     def whole(self, key: str, default: int | None = None, *, least: int = 0) -> int:
         value = self._take(key, default, int, "a whole number")
@@ -116,13 +116,13 @@ class Table:
         return value
 
     def whole_or_none(self, key: str, *, least: int = 1) -> int | None:
-        return self.whole(key, least=least) if key in self.left else self._known(key)
+        return self.whole(key, least=least) if self._has(key) else None
 
     def number(self, key: str, default: float | None = None) -> float:
-        return float(self._take(key, default, (int, float), "a number"))  # type: ignore[arg-type]
+        return float(self._take(key, default, (int, float), "a number"))
 
     def number_or_none(self, key: str) -> float | None:
-        return self.number(key) if key in self.left else self._known(key)
+        return self.number(key) if self._has(key) else None
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         return self._list(key, default, str, "a list of texts")
@@ -159,8 +159,9 @@ class Table:
     def refuse(self, key: str, reason: str) -> NoReturn:
         self.file.refuse((*self.keys, key) if key else self.keys, reason)
 
-    def _known(self, key: str) -> None:
+    def _has(self, key: str) -> bool:
         self.asked.append(key)
+        return key in self.left
 
     def _take(self, key: str, default: T | None, kind: type | tuple[type, ...], what: str) -> T:
         self.asked.append(key)

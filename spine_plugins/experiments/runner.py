@@ -167,7 +167,8 @@ class Queue(Iterator[work.Job]):
                                "was made from something else")  # fmt: skip
             elif before.state == "done":
                 if changed := records.edited(self.out, before):
-                    return self._refuse_edited(record, changed[0])
+                    self._refuse_edited(record, changed[0])
+                    return None
                 if records.is_complete(self.out, before):
                     self.records[task.id] = before
                     self.pace.skip(task.id)
@@ -279,7 +280,7 @@ class Queue(Iterator[work.Job]):
 
     def ended(self, seconds: float) -> Ended:
         found = list(self.records.values())
-        states = Counter(record.state for record in found)
+        states: Counter[str] = Counter(record.state for record in found)
         return Ended(
             dict(states),
             [record for record in found if record.state == "failed"],
