@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def do(job: Job) -> Outcome:
     """Run the command to its end."""
     started = time.monotonic()
     out = Path(job.out)
+    _Maker.watch()
     if (out / STOP).exists():
         return Outcome(StoppedOnRequest.exit_code, 0.0, None)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HOME), os.environ.get("PYTHONPATH", "")])}
@@ -95,24 +97,55 @@ def _watched(job: Job, out: Path, environment: dict[str, str], log: int) -> int:
                                  stdin=subprocess.DEVNULL)  # fmt: skip
         mark.write_text(f"{platform.node()} {child.pid}")
     is_told = False
+    _Busy.count += 1
     while True:
         try:
             code = child.wait(_LOOK_SEC)
             break
         except subprocess.TimeoutExpired:
-            if not is_told and ((out / STOP).exists() or not _maker_lives()):
+            if not is_told and ((out / STOP).exists() or not _Maker.lives()):
                 child.terminate()
                 is_told = True
         except KeyboardInterrupt:  # serial: Ctrl-C reached the command, too; it saves and leaves
             (out / STOP).touch()
+    _Busy.count -= 1
     mark.unlink(missing_ok=True)
+    if not _Maker.lives():
+        os._exit(1)  # nobody waits for the result
     return code
 
 
-def _maker_lives() -> bool:
-    """Whether the process that this worker works for is there: a worker of nobody would go on unseen."""
-    maker = multiprocessing.parent_process()
-    return maker is None or maker.is_alive()
+class _Maker:
+    """The process that this worker works for: should it be killed, the worker must not stay behind."""
+
+    is_watched = False
+
+    @staticmethod
+    def lives() -> bool:
+        maker = multiprocessing.parent_process()
+        return maker is None or maker.is_alive()
+
+    @classmethod
+    def watch(cls) -> None:
+        """An idle worker waits for words that never come; this thread ends it."""
+        maker = multiprocessing.parent_process()
+        if maker is None or cls.is_watched:
+            return
+        cls.is_watched = True
+
+        def wait() -> None:
+            maker.join()
+            while _Busy.count:  # whoever watches a command ends it first
+                time.sleep(_LOOK_SEC)
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
+class _Busy:
+    """Commands that this process watches just now."""
+
+    count = 0
 
 
 def end_orphan(folder: Path, *, patience_sec: float = 60.0) -> bool:
