@@ -10,8 +10,10 @@ from pathlib import Path
 
 from spine_plugins import vindr
 from spine_plugins.experiments import freezing, plan_file, sets
-from spine_plugins.experiments.plan import Arm, Plan, Row, parse, with_data
-from spine_plugins.experiments.tasks import Task, in_order, tasks_of
+from spine_plugins.experiments.making import tasks_of
+from spine_plugins.experiments.parsing import parse, with_data
+from spine_plugins.experiments.plan import Arm, Plan, Row
+from spine_plugins.experiments.tasks import Task, in_order
 from stylegan2ada import files
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import JsonObject

@@ -11,8 +11,9 @@ import pytest
 
 from spine_plugins.experiments import estimate, folder, missing, plan_file
 from spine_plugins.experiments.folder import Given
-from spine_plugins.experiments.plan import parse
-from spine_plugins.experiments.tasks import in_order, snapshots, tasks_of
+from spine_plugins.experiments.making import tasks_of
+from spine_plugins.experiments.parsing import parse
+from spine_plugins.experiments.tasks import in_order, snapshots
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from tests.spine_plugins.experiments.plans import SMALL, opened, write_plan
