@@ -13,20 +13,20 @@ from spine_plugins.experiments.plan import Plan
 from spine_plugins.experiments.tasks import Task, snapshots
 from stylegan2ada.errors import UserError
 
-MEASURED = "measured on one core of an EPYC (Zen 4), November 2026, torch 2.13"
+MEASURED = "measured as CPU seconds of one busy core, November 2026, torch 2.13"
 ASSUMED = "assumed: no GPU has been measured; give --speed NAME=SECONDS of a short run of your own"
 
 # Seconds, by resolution where there is a number behind @: other sizes go by their pixels.
 # fmt: off
 _CPU: dict[str, float] = {
-    "start":             4.0,     # of any command: Python, torch
-    "gan@32":           16.0,     # per kimg, cbase 1024, cmax 64, batch 16
+    "start":             2.5,     # of any command: Python, torch
+    "gan@32":           28.0,     # per kimg, cbase 1024, cmax 64, batch 16
     "private@32":       60.0,     # per kimg: one image at a time
     "dcgan@64":          0.25,    # per step
-    "phantom@32":        0.003,   # per image
+    "phantom@32":        0.0065,  # per image
     "draw@32":           0.0012,  # per image
     "metrics@32":        0.004,   # per image and metric, tiny detector
-    "fit-cnn13k":        0.0012,  # per image shown
+    "fit-cnn13k":        0.0005,  # per image shown
     "fit-densenet121":   0.6,
     "predict-cnn13k":    0.0006,  # per image
     "predict-densenet121": 0.2,

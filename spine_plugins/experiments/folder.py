@@ -11,7 +11,7 @@ from pathlib import Path
 from spine_plugins import vindr
 from spine_plugins.experiments import freezing, plan_file, sets
 from spine_plugins.experiments.making import tasks_of
-from spine_plugins.experiments.parsing import parse, with_data
+from spine_plugins.experiments.parsing import parse, with_classes, with_data
 from spine_plugins.experiments.plan import Arm, Plan, Row
 from spine_plugins.experiments.tasks import Task, in_order
 from stylegan2ada import files
@@ -87,6 +87,7 @@ def _experiment(file: plan_file.PlanFile, given: Given, out: Path) -> Experiment
     base = Path(given.base)
     facts = sets.read_sets(plan, base, out)
     sets.check_sets(plan, facts)
+    plan = with_classes(plan, {name: len(one.classes) for name, one in facts.items() if one.classes})
     counts = {name: one.images for name, one in facts.items()}
     return Experiment(plan, given, out, list(in_order(tasks_of(plan, base, counts))))
 

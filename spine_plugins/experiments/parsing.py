@@ -147,13 +147,14 @@ def _arm(name: str, table: Table, common: _Common) -> Arm:
 
 def _row(name: str, table: Table, base: Fit) -> Row:
     _check_name(name, table)
+    train = _sources("train", table, table.texts("train", ()))
     row = Row(
         name=name,
         title=table.text("title", name),
         group=table.text("group", "paper", of=("paper", "lacking", "control", "blog", "sweep")),
         paper=table.number_or_none("paper"),
-        against=table.text("against", "" if name == REAL else REAL) or None,
-        train=_sources("train", table, table.texts("train", ())),
+        against=table.text("against", "" if name == REAL or not train else REAL) or None,
+        train=train,
         pretrain=_sources("pretrain", table, table.texts("pretrain", ())),
         length=table.number("length", 1.0),
         pretrain_length=table.number("pretrain_length", 1.0),
@@ -208,13 +209,24 @@ def with_data(plan: Plan, given: Mapping[str, str]) -> Plan:
     """The plan on other files: {data set: zip}, as given on the command line."""
     unknown = next((name for name in given if name not in plan.data), None)
     if unknown is not None:
-        plan.file.refuse(
-            (), f"--data {unknown}: the plan has no such data set; it has {', '.join(plan.data)}"
-        )
+        known = ", ".join(plan.data)
+        plan.file.refuse((), f"--data {unknown}: the plan has no such data set; it has {known}")
     replaced = {
-        name: dataclasses.replace(one, zip=given[name], phantom={}, classes=None) if name in given else one
+        # Of as many classes as the plan's own: rows and arms were made for those.
+        name: dataclasses.replace(one, zip=given[name], phantom={}) if name in given else one
         for name, one in plan.data.items()
     }
     changed = dataclasses.replace(plan, data=replaced)
+    check(changed)
+    return changed
+
+
+def with_classes(plan: Plan, found: Mapping[str, int]) -> Plan:
+    """The plan with the number of classes of the files that are there, where it says none."""
+    known = {
+        name: dataclasses.replace(one, classes=one.classes or found.get(name))
+        for name, one in plan.data.items()
+    }
+    changed = dataclasses.replace(plan, data=known)
     check(changed)
     return changed

@@ -14,7 +14,7 @@ from spine_plugins.experiments import folder, freezing, missing, plan_file, runn
 from spine_plugins.experiments.estimate import Cost, Estimator
 from spine_plugins.experiments.folder import Experiment, Given
 from spine_plugins.experiments.missing import Lack
-from stylegan2ada import options
+from stylegan2ada import locks, options
 from stylegan2ada.errors import MissingError, TooManyFailuresError, UserError
 from stylegan2ada.flag_types import NamedValue
 
@@ -248,11 +248,22 @@ def status_(asked: StatusAsked) -> None:
     """How far an experiment is, what failed and why."""
     voice, out = options.Voice(asked.json_file), Path(asked.out)
     experiment = folder.reopen(out)
-    is_running = (out / folder.LOCK).exists()
+    is_running = _is_running(out)
     _, costs = _costs(experiment, {})
     for line in telling.status_lines(experiment, costs, is_running):
         voice.say(line)
     voice.numbers(telling.status_numbers(experiment, is_running))
+
+
+def _is_running(out: Path) -> bool:
+    """Whether somebody holds the folder; the file alone may be of one that was killed."""
+    if not (out / folder.LOCK).exists():
+        return False
+    try:
+        with locks.hold(out / folder.LOCK, str(out)):
+            return False
+    except UserError:
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,24 +59,32 @@ def read_sets(plan: Plan, base: Path, out: Path) -> dict[str, SetFacts]:
 
 def check_sets(plan: Plan, facts: Mapping[str, SetFacts]) -> None:
     """UserError, with the line, if classes do not fit or held-out patients are in another set."""
-    test = facts.get("test")
-    for name in ("train", "val"):
-        mine = facts.get(name)
-        if test and mine and test.classes and mine.classes and test.classes != mine.classes:
+    for name, mine in facts.items():
+        declared = plan.data[name].classes
+        if declared and mine.classes and len(mine.classes) != declared:
             plan.file.refuse(
                 ("data", name),
-                f"the data set {name} has the classes {', '.join(mine.classes)}, test has "
+                f"the data set {name} is to have {declared} classes, and its file has {len(mine.classes)} "
+                f"({', '.join(mine.classes)}); give another file, or correct the plan",
+            )
+    test = facts.get("test")
+    for name in ("train", "val"):
+        found = facts.get(name)
+        if test and found and test.classes and found.classes and test.classes != found.classes:
+            plan.file.refuse(
+                ("data", name),
+                f"the data set {name} has the classes {', '.join(found.classes)}, test has "
                 f"{', '.join(test.classes)}; label both in the same way",
             )
     for held in _HELD_OUT:
         for name, other in facts.items():
-            mine = facts.get(held)
-            if name == held or mine is None or not mine.people or not other.people:
+            holder = facts.get(held)
+            if name == held or holder is None or not holder.people or not other.people:
                 continue
-            shared = mine.people & other.people
+            shared = holder.people & other.people
             if shared and not (held == "val" and name == "test"):
                 plan.file.refuse(
                     ("data", name),
-                    f"leakage: {len(shared)} of the {len(mine.people)} patients of the {held} set are also "
+                    f"leakage: {len(shared)} of the {len(holder.people)} patients of the {held} set are also "
                     f"in {name}; split by patient (spinegan dataset --split, convert --split)",
                 )

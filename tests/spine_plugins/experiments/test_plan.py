@@ -115,6 +115,11 @@ def test_a_test_patient_in_a_training_set(tmp_path: Path) -> None:
     assert "the data set train has the classes normal, abnormal, test has healthy, ill" in refusal(
         tmp_path, text
     )
+    eight = text.replace('"train.zip" }', '"train.zip", classes = 8 }').replace("[rows.ada-8]", "[rows.x]")
+    said = refusal(
+        tmp_path, eight.replace('train = ["ada:8"]', 'train = ["test"]').replace('["real"]', '["test"]')
+    )
+    assert "line 6: the data set train is to have 8 classes, and its file has 2 (normal, abnormal)" in said
     write_set(tmp_path / "test.zip", ["d", "e"], names)
     experiment = opened(tmp_path, text)
     facts = {task.id: task.facts for task in experiment.tasks}

@@ -34,7 +34,7 @@ def test_smoke_killed_stopped_and_finished(tmp_path: Path) -> None:
     out = tmp_path / "smoke"
     # Killed without a warning while networks train; whatever was left working is ended by the next run.
     first = start(out)
-    end = time.monotonic() + 600
+    end = time.monotonic() + 3600
     while not list(out.glob("tasks/gan-*/work/*/stats.jsonl")):
         assert time.monotonic() < end and first.poll() is None
         time.sleep(0.2)
