@@ -42,6 +42,7 @@ STAGES = {
         "metrics":   ("stylegan2ada.calc_metrics:main",           "FID, KID, precision and recall, ... of a network."),
         "detectors": ("spine_plugins.detectors_command:detectors", "List or fetch the networks that metrics need."),
         "figures":   ("spine_plugins.experiments.command:figures", "Draw the paper's figures from networks and data."),
+        "experiments": ("spine_plugins.experiments.plans_command:experiments", "Tables and figures of the paper, or of yours."),
         "compare":   ("spine_plugins.compare.command:compare",    "Runs side by side, of this program and of the official one."),
         "card":      ("spine_plugins.card_command:card",          "README.md of a network, for model hubs."),
         "report":    ("spine_plugins.report.command:report",      "One self-contained HTML page about a run."),

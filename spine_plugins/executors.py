@@ -5,7 +5,9 @@
 
 `work` turns one item into one result; for anything but `serial` both must be picklable, and so must `work`
 (a function of a module, a functools.partial of one, an instance of a class with `__call__`). Items travel in
-batches, in their order, a bounded number of batches at a time; results come back as they are ready.
+batches, in their order, a bounded number of batches at a time; results come back as they are ready. `items`
+may be an iterator that has nothing now and more later, as tasks that wait for others: it is asked again after
+each result, and what ends the work is that it has nothing while nothing is being worked on.
 
 What goes wrong, and whose business it is:
 
@@ -57,21 +59,22 @@ def run(
     executor: str = "process",  # serial | process | dask:ADDRESS of a scheduler
     workers: int = 1,  # processes; a cluster has the workers that it has
     batch: int = 1,  # items that travel together: more where an item takes less than some milliseconds
+    in_flight: int = _IN_FLIGHT,  # batches per worker
     in_order: bool = False,  # results in the order of the items, not as they are ready
     limits: Limits = Limits(),
     when_lost: Callable[[T, float], R] | None = None,  # (item, seconds it had); None: WorkerDiedError
 ) -> Iterator[tuple[list[T], list[R]]]:
     """(items, their results) batch by batch, for every item, whatever happens to the workers."""
-    batches = _batches(items, batch)
+    batches = _Batches(items, batch)
     if executor == "serial":
         for some in batches:
             yield some, [work(item) for item in some]
     elif executor == "process":
         local = _Local(max(1, workers), limits)
-        yield from _over_pool(local, work, batches, in_order, limits, when_lost)
+        yield from _over_pool(local, work, batches, in_flight, in_order, limits, when_lost)
     elif executor.startswith("dask:"):
         with _cluster(executor.removeprefix("dask:")) as pool:
-            yield from _over_pool(pool, work, batches, in_order, limits, when_lost)
+            yield from _over_pool(pool, work, batches, in_flight, in_order, limits, when_lost)
     else:
         raise UserError(
             f"--executor={executor} is unknown; use serial, process, or dask:ADDRESS of a scheduler"
@@ -82,22 +85,29 @@ class WorkerDiedError(RuntimeError):
     """A worker died of an item, and nobody said what that item's result is then."""
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    source = iter(items)
-    while batch := list(islice(source, size)):
-        yield batch
+class _Batches(Iterator[list[T]]):
+    """No generator: those that ended once have ended, and these items may have more later."""
+
+    def __init__(self, items: Iterable[T], size: int) -> None:
+        self._source, self._size = iter(items), size
+
+    def __next__(self) -> list[T]:
+        batch = list(islice(self._source, self._size))
+        if not batch:
+            raise StopIteration
+        return batch
 
 
 def _over_pool(
-    pool: _Pool, work: Callable[[T], R], batches: Iterator[list[T]], in_order: bool, limits: Limits,
-    when_lost: Callable[[T, float], R] | None,
+    pool: _Pool, work: Callable[[T], R], batches: Iterator[list[T]], in_flight: int, in_order: bool,
+    limits: Limits, when_lost: Callable[[T, float], R] | None,
 ) -> Iterator[tuple[list[T], list[R]]]:  # fmt: skip
     """Keep the pool busy with a bounded number of batches in flight; survive the death of workers."""
     running: dict[futures.Future[list[R]], list[T]] = {}  # in the order of submitting
     try:
         while True:
             # In this order: items are taken only when there is room for them.
-            while len(running) < _IN_FLIGHT * pool.workers and (batch := next(batches, None)):
+            while len(running) < in_flight * pool.workers and (batch := next(batches, None)):
                 running[pool.submit(work, batch)] = batch
             if not running:
                 return

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": READERS,
     "compare": READERS,
     "release": READERS,
-    "experiments": {"runs", "compare", "statistics", "clustered", "executors", "markup", "pages"},
+    "experiments": {"vindr", "runs", "compare", "statistics", "clustered", "executors", "markup", "pages"},
     "demo_command": set(),
     "doctor_command": {"dicom"},
     "detectors_command": set(),

@@ -1,4 +1,4 @@
-"""`spinegan classify train|eval|predict`: the SpineClassifier on the command line."""
+"""`spinegan classify train|eval|predict|sift`: the SpineClassifier on the command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import get_args
 import click
 import numpy as np
 
-from spine_plugins.classifier import evaluation, fitting, gate, plots, training
+from spine_plugins.classifier import evaluation, fitting, gate, plots, sifting, training
 from spine_plugins.classifier.answers import TASKS
 from spine_plugins.classifier.cards import DataFacts, Metrics, write_card
-from spine_plugins.classifier.defaults import ARCHITECTURES
+from spine_plugins.classifier.defaults import ARCHITECTURES, Augment
 from spine_plugins.classifier.labelled import LabelledImages, open_images, open_labelled
 from spine_plugins.classifier.model import Mapping, SpineClassifier, load_classifier
 from spine_plugins.classifier.recipe import Recipe
@@ -58,6 +58,12 @@ class Train(Recipe):
 @group(
     "Data",
     opt("--data", required=True, metavar="PATH", help="Labelled images to train on (zip or folder)"),
+    opt(
+        "--add",
+        multiple=True,
+        metavar="PATH",
+        help="Further images to learn from beside --data, such as fakes; none is held out (repeatable)",
+    ),
     opt("--out", required=True, metavar="FILE", help="X.safetensors; its card goes beside it as X.json"),
     opt("--val", metavar="PATH", help="Validation images [default: a part of --data]"),
     opt("--test", metavar="PATH", help="Test images, measured once at the end"),
@@ -101,6 +107,13 @@ class Train(Recipe):
         help="[default: 30; 20 for cnn13k] The paper's loss network: 19, with --select-on=last",
     ),
     opt(
+        "--steps",
+        type=click.IntRange(min=1),
+        metavar="INT",
+        help="Optimiser steps in all, in --epochs equal stretches, however many images there are "
+        "[default: --epochs passes over them]",
+    ),
+    opt(
         "--lr",
         type=click.FloatRange(min=0, min_open=True),
         metavar="FLOAT",
@@ -115,9 +128,10 @@ class Train(Recipe):
     ),
     opt(
         "--augment",
-        type=click.Choice(["standard", "none"]),
+        type=click.Choice(get_args(Augment)),
         default="standard",
-        help="standard: flip 0.3, rotation 5 degrees, resized crop 0.8-1 [default: standard]",
+        help="standard: flip 0.3, rotation 5 degrees, resized crop 0.8-1; flip-...: as tutorials for "
+        "photographs, flip 0.5, rotation 36 degrees, zoom 20 % [default: standard]",
     ),
     opt(
         "--select-on",
@@ -125,6 +139,7 @@ class Train(Recipe):
         default="val",
         help="Keep the epoch best on this; test only to replicate, and stamped [default: val]",
     ),
+    opt("--shuffle-labels", is_flag=True, help="Learn nothing: a negative control, stamped on the card"),
     opt("--seed", type=SEED, default=0, metavar="INT", help="Start of all random numbers [default: 0]"),
     opt("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", help="[default: fp32]"),
     _DEVICE,
@@ -285,6 +300,54 @@ def predict_(asked: Predict) -> None:
     _write_predictions(model, images, _logits(model, images, asked), Path(asked.out))
     voice.say(f"{len(images)} predictions in {asked.out}")
     voice.numbers({"n": len(images), "out": asked.out, "classifier": {"sha256": model.card["sha256"]}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiftAsked(sifting.Sieve):
+    """What `classify sift` was asked."""
+
+    json_file: str | None
+
+
+@options.command("sift", parent=classify, record=SiftAsked)
+@group(
+    "What to sift",
+    opt("--data", required=True, metavar="PATH", help="Labelled images (zip or folder)"),
+    opt("--out", required=True, metavar="PATH", help="Data set to write: a folder, or a name with .zip"),
+    OVERWRITE,
+)
+@group(
+    "How",
+    opt("--classifier", metavar="FILE", help="Made by `spinegan classify train`; asked by the next two"),
+    opt(
+        "--labels",
+        type=click.Choice(get_args(sifting.Labels)),
+        default="own",
+        help="classifier: every image gets the class that it sees [default: own]",
+    ),
+    opt(
+        "--only",
+        type=click.Choice(get_args(sifting.Only)),
+        default="all",
+        help="agreeing: images whose label it confirms [default: all]",
+    ),
+    opt("--images", type=click.IntRange(min=1), metavar="INT", help="At most so many, by lot"),
+    opt("--seed", type=SEED, default=0, metavar="INT", help="Of the lot [default: 0]"),
+    _DEVICE,
+)
+@json_option
+def sift_(asked: SiftAsked) -> None:
+    """Write a part of a data set, chosen by lot or by a classifier, or labelled by it.
+
+    \b
+    spinegan classify sift --data=fakes.zip --classifier=s.safetensors \\
+        --only=agreeing --out=believed.zip
+    """
+    voice = Voice(asked.json_file)
+    found = sifting.sift(asked)
+    agreed = "" if found.agreeing is None else f", the classifier agrees on {found.agreeing}"
+    voice.say(f"{found.written} of {found.of} images in {asked.out}{agreed}")
+    voice.numbers({"out": asked.out, **asdict(found)})
 
 
 def _logits(model: SpineClassifier, images: LabelledImages, asked: Evaluate | Predict) -> np.ndarray:

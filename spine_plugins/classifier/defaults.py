@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+# none; the paper's; or the transforms of a tutorial for photographs, one, two and three of them.
+Augment = Literal["standard", "none", "flip", "flip-rotate", "flip-rotate-zoom"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -21,7 +21,7 @@ from spine_plugins.resumable import Resumable
 from stylegan2ada import processes
 from stylegan2ada.provenance import versions
 
-_MAY_CHANGE = {"out", "device", "overwrite", "data", "val", "test"}  # fingerprints stand for the data
+_MAY_CHANGE = {"out", "device", "overwrite", "data", "add", "val", "test"}  # fingerprints stand for the data
 
 
 def run(recipe: Recipe, log: Callable[[str], None] = print, *, dry_run: bool = False) -> Card:
@@ -52,13 +52,15 @@ def run(recipe: Recipe, log: Callable[[str], None] = print, *, dry_run: bool = F
     classifier.to(processes.pick_device(recipe.device))
     keeper = Resumable(state_path(recipe), _identity(recipe, card))
     selection = {"val": parts.val, "test": parts.test}.get(recipe.select_on)
-    chosen = training.train(classifier, parts.train, schedule, selection=selection, keeper=keeper, log=log)
+    chosen = training.train(
+        classifier, [parts.train, *parts.added], schedule, selection=selection, keeper=keeper, log=log
+    )
     card["chosen_epoch"], card["history"] = chosen.epoch, chosen.history
     # A score on the images it learned from would only mislead whoever reads the card.
     card["metrics"] = {
         role: evaluate(part, training.predict(classifier, part)) if part is not None else None
         for role, part in parts.roles().items()
-        if role != "train"
+        if role in ("val", "test")
     }
     classifier.card = card
     save_classifier(classifier.cpu(), recipe.out)
@@ -83,6 +85,7 @@ def schedule_of(recipe: Recipe) -> training.Schedule:
     kind = ARCHITECTURES[recipe.arch]
     return training.Schedule(
         epochs=recipe.epochs or kind.epochs,
+        steps=recipe.steps,
         lr=recipe.lr or kind.lr,
         batch=recipe.batch,
         class_weights=recipe.class_weights,

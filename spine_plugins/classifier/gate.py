@@ -48,7 +48,7 @@ def doubts(card: Card, test_fingerprint: str | None = None) -> list[str]:
     if card.get("selected_on") == "test":
         found.append("its epoch was chosen on the test set, so test scores of this study would be too good")
     # A part split off a file has a fingerprint of its own; the file's counts too.
-    known = [facts for part in ("train", "val") if (facts := data.get(part))]
+    known = [facts for part, facts in data.items() if facts and part != "test"]
     seen = {facts.get(kind) for facts in known for kind in ("fingerprint", "source_fingerprint")} - {None}
     own_test = data.get("test")
     if (own_test and own_test.get("fingerprint") in seen) or (

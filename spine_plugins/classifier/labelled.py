@@ -79,12 +79,36 @@ class Pixels:
         self._dataset = data.dataset
         self._cached = cached_images(data.dataset)
 
+    def __len__(self) -> int:
+        return len(self._dataset)
+
     def __call__(self, positions: Sequence[int] | np.ndarray) -> torch.Tensor:  # uint8 [B, C, H, W]
         raw = self._dataset.raw_indices[np.asarray(positions)]
         if self._cached is not None:
             # A copy: the cache is mapped read-only, and torch warns of memory that it may not write.
             return torch.from_numpy(np.array(self._cached[raw]))
         return torch.from_numpy(np.stack([self._dataset.raw_image(int(i)) for i in raw]))
+
+
+class JoinedPixels:
+    """Of several data sets one behind the other, all of one size."""
+
+    def __init__(self, sets: Sequence[LabelledImages]) -> None:
+        self._sets = [Pixels(data) for data in sets]
+        self._ends = np.cumsum([len(pixels) for pixels in self._sets])
+
+    def __call__(self, positions: np.ndarray) -> torch.Tensor:  # uint8 [B, C, H, W]
+        owner = np.searchsorted(self._ends, positions, side="right")
+        found: torch.Tensor | None = None
+        for number in np.unique(owner):
+            mine = np.flatnonzero(owner == number)
+            start = self._ends[number] - len(self._sets[number])
+            images = self._sets[number](positions[mine] - start)
+            if found is None:
+                found = images.new_empty((len(positions), *images.shape[1:]))
+            found[torch.from_numpy(mine)] = images
+        assert found is not None, "no positions"
+        return found
 
 
 def open_labelled(

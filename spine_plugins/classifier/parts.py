@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from spine_plugins.classifier.labelled import (
     LabelledImages,
@@ -20,13 +22,16 @@ class Parts:
     """The images by role, and how they came apart."""
 
     train: LabelledImages
+    added: tuple[LabelledImages, ...]  # to the training
     val: LabelledImages | None
     test: LabelledImages | None
     split: str  # "patient", "study" or "image": what no two parts share
     note: str | None  # a warning to stamp on results
 
     def roles(self) -> dict[str, LabelledImages | None]:
-        return {"train": self.train, "val": self.val, "test": self.test}
+        """Those that something is measured on, or that were learned from."""
+        added = {f"added {number}": part for number, part in enumerate(self.added, start=1)}
+        return {"train": self.train, **added, "val": self.val, "test": self.test}
 
 
 def open_parts(recipe: Recipe) -> Parts:
@@ -45,7 +50,42 @@ def open_parts(recipe: Recipe) -> Parts:
     for role, part in present.items():
         check_both_classes(part, role)
     unit, note = _separation(present)
-    return Parts(train, val, test, unit, note)
+    added = tuple(_open_added(data, path, present) for path in recipe.add)
+    if recipe.shuffle_labels:
+        # Both, or the choice of an epoch would still know something.
+        train = _shuffled(train, recipe.seed)
+        val = None if val is None else _shuffled(val, recipe.seed)
+        added = tuple(_shuffled(part, recipe.seed) for part in added)
+        note = "; ".join(filter(None, ("the labels were shuffled, so that nothing can be learned", note)))
+    return Parts(train, added, val, test, unit, note)
+
+
+def _open_added(data: LabelledImages, path: str, parts: dict[str, LabelledImages]) -> LabelledImages:
+    """Images beside --data: of its size and classes, and of nobody who is held out."""
+    added = _open_like(data, path)
+    if added.dataset.image_shape != data.dataset.image_shape:
+        raise UserError(
+            f"--add={path} has images of {_shape(added)}, --data={data.dataset.path} of {_shape(data)}; "
+            "make both alike"
+        )
+    for role, part in parts.items():
+        shared = shared_groups(added, part) if role != "training" else set()
+        if shared or added.facts()["fingerprint"] == part.facts()["fingerprint"]:
+            raise UserError(
+                f"--add={path} holds images of patients of the {role} data ({len(shared) or 'all'} of them); "
+                "leave them out"
+            )
+    return added
+
+
+def _shape(data: LabelledImages) -> str:
+    channels, height, width = data.dataset.image_shape
+    return f"{width}x{height} and {channels} channels"
+
+
+def _shuffled(data: LabelledImages, seed: int) -> LabelledImages:
+    assert data.targets is not None
+    return replace(data, targets=data.targets[np.random.default_rng(seed).permutation(len(data))])
 
 
 def _open_like(data: LabelledImages, path: str) -> LabelledImages:

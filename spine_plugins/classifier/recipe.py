@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from spine_plugins.classifier.answers import Task
+from spine_plugins.classifier.defaults import Augment
 from stylegan2ada.errors import UserError
 
 
@@ -18,6 +19,7 @@ class Recipe:
     out: str  # X.safetensors
     val: str | None = None
     test: str | None = None
+    add: tuple[str, ...] = ()  # further images to learn from, as a rule fakes; none of them is held out
     val_share: float = 0.15  # of --data, where there is no --val
     split_seed: int = 0
     task: Task | Literal["auto"] = "auto"
@@ -27,11 +29,13 @@ class Recipe:
     size: int | None = None
     dropout: float | None = None
     epochs: int | None = None
+    steps: int | None = None  # in all, whatever the number of images
     lr: float | None = None
     batch: int = 32
     class_weights: Literal["ratio", "none"] = "ratio"
-    augment: Literal["standard", "none"] = "standard"
+    augment: Augment = "standard"
     select_on: Literal["val", "test", "last"] = "val"
+    shuffle_labels: bool = False  # a negative control
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
@@ -53,6 +57,11 @@ def check(recipe: Recipe) -> None:
         raise UserError("--select-on=val needs validation images; give --val=ZIP or --val-share above 0")
     if not 0 <= recipe.val_share < 1:
         raise UserError(f"--val-share={recipe.val_share:g} must be at least 0 and below 1")
+    if recipe.steps is not None and recipe.epochs is not None and recipe.steps < recipe.epochs:
+        raise UserError(
+            f"--steps={recipe.steps} are fewer than the --epochs={recipe.epochs} they are cut into; "
+            "give fewer epochs"
+        )
     if recipe.init is not None and recipe.weights not in (None, "none"):
         raise UserError("--init and --weights both say where to start; give one of them")
     if recipe.arch == "cnn13k" and recipe.size not in (None, 64):

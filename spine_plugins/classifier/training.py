@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from spine_plugins.classifier import augment
 from spine_plugins.classifier.answers import Task, scores_of
+from spine_plugins.classifier.defaults import Augment
 from spine_plugins.classifier.evaluation import accuracy, ranking_score
-from spine_plugins.classifier.labelled import LabelledImages, Pixels
+from spine_plugins.classifier.labelled import JoinedPixels, LabelledImages, Pixels
 from spine_plugins.classifier.model import Mapping, SpineClassifier
 from spine_plugins.resumable import Resumable, seeded, step_seed
 from stylegan2ada.checkpoints import state_checks
@@ -36,9 +37,10 @@ class Schedule:
 
     epochs: int
     lr: float
+    steps: int | None = None  # in all, cut into `epochs` stretches; None: an epoch is a pass over the images
     batch: int = 32
     class_weights: Literal["ratio", "none"] = "ratio"
-    augment: Literal["standard", "none"] = "standard"
+    augment: Augment = "standard"
     select_on: Literal["val", "test", "last"] = "val"  # test: for replication only
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -127,7 +129,7 @@ def predict(
 
 def train(
     classifier: SpineClassifier,
-    data: LabelledImages,
+    data: Sequence[LabelledImages],  # one behind the other
     schedule: Schedule,
     *,
     selection: LabelledImages | None,  # measured after every epoch, and the best is kept; None: the last
@@ -151,21 +153,23 @@ class _Run:
     def __init__(
         self,
         classifier: SpineClassifier,
-        data: LabelledImages,
+        data: Sequence[LabelledImages],
         schedule: Schedule,
         selection: LabelledImages | None,
         keeper: Resumable,
         log: Callable[[str], None],
     ) -> None:
-        assert data.targets is not None
-        self.classifier, self.data, self.schedule = classifier, data, schedule
+        targets = np.concatenate([part.targets for part in data if part.targets is not None])
+        self.n = len(targets)
+        assert self.n == sum(map(len, data)), "all parts have targets"
+        self.classifier, self.schedule = classifier, schedule
         self.selection, self.keeper, self.log = selection, keeper, log
         self.device = classifier.mean.device
-        self.pixels = Pixels(data)
-        self.targets = torch.from_numpy(data.targets).to(self.device)
+        self.pixels = JoinedPixels(data)
+        self.targets = torch.from_numpy(targets).to(self.device)
         self.weights: Tensor | None = None
         if schedule.class_weights != "none":
-            self.weights = class_weights(data.targets, classifier.task).to(self.device)
+            self.weights = class_weights(targets, classifier.task).to(self.device)
         self.optimizer = torch.optim.Adam(classifier.parameters(), lr=schedule.lr)
         self.at = Progressed()
 
@@ -183,15 +187,27 @@ class _Run:
             # A function: the state is only collected when a signal has come.
             self.keeper.save_if_asked_to_stop(self.state, f"in epoch {self.at.epoch + 1}")
         counter.close()
-        self.measure(time.monotonic() - start)
+        self.measure(sum(map(len, batches)), time.monotonic() - start)
         # Moved on before the save: a state never shows a measured epoch as still open.
         self.at.epoch, self.at.step, self.at.loss_sum = self.at.epoch + 1, 0, 0.0
         self.keeper.save(self.state())
 
     def batches(self) -> list[np.ndarray]:
-        """This epoch's order, cut up; a last single image joins the batch before (batch norm needs two)."""
-        # From seed and epoch alone: a continued epoch finds the order in which it began.
-        order = np.random.default_rng([self.schedule.seed, self.at.epoch]).permutation(len(self.data))
+        """This epoch's batches: a pass over the images, or its stretch of the steps, pass after pass."""
+        steps, epochs = self.schedule.steps, self.schedule.epochs
+        if steps is None:
+            return self.one_pass(self.at.epoch)
+        first, last = (steps * at // epochs for at in (self.at.epoch, self.at.epoch + 1))
+        per_pass = len(self.one_pass(0))
+        passes = range(first // per_pass, (last - 1) // per_pass + 1)
+        found = [batch for number in passes for batch in self.one_pass(number)]
+        skipped = first - passes.start * per_pass
+        return found[skipped : skipped + last - first]
+
+    def one_pass(self, number: int) -> list[np.ndarray]:
+        """Its order, cut up; a last single image joins the batch before (batch norm needs two)."""
+        # From seed and number alone: a continued epoch finds the order in which it began.
+        order = np.random.default_rng([self.schedule.seed, number]).permutation(self.n)
         cuts = [*range(self.schedule.batch, len(order), self.schedule.batch)]
         if cuts and len(order) - cuts[-1] == 1:
             cuts.pop()
@@ -224,15 +240,15 @@ class _Run:
         img = to_float(pixels.to(self.device))
         if self.schedule.augment == "none":
             return self.classifier.prepare(img)
-        places = augment.draw(len(img), generator)
+        places = augment.draw(len(img), generator, self.schedule.augment)
         # In [0, 1], where the zeros beside a rotated image are black and not grey.
         return self.classifier.normalise(augment.apply((img + 1) / 2, places, self.classifier.size))
 
-    def measure(self, seconds: float) -> None:
+    def measure(self, images: int, seconds: float) -> None:
         """Append to the history; keep the weights if they are the best so far."""
         epoch = self.at.epoch + 1
         # Taken while the weights move and dropout is on: not to be compared with the loss below.
-        row: dict[str, float] = {"epoch": epoch, "train_loss": self.at.loss_sum / len(self.data)}
+        row: dict[str, float] = {"epoch": epoch, "train_loss": self.at.loss_sum / images}
         text = f"epoch {epoch}/{self.schedule.epochs}  loss {row['train_loss']:.4f}"
         if self.selection is not None:
             assert self.selection.targets is not None

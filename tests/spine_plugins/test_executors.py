@@ -219,3 +219,27 @@ def test_an_interrupt_while_a_worker_is_started_leaves_nobody_waiting(tmp_path: 
     )  # fmt: skip
     assert ended.stdout.startswith("interrupted"), ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+class _Waits:
+    """Numbers of which each may begin when the one before has come back."""
+
+    def __init__(self, count: int) -> None:
+        self.left, self.back = list(range(count)), -1
+
+    def __iter__(self) -> _Waits:
+        return self
+
+    def __next__(self) -> int:
+        if not self.left or self.left[0] > self.back + 1:
+            raise StopIteration
+        return self.left.pop(0)
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_items_that_wait_for_results_come_later(executor: str) -> None:
+    waits, came = _Waits(4), []
+    for items, results in run(abs, waits, executor=executor, workers=2, in_flight=1):
+        came += results
+        waits.back = max(items)
+    assert came == [0, 1, 2, 3]

@@ -156,7 +156,12 @@ def test_refusals_are_one_sentence(trained: Path, tmp_path: Path, command) -> No
 
 
 def test_a_record_has_a_field_per_option() -> None:
-    records = {"train": verbs.Train, "eval": verbs.Evaluate, "predict": verbs.Predict}
+    records = {
+        "train": verbs.Train,
+        "eval": verbs.Evaluate,
+        "predict": verbs.Predict,
+        "sift": verbs.SiftAsked,
+    }
     assert verbs.classify.commands.keys() == records.keys()
     for name, record in records.items():
         options = [p.name for p in verbs.classify.commands[name].params if p.expose_value]
