@@ -1,4 +1,4 @@
-"""`spinegan experiments plan|run|status|freeze`: a study by one command, which goes on where it stopped."""
+"""`spinegan experiments plan|run|status|freeze|tables`: a study by one command that goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from spine_plugins.experiments import folder, freezing, missing, plan_file, runn
 from spine_plugins.experiments.estimate import Cost, Estimator
 from spine_plugins.experiments.folder import Experiment, Given
 from spine_plugins.experiments.missing import Lack
+from spine_plugins.experiments.tables_command import tables
 from stylegan2ada import locks, options
 from stylegan2ada.errors import MissingError, TooManyFailuresError, UserError
 from stylegan2ada.flag_types import NamedValue
@@ -24,6 +25,9 @@ _STDERR = 2  # file descriptor
 @click.group()
 def experiments() -> None:
     """The paper's experiments, the blog's, and yours: plans, run as one resumable command."""
+
+
+experiments.add_command(tables)
 
 
 @dataclass(frozen=True, kw_only=True)
