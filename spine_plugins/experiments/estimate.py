@@ -25,7 +25,7 @@ _CPU: dict[str, float] = {
     "dcgan@64":          0.25,    # per step
     "phantom@32":        0.0065,  # per image
     "draw@32":           0.0012,  # per image
-    "metrics@32":        0.004,   # per image and metric, tiny detector
+    "metrics@32":        0.003,   # per image and metric, tiny detector
     "fit-cnn13k":        0.0005,  # per image shown
     "fit-densenet121":   0.6,
     "predict-cnn13k":    0.0006,  # per image

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from spine_plugins.experiments.tasks import TASKS, WORK
+
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
 
@@ -35,7 +37,7 @@ def test_smoke_killed_stopped_and_finished(tmp_path: Path) -> None:
     # Killed without a warning while networks train; whatever was left working is ended by the next run.
     first = start(out)
     end = time.monotonic() + 3600
-    while not list(out.glob("tasks/gan-*/work/*/stats.jsonl")):
+    while not list(out.glob(f"{TASKS}/gan-*/{WORK}/*/stats.jsonl")):
         assert time.monotonic() < end and first.poll() is None
         time.sleep(0.2)
     first.kill()
