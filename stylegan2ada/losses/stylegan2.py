@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -33,6 +33,8 @@ class StyleGAN2Loss(Loss):
     >>> D.b4.out.weight.grad is not None
     True
     """
+
+    capturable = True
 
     def __init__(
         self,
@@ -126,6 +128,22 @@ class StyleGAN2Loss(Loss):
         for term in self.terms:
             if term.name in state["terms"]:
                 offered(term, "load_state_dict")(state["terms"][term.name])
+
+    def why_not_recorded(self) -> str | None:
+        """Draws that were handed in, or a term that does not say it may be."""
+        if (reason := super().why_not_recorded()) is not None:
+            return reason
+        if type(self.draws) is not Draws:
+            return "its random draws were handed in"
+        silent = [term.name for term in self.terms if not getattr(term, "capturable", False)]
+        return (
+            f"term {silent[0]} does not say that it may be recorded (capturable = True)" if silent else None
+        )
+
+    def facts(self) -> Hashable:
+        """Weights now, and what a hook might change."""
+        own = (self.r1_gamma, self.pl_weight, self.pl_decay, self.style_mixing_prob, self.weight_clip)
+        return (*own, *(term.weight for term in self.terms))
 
     # The generator's side
 

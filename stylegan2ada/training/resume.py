@@ -21,7 +21,7 @@ from stylegan2ada.checkpoints.training_state import (
 )
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import State
-from stylegan2ada.training import run_files
+from stylegan2ada.training import optimisers, run_files
 from stylegan2ada.training.hooks import Hooks
 from stylegan2ada.training.log import RunLog
 from stylegan2ada.training.run import Run
@@ -113,7 +113,7 @@ def shared_state(run: Run) -> State:
         "counters": progress,
         **beside,
         "networks": {name: module.state_dict() for name, module in run.modules.items()},
-        "optimizers": {name: opt.state_dict() for name, opt in run.opts.items()},
+        "optimizers": {name: optimisers.portable_state(opt) for name, opt in run.opts.items()},
         "ada": None if run.ada is None else run.ada.state_dict(),
         "collector": run.collector.state_dict(),
         "card": run.card,
@@ -152,7 +152,7 @@ def _restore(run: Run, hooks: Hooks, state: State) -> str | None:
     for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
     for name, opt in run.opts.items():
-        opt.load_state_dict(state["optimizers"][name])
+        optimisers.load(opt, state["optimizers"][name])
     if run.ada is not None:
         run.ada.load_state_dict(state["ada"])
     ranks = state["ranks"]

@@ -92,10 +92,7 @@ def take_a_step(run: SimpleNamespace, hooks: Hooks, device: str, channels: int =
     images = torch.zeros([BATCH, channels, SIDE, SIDE], device=device)
     c, z = torch.zeros([BATCH, 2], device=device), torch.zeros([BATCH, 8], device=device)
     for phase in run.phases:
-        loop.accumulate(run, hooks, phase, (images, c, z, c))
-        hooks.after_backward(phase)
-        phase.reduce_and_step()
-        run.loss.after_step(phase)
+        loop.train_phase(run, hooks, phase, (images, c, z, c))
         hooks.after_step(phase)
     ema.update(run.G, run.G, BATCH, 0, ema_rampup=0.05)
     return [phase.name for phase in run.phases]

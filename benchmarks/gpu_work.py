@@ -1,0 +1,425 @@
+"""The steps of `gpu.py`: each a function of a job that writes what it finds as soon as it has found it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import step as sides
+from benchmarks import timing
+from stylegan2ada import stats
+from stylegan2ada.data.writer import DatasetWriter
+from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
+from stylegan2ada.networks.augment import AugmentPipe
+from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
+from stylegan2ada.ops import bias_act, upfirdn2d, use_impl
+from stylegan2ada.training import capture
+from stylegan2ada.training.phases import Phase, network_phases, rounds
+
+ROOT = Path(__file__).resolve().parent.parent
+MODES = ("plain", "compiled", "plain+graphs", "compiled+graphs")
+ROUNDS = 5  # of each mode, in turn
+Row = dict[str, Any]
+
+
+@dataclass
+class Job:
+    """What a step is asked."""
+
+    device: torch.device
+    dry: bool
+    batch: int
+    upstream: Path | None
+    result: Path
+    found: Row = field(default_factory=dict)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def side(self) -> int:
+        return 16 if self.dry else 256
+
+    def keep(self, **found: Any) -> None:
+        """On disk at once: a step may be cut off."""
+        self.found |= found
+        self.result.write_text(json.dumps(self.found))
+
+    def clock(self) -> float:
+        if self.is_cuda:
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def do(name: str, job: Job) -> None:
+    """One step by its name."""
+    if job.is_cuda:
+        torch.backends.cudnn.benchmark = True
+    STEPS[name.partition("-")[0] if name not in STEPS else name](job)
+
+
+# What there is
+
+
+def environment(job: Job) -> None:
+    job.keep(python=sys.version.split()[0], torch=torch.__version__, cuda=torch.version.cuda)
+    job.keep(nvcc=_said(["nvcc", "--version"]), compiled=compiled_missing(job.device) or "built")
+    if job.is_cuda:
+        properties = torch.cuda.get_device_properties(job.device)
+        job.keep(card=properties.name, memory_gb=round(properties.total_memory / 2**30, 1))
+        query = "name,driver_version,clocks.sm,clocks.mem,power.limit,temperature.gpu"
+        job.keep(nvidia_smi=_said(["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]))
+
+
+def build(job: Job) -> None:
+    """The compiled library, and how long it took."""
+    if importlib.util.find_spec("stylegan2ada.ops.build") is None:
+        job.keep(built="not built: this version has no compiled operations")
+        return
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "stylegan2ada.ops.build"], cwd=ROOT, capture_output=True, text=True
+    )
+    seconds = round(time.perf_counter() - begin, 1)
+    missing = compiled_missing(job.device)
+    job.keep(
+        built=missing or "built",
+        build_sec=seconds,
+        code=done.returncode,
+        said=(done.stdout + done.stderr)[-800:],
+    )
+
+
+def tests(job: Job) -> None:
+    """Those marked gpu; without a card merely that they are found."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--no-header", "-p", "no:cacheprovider"]
+    command += (
+        ["tests/stylegan2ada/losses/test_gpu.py", "--collect-only"] if job.dry else ["tests/stylegan2ada"]
+    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    print(done.stdout[-4000:], done.stderr[-1000:])
+    lines = done.stdout.strip().splitlines() or [""]
+    job.keep(tests=lines[-1], failed=[line for line in lines if line.startswith(("FAILED", "ERROR"))][:30])
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def compiled_missing(device: torch.device) -> str | None:
+    """Why there are no compiled operations here; None: they are loaded."""
+    if importlib.util.find_spec("stylegan2ada.ops.build") is None:
+        return "not built: this version has no compiled operations"
+    library = importlib.import_module("stylegan2ada.ops.build")
+    try:
+        library.ensure(device.type, may_build=False)
+    except library.Unavailable as reason:
+        return f"not built: {reason}"
+    return None
+
+
+# Kernels: right, and how near to a copy
+
+
+def kernels(job: Job) -> None:
+    """Parity with `ref` in float64, and bytes per second beside those of a copy."""
+    n, channels, side = (2, 4, 16) if job.dry else (16, 128, 256)
+    rows: list[Row] = []
+    impls = ["fast"] if compiled_missing(job.device) else ["fast", "compiled"]
+    job.keep(compiled=compiled_missing(job.device) or "built", copy_gb_per_s=copy_speed(job))
+    for dtype in (torch.float32, torch.bfloat16, *([torch.float16] if job.is_cuda else [])):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            torch.manual_seed(0)
+            x = torch.randn([n, channels, side, side], device=job.device).to(dtype, memory_format=layout)
+            for name, work in kernel_calls(x).items():
+                truth = work(x.double(), "ref")
+                for impl in impls:
+                    y = work(x, impl)
+                    seconds = fastest(job, partial(work, x, impl))
+                    rows.append(
+                        {
+                            "kernel": name,
+                            "impl": impl,
+                            "type": str(dtype).removeprefix("torch."),
+                            "layout": "nhwc" if layout is torch.channels_last else "nchw",
+                            "error": timing.relative_l2(y, truth),
+                            "gb_per_s": (x.nbytes + y.nbytes) / seconds / 1e9,
+                        }
+                    )
+                    job.keep(kernels=rows)
+
+
+def kernel_calls(x: Tensor) -> dict[str, Callable[[Tensor, str], Tensor]]:
+    b = torch.randn(x.shape[1], device=x.device)
+    f = upfirdn2d.setup_filter([1, 3, 3, 1], device=x.device)
+    return {
+        "bias_act lrelu clamp": lambda v, impl: bias_act.bias_act(
+            v, b.to(v), act="lrelu", clamp=256, impl=impl
+        ),
+        "upsample2d": lambda v, impl: upfirdn2d.upsample2d(v, f, impl=impl),
+        "downsample2d": lambda v, impl: upfirdn2d.downsample2d(v, f, impl=impl),
+        "filter2d": lambda v, impl: upfirdn2d.filter2d(v, f, impl=impl),
+    }
+
+
+def copy_speed(job: Job) -> float:
+    x = torch.zeros(2**16 if job.dry else 2**27, device=job.device)
+    return 2 * x.nbytes / fastest(job, x.clone) / 1e9
+
+
+def fastest(job: Job, work: Callable[[], object]) -> float:
+    """Seconds of one call, median of a few groups."""
+    calls = 1 if job.dry else 20
+    work()
+    found = []
+    for _ in range(1 if job.dry else 5):
+        begin = job.clock()
+        for _ in range(calls):
+            work()
+        found.append((job.clock() - begin) / calls)
+    return statistics.median(found)
+
+
+# Phases
+
+
+class Eagerly:
+    """Where there are no graphs: does everything that leads to them, and then the work itself."""
+
+    def ordinarily(self, work: Callable[[], None]) -> None:
+        work()
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        work()
+        return work
+
+
+class Program:
+    """Networks with optimisers, as a run has them, under one mode."""
+
+    def __init__(self, job: Job, mode: str, augments: bool) -> None:
+        ops, _, graphs = mode.partition("+")
+        self.impl = "compiled" if ops == "compiled" else "fast"
+        self.job, self.said = job, list[str]()
+        recorder = capture.CudaGraphs(job.device) if job.is_cuda else Eagerly()
+        self.steps = capture.Steps(recorder if graphs else None, self.said.append)
+        before = torch.cuda.memory_allocated() if job.is_cuda else 0
+        if job.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+        torch.manual_seed(0)
+        G_options, D_options = sides.network_arguments(job.side)
+        for widths in (G_options["synthesis_kwargs"], D_options):
+            widths |= {"num_fp16_res": 4} | ({"channel_base": 128, "channel_max": 8} if job.dry else {})
+        self.G = Generator(**G_options).to(job.device).train()
+        self.D = Discriminator(**D_options).to(job.device).train()
+        adam = {"lr": 0.0025, "betas": [0, 0.99], "eps": 1e-8}
+        # On a CPU only this kind of Adam leaves its count of steps on the device.
+        opt = torch.optim.Adam if job.is_cuda else partial(torch.optim.Adam, fused=True)
+        self.phases = network_phases("G", self.G, adam, 4, opt) + network_phases("D", self.D, adam, 16, opt)
+        for net in (self.G, self.D):
+            net.requires_grad_(False)
+            set_precision(net, None if job.is_cuda else "float32")
+        self.loss = StyleGAN2Loss(
+            job.device, self.G.mapping, self.G.synthesis, self.D, self._pipe(augments), r1_gamma=1
+        )
+        self.batch = tuple(sides.batch_of(job.side, job.batch, job.device).values())
+        for _ in range(capture.WARM_UP + 2):
+            for phase in self.phases:
+                self.run(phase)
+        job.clock()
+        self.peak_gb = (torch.cuda.max_memory_allocated() - before) / 2**30 if job.is_cuda else 0.0
+
+    def _pipe(self, augments: bool) -> AugmentPipe | None:
+        if not augments:
+            return None
+        pipe = AugmentPipe(**sides.BGC).to(self.job.device).train().requires_grad_(False)
+        pipe.margins = "full"  # the branch that a GPU takes
+        pipe.p.fill_(0.2)
+        return pipe
+
+    def run(self, phase: Phase) -> None:
+        with use_impl(self.impl):
+            self.steps.run(phase.name, self.batch, partial(self._work, phase))
+
+    def _work(self, phase: Phase, batch: tuple[Tensor, ...]) -> None:
+        phase.start()
+        for part in rounds(len(batch[0]), *batch):
+            self.loss.accumulate_gradients(phase.name, *part, sync=True, gain=phase.gain)
+        phase.reduce_and_step()
+
+    def seconds(self, phase: Phase, calls: int) -> float:
+        begin = self.job.clock()
+        for _ in range(calls):
+            self.run(phase)
+        return (self.job.clock() - begin) / calls
+
+
+def phases(job: Job) -> None:
+    """Each phase and the weighted iteration, optimiser included, by mode; modes in turn, A B A B."""
+    job.batch = 4 if job.dry else job.batch
+    missing = compiled_missing(job.device)
+    rows: list[Row] = []
+    for augments in (False, True):
+        programs: dict[str, Program] = {}
+        for mode in MODES:
+            row = {"mode": mode, "augment": "bgc" if augments else "none", "batch": job.batch}
+            if missing and mode.startswith("compiled"):
+                rows.append(row | {"why_not": missing})
+                continue
+            stats.reset()
+            programs[mode] = Program(job, mode, augments)
+        spent: dict[str, dict[str, list[float]]] = {mode: {} for mode in programs}
+        for _ in range(1 if job.dry else ROUNDS):
+            for mode, program in programs.items():
+                for phase in program.phases:
+                    spent[mode].setdefault(phase.name, []).append(program.seconds(phase, 1 if job.dry else 8))
+        for mode, program in programs.items():
+            rows.append(phase_row(mode, program, spent[mode], "bgc" if augments else "none"))
+        job.keep(phases=rows)
+
+
+def phase_row(mode: str, program: Program, spent: dict[str, list[float]], augment: str) -> Row:
+    medians = {name: statistics.median(found) for name, found in spent.items()}
+    iteration = sum(sides.SHARE[name] * found for name, found in medians.items())
+    return {
+        "mode": mode,
+        "augment": augment,
+        "batch": program.job.batch,
+        **{f"{name}_ms": 1e3 * found for name, found in medians.items()},
+        "iteration_ms": 1e3 * iteration,
+        "sec_per_kimg": 1e3 * iteration / program.job.batch,
+        "peak_gb": program.peak_gb,
+        "recorded": program.steps.recorded,
+        "said": program.said,
+        "raw": spent,
+    }
+
+
+def upstream(job: Job) -> None:
+    """The official checkout, as shipped and with its gates on torch's version opened."""
+    if job.upstream is None:
+        job.keep(phases=[{"mode": "upstream", "augment": "none", "why_not": "no --upstream was given"}])
+        return
+    sys.path.insert(0, str(job.upstream.resolve()))
+    job.batch = 4 if job.dry else job.batch
+    settings = sides.Settings(job.device, False, job.upstream, 1, job.clock)
+    rows: list[Row] = []
+    for mode in ("as shipped", "gates opened"):
+        row: Row = {"mode": f"upstream {mode}", "augment": "none", "batch": job.batch, "peak_gb": 0.0}
+        try:
+            if mode == "gates opened":
+                open_gates()
+            side = sides.official_side(job.side, {"r1_gamma": 1}, settings)
+            batch = sides.batch_of(job.side, job.batch, job.device)
+            spent = {name: fastest(job, partial(side.phase, name, batch)) for name in sides.SHARE}
+            iteration = sum(sides.SHARE[name] * found for name, found in spent.items())
+            row |= {f"{name}_ms": 1e3 * found for name, found in spent.items()}
+            rows.append(row | {"iteration_ms": 1e3 * iteration, "sec_per_kimg": 1e3 * iteration / job.batch})
+        except Exception as error:  # whatever another program does on a torch that it does not know
+            rows.append(row | {"why_not": f"{type(error).__name__}: {error}"[:200]})
+        job.keep(phases=rows)
+
+
+def open_gates() -> None:
+    """Its own derivatives of convolution and sampling are used for named versions of torch alone."""
+    for name in ("conv2d_gradfix", "grid_sample_gradfix"):
+        module = importlib.import_module(f"torch_utils.ops.{name}")
+        module.enabled = True
+        if hasattr(module, "_should_use_custom_op"):
+            module._should_use_custom_op = lambda *_: True
+
+
+# The command
+
+
+def train(job: Job, flags: list[str]) -> None:
+    """Seconds per kimg of the real command, data and statistics included."""
+    images, kimg = (64, 1) if job.dry else (2000, 4)
+    known = subprocess.run(
+        [sys.executable, "stylegan2ada/train.py", "--help"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    flags = [flag for flag in flags if flag.partition("=")[0] in known]
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        write_images(place / "data.zip", job.side, images)
+        command = [
+            sys.executable,
+            "stylegan2ada/train.py",
+            f"--outdir={place / 'runs'}",
+            f"--data={place / 'data.zip'}",
+        ]
+        command += [
+            "--cond=1",
+            f"--kimg={kimg}",
+            "--tick=1",
+            "--snap=50",
+            "--metrics=none",
+            f"--device={job.device}",
+        ]
+        command += ["--cbase=64", "--cmax=4", "--batch=64", "--aug=noaug"] if job.dry else []
+        begin, first = time.perf_counter(), None
+        with subprocess.Popen([*command, *flags], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                if first is None and any(p.stat().st_size for p in place.glob("runs/*/stats.jsonl")):
+                    first = time.perf_counter() - begin
+                time.sleep(0.05)
+        (path,) = place.glob("runs/*/stats.jsonl")
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    # The first ticks tune kernels and record graphs; the last one is what a run costs.
+    job.keep(
+        train={
+            "flags": flags,
+            "code": process.returncode,
+            "wall_sec": time.perf_counter() - begin,
+            "first_line_sec": first or 0.0,
+            "sec_per_kimg": lines[-1]["Timing/sec_per_kimg"]["mean"],
+            "all_sec_per_kimg": [line["Timing/sec_per_kimg"]["mean"] for line in lines],
+            "peak_gb": max(line["Resources/peak_gpu_mem_gb"]["mean"] for line in lines),
+        }
+    )
+
+
+def write_images(path: Path, side: int, count: int) -> None:
+    """Smooth grey images of two classes."""
+    rng = np.random.RandomState(0)
+    y, x = np.mgrid[0:side, 0:side] / side
+    with DatasetWriter(path) as writer:
+        for index in range(count):
+            a, b, shift = *rng.uniform(1, 6, 2), rng.uniform(0, 6)
+            wave = 128 + 90 * np.sin(a * 6 * x + shift) * np.cos(b * 6 * y) + rng.randn(side, side) * 6
+            writer.add(np.clip(wave, 0, 255).astype(np.uint8), label=index % 2)
+
+
+def _said(command: list[str]) -> str:
+    if shutil.which(command[0]) is None:
+        return "not there"
+    with contextlib.suppress(subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()[-300:]
+    return "gives no answer"
+
+
+STEPS: dict[str, Callable[[Job], None]] = {
+    "environment": environment,
+    "build": build,
+    "tests": tests,
+    "kernels": kernels,
+    "phases": phases,
+    "train-fast": partial(train, flags=["--ops=auto", "--graphs=auto"]),
+    "train-plain": partial(train, flags=["--ops=plain", "--graphs=off"]),
+    "upstream": upstream,
+}
