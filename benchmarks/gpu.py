@@ -4,8 +4,8 @@
     python benchmarks/gpu.py --upstream ~/stylegan2-ada-pytorch --out results  # beside the official program
     python benchmarks/gpu.py --device cpu --dry --out results  # every branch that needs no card, tiny sizes
 
-Each step is a process of its own with a time limit, the most valuable first; what it found is in the JSON even
-if the next one hangs.
+Each step is a process of its own with a time limit, the most valuable first; what it found is in the JSON
+even if the next one hangs.
 """
 
 from __future__ import annotations

@@ -138,6 +138,7 @@ def build_ada(config: TrainConfig, augment_pipe: AugmentPipe | None) -> AdaContr
         interval=config.ada_interval,
         kimg=config.ada_kimg,
         max_p=config.ada_max_p,
+        on_device=augment_pipe.p.device.type == "cuda" and config.num_gpus == 1,
     )
 
 

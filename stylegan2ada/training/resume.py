@@ -153,8 +153,6 @@ def _restore(run: Run, hooks: Hooks, state: State) -> str | None:
         module.load_state_dict(state["networks"][name])
     for name, opt in run.opts.items():
         optimisers.load(opt, state["optimizers"][name])
-    if run.ada is not None:
-        run.ada.load_state_dict(state["ada"])
     ranks = state["ranks"]
     # Random draws can go on exactly only if each rank finds its own.
     text = None
@@ -167,6 +165,8 @@ def _restore(run: Run, hooks: Hooks, state: State) -> str | None:
         )
         run.progress.batch_gpu = run.config.batch_gpu  # what fitted was another share
         _restore_on_other_ranks(run, hooks, ranks)
+    if run.ada is not None:  # behind the statistics that it counts on
+        run.ada.load_state_dict(state["ada"])
     run.collector.load_state_dict(state["collector"])
     return text
 
