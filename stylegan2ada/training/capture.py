@@ -149,7 +149,7 @@ class Steps:
 
 def steps_for(run: Run, hooks: Hooks) -> Steps:
     """Recorded steps where the run asks for them and can have them; one line where it cannot."""
-    if getattr(run.config, "graphs", "off") != "on" or run.device.type != "cuda":
+    if run.config.graphs != "on" or run.device.type != "cuda":
         return Steps()
     if (reason := obstacle(run, hooks)) is not None:
         processes.print0(f"--graphs: no CUDA graphs in this run: {reason}")
