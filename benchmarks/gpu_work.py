@@ -93,10 +93,12 @@ def build(job: Job) -> None:
     if importlib.util.find_spec("stylegan2ada.ops.build") is None:
         job.keep(built="not built: this version has no compiled operations")
         return
+    command = [sys.executable, "-m", "stylegan2ada.ops.build"]
+    if job.is_cuda:
+        major, minor = torch.cuda.get_device_capability(job.device)
+        command += ["--cuda-arch", f"{major}{minor}"]
     begin = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "stylegan2ada.ops.build"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     seconds = round(time.perf_counter() - begin, 1)
     missing = compiled_missing(job.device)
     job.keep(

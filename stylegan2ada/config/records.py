@@ -126,6 +126,7 @@ class TrainConfig:
     sampler: str = "uniform"
     device: str = "auto"
     precision: str = "auto"
+    channels_last: bool | None = None  # of half precision in memory; None: on CUDA
     ops: str = "auto"  # a run that has begun: plain or compiled
     graphs: str = "auto"  # a run that has begun: on or off
     ada_max_p: float | None = None
@@ -194,8 +195,8 @@ _DEFAULTS = {
     for f in dataclasses.fields(TrainConfig)
 }
 _ONLY_IF_CHANGED = {name for name in _WRITTEN_ORDER if _DEFAULTS[name] is not dataclasses.MISSING}
-_OURS = ("loss", "terms", "sampler", "device", "precision", "ada_max_p", "keep_snapshots", "state_minutes",
-         "detectors", "log", "ops", "graphs")  # fmt: skip
+_OURS = ("loss", "terms", "sampler", "device", "precision", "channels_last", "ada_max_p", "keep_snapshots",
+         "state_minutes", "detectors", "log", "ops", "graphs")  # fmt: skip
 
 
 def _as_tuple(value: Any) -> Any:  # of JSON

@@ -51,7 +51,7 @@ def build(
     phases = seams.phases(config, G.to(device).train(), D.to(device).train())
     for network in (G, D):
         network.requires_grad_(False)  # a phase lets its own parameters learn while it runs
-        set_precision(network, block_precision(config.precision, device))
+        set_precision(network, block_precision(config.precision, device), channels_last(config, device))
     G_ema = copy.deepcopy(G).eval()
     augment_pipe = build_augment_pipe(config, device)
     # A run that goes on gets its weights from its state: the file of --resume is not read again.
@@ -118,6 +118,11 @@ def block_precision(name: str, device: torch.device) -> str | None:
             raise UserError(f"--precision=fp16 needs a CUDA device, not {device}; use bf16 or fp32")
         return None
     return None if device.type == "cuda" else "float32"
+
+
+def channels_last(config: TrainConfig, device: torch.device) -> bool | None:
+    """What `set_precision` is told: tensor cores read channels last, and copies would be made for them."""
+    return True if config.channels_last is None and device.type == "cuda" else config.channels_last
 
 
 def build_augment_pipe(config: TrainConfig, device: torch.device) -> AugmentPipe | None:
