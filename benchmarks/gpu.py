@@ -10,12 +10,17 @@ even if the next one hangs.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # the clone, so that this folder shadows nothing
 
-from benchmarks import gpu_work, timing  # noqa: E402
+from benchmarks import gpu_phases, gpu_work, timing  # noqa: E402
 
 Found = dict[str, Any]
 TAIL = 12  # lines of a step's words that are kept
@@ -35,21 +40,22 @@ PATIENCE = 10  # times as long may a dry step take, on a machine that does other
 @dataclass(frozen=True)
 class Step:
     name: str
+    do: Callable[[gpu_work.Job], None]
     seconds: int  # at most
     batch: int = 0  # of the phases
 
 
 STEPS = (
-    Step("environment", 40),
-    Step("build", 100),
-    Step("tests", 100),
-    Step("kernels", 60),
-    Step("phases-16", 75, batch=16),
-    Step("train-fast", 90),  # operations and graphs as they are chosen by themselves
-    Step("phases-32", 60, batch=32),
-    Step("train-plain", 90),
-    Step("phases-64", 60, batch=64),
-    Step("upstream", 90, batch=16),
+    Step("environment", gpu_work.environment, 40),
+    Step("build", gpu_work.build, 100),
+    Step("tests", gpu_work.tests, 100),
+    Step("kernels", gpu_work.kernels, 60),
+    Step("phases-16", gpu_phases.phases, 75, batch=16),
+    Step("train-fast", partial(gpu_work.train, flags=["--ops=auto", "--graphs=auto"]), 90),
+    Step("phases-32", gpu_phases.phases, 60, batch=32),
+    Step("train-plain", partial(gpu_work.train, flags=["--ops=plain", "--graphs=off"]), 90),
+    Step("phases-64", gpu_phases.phases, 60, batch=64),
+    Step("upstream", gpu_phases.upstream, 90, batch=16),
 )
 
 
@@ -59,13 +65,19 @@ def run_step(step: Step, options: list[str], folder: Path, seconds: float) -> Fo
     command = [sys.executable, __file__, "--only", step.name, "--result", str(result), *options]
     begin = time.perf_counter()
     with log.open("w") as file:
+        # A group of its own: what a step has started must not compute on beside the next one.
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True
+        )
         try:
-            code = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, timeout=seconds, cwd=ROOT
-            ).returncode
+            code = process.wait(seconds)
             ended = "done" if code == 0 else f"failed ({code})"
         except subprocess.TimeoutExpired:
             ended = f"cut off after {seconds:.0f} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     # Written piece by piece: what was found before the end counts.
     found = json.loads(result.read_text()) if result.exists() else {}
     words = log.read_text(errors="replace").splitlines()
@@ -128,7 +140,8 @@ def main(
     if only is not None:
         assert result is not None
         step = next(step for step in STEPS if step.name == only)
-        gpu_work.do(step.name, gpu_work.Job(torch.device(device), dry, step.batch, upstream, result))
+        torch.backends.cudnn.benchmark = True
+        step.do(gpu_work.Job(torch.device(device), dry, step.batch, upstream, result))
         return
     if device == "cuda" and not torch.cuda.is_available():
         raise click.UsageError(

@@ -48,10 +48,10 @@ def test_a_step_that_fails_or_hangs_leaves_the_others(tmp_path: Path) -> None:
         "import sys, pathlib; sys.argv[0] = sys.argv[1]; del sys.argv[1]; sys.path.insert(0, sys.argv[0])\n"
         "from pathlib import Path\n"
         "from benchmarks import gpu\n"
-        "from benchmarks.gpu import Step, run_step\n"
+        "from benchmarks.gpu import STEPS, run_step\n"
         "folder = Path(sys.argv[1])\n"
-        "cut = run_step(Step('environment', 1), ['--device', 'cpu', '--dry'], folder, 0.2)\n"
-        "bad = run_step(Step('environment', 1), ['--device', 'nonsense'], folder, 300)\n"
+        "cut = run_step(STEPS[0], ['--device', 'cpu', '--dry'], folder, 0.2)\n"
+        "bad = run_step(STEPS[0], ['--device', 'nonsense'], folder, 300)\n"
         "print(cut['ended'], '|', bad['ended'], '|', len(gpu.table([cut, bad])))\n"
     )
     done = subprocess.run(
