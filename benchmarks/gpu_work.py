@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODES = ("plain", "compiled", "plain+graphs", "compiled+graphs")
 ROUNDS = 6  # of each mode, in turn; the first one finds out how many calls to time together
 Row = dict[str, Any]
+Kernel = Callable[[Tensor, str], Tensor]  # an operation on images, in an implementation
 
 
 @dataclass
@@ -155,17 +156,24 @@ def kernels(job: Job) -> None:
                     job.keep(kernels=rows)
 
 
-def kernel_calls(x: Tensor) -> dict[str, Callable[[Tensor, str], Tensor]]:
+def kernel_calls(x: Tensor) -> dict[str, Kernel]:
+    """Each operation, and with its gradient (whose bytes count as little as if it were free)."""
     b = torch.randn(x.shape[1], device=x.device)
     f = upfirdn2d.setup_filter([1, 3, 3, 1], device=x.device)
-    return {
-        "bias_act lrelu clamp": lambda v, impl: bias_act.bias_act(
-            v, b.to(v), act="lrelu", clamp=256, impl=impl
-        ),
+    calls: dict[str, Kernel] = {
+        "bias_act": lambda v, impl: bias_act.bias_act(v, b.to(v), act="lrelu", clamp=256, impl=impl),
         "upsample2d": lambda v, impl: upfirdn2d.upsample2d(v, f, impl=impl),
         "downsample2d": lambda v, impl: upfirdn2d.downsample2d(v, f, impl=impl),
         "filter2d": lambda v, impl: upfirdn2d.filter2d(v, f, impl=impl),
     }
+    return calls | {f"{name} + gradient": partial(_gradient, work) for name, work in calls.items()}
+
+
+def _gradient(work: Kernel, x: Tensor, impl: str) -> Tensor:
+    x = x.detach().requires_grad_()
+    y = work(x, impl)
+    (slope,) = torch.autograd.grad(y, x, y.detach())
+    return slope
 
 
 def copy_speed(job: Job) -> float:

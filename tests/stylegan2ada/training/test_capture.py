@@ -218,6 +218,9 @@ def test_obstacles_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert capture.obstacle(run, Hooks([AfterStep(), Between()])) == (
         "hook Between works between gradients and step"
     )
+    patched = AfterStep()
+    patched.after_part = lambda phase: None
+    assert "hook AfterStep works between" in str(capture.obstacle(run, Hooks([patched])))
     monkeypatch.setattr(run.loss, "terms", [type("Mine", (), {"name": "mine", "weight": 1})()])
     assert "term mine does not say" in str(capture.obstacle(run, Hooks()))
     monkeypatch.setattr(run.loss, "draws", object())
