@@ -54,6 +54,7 @@ STEPS = (
     Step("train-fast", partial(gpu_work.train, flags=["--ops=auto", "--graphs=auto"]), 90),
     Step("phases-32", gpu_phases.phases, 60, batch=32),
     Step("train-plain", partial(gpu_work.train, flags=["--ops=plain", "--graphs=off"]), 90),
+    Step("precision", gpu_phases.precisions, 60, batch=16),
     Step("phases-64", gpu_phases.phases, 60, batch=64),
     Step("upstream", gpu_phases.upstream, 90, batch=16),
 )
@@ -141,6 +142,7 @@ def main(
         assert result is not None
         step = next(step for step in STEPS if step.name == only)
         torch.backends.cudnn.benchmark = True
+        gpu_phases.full_precision(tf32=False)
         step.do(gpu_work.Job(torch.device(device), dry, step.batch, upstream, result))
         return
     if device == "cuda" and not torch.cuda.is_available():

@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -14,7 +15,6 @@ from torch import Tensor
 from benchmarks import gpu_work
 from benchmarks import step as sides
 from benchmarks.gpu_work import Job, Row
-from stylegan2ada import stats
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
@@ -40,7 +40,7 @@ class Eagerly:
 class Program:
     """Networks with optimisers, as a run has them, under one mode."""
 
-    def __init__(self, job: Job, mode: str, augments: bool) -> None:
+    def __init__(self, job: Job, mode: str, augments: bool, precision: str | None = None) -> None:
         ops, _, graphs = mode.partition("+")
         self.impl = "compiled" if ops == "compiled" else "fast"
         self.job, self.said = job, list[str]()
@@ -51,9 +51,7 @@ class Program:
         if job.is_cuda:
             torch.cuda.reset_peak_memory_stats()
         torch.manual_seed(0)
-        G_options, D_options = sides.network_arguments(job.side)
-        for widths in (G_options["synthesis_kwargs"], D_options):
-            widths |= {"num_fp16_res": 4} | ({"channel_base": 128, "channel_max": 8} if job.dry else {})
+        G_options, D_options = network_arguments(job)
         self.G = Generator(**G_options).to(job.device).train()
         self.D = Discriminator(**D_options).to(job.device).train()
         adam = {"lr": 0.0025, "betas": [0, 0.99], "eps": 1e-8}
@@ -62,7 +60,9 @@ class Program:
         self.phases = network_phases("G", self.G, adam, 4, opt) + network_phases("D", self.D, adam, 16, opt)
         for net in (self.G, self.D):
             net.requires_grad_(False)
-            set_precision(net, None if job.is_cuda else "float32")
+            set_precision(
+                net, precision if job.is_cuda or precision else "float32", True if job.is_cuda else None
+            )
         self.loss = StyleGAN2Loss(
             job.device, self.G.mapping, self.G.synthesis, self.D, self._pipe(augments), r1_gamma=1
         )
@@ -115,7 +115,6 @@ def phases(job: Job) -> None:
             if missing and mode.startswith("compiled"):
                 rows.append(row | {"why_not": missing})
                 continue
-            stats.reset()
             try:
                 programs[mode] = Program(job, mode, augments)
             except torch.OutOfMemoryError as error:
@@ -130,6 +129,47 @@ def phases(job: Job) -> None:
             rows.append(phase_row(mode, program, spent[mode], "bgc" if augments else "none"))
         clocks.append(gpu_work.clocks())
         job.keep(phases=rows, clocks=clocks)
+
+
+def precisions(job: Job) -> None:
+    """The fastest mode in each precision that a run can be given: what each costs, with batches of 16."""
+    job.batch = 4 if job.dry else job.batch
+    mode = "plain+graphs" if gpu_work.compiled_missing(job.device) else "compiled+graphs"
+    rows: list[Row] = []
+    for name, precision, tf32 in (
+        ("as upstream", None, False),
+        ("bf16", "bfloat16", False),
+        ("as upstream, TF32", None, True),
+        ("bf16, TF32", "bfloat16", True),
+        ("fp32", "float32", False),
+        ("fp32, TF32", "float32", True),
+    ):
+        full_precision(tf32)
+        program = Program(job, mode, False, precision)
+        spent: dict[str, list[float]] = {}
+        for _ in range(1 if job.dry else ROUNDS):
+            for phase in program.phases:
+                spent.setdefault(phase.name, []).append(program.seconds(phase))
+        rows.append(phase_row(name, program, spent, "none") | {"ran": mode})
+        job.keep(phases=rows)
+    full_precision(False)
+
+
+def full_precision(tf32: bool) -> None:
+    """How CUDA computes what is float32; a run that was not asked otherwise: in float32."""
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+
+
+def network_arguments(job: Job) -> tuple[Row, Row]:
+    """As `--cfg=auto` has them, half precision in the four highest resolutions."""
+    G_options, D_options = _full_arguments(job.side)
+    for widths in (G_options["synthesis_kwargs"], D_options):
+        widths |= {"num_fp16_res": 4} | ({"channel_base": 128, "channel_max": 8} if job.dry else {})
+    return G_options, D_options
+
+
+_full_arguments = sides.network_arguments
 
 
 def phase_row(mode: str, program: Program, spent: dict[str, list[float]], augment: str) -> Row:
@@ -150,7 +190,7 @@ def phase_row(mode: str, program: Program, spent: dict[str, list[float]], augmen
 
 
 def upstream(job: Job) -> None:
-    """The official checkout, as shipped and with its gates on torch's version opened."""
+    """The official checkout without its optimiser: as shipped, and its gates on torch's version opened."""
     if job.upstream is None:
         job.keep(phases=[{"mode": "upstream", "augment": "none", "why_not": "no --upstream was given"}])
         return
@@ -163,7 +203,8 @@ def upstream(job: Job) -> None:
         try:
             if mode == "gates opened":
                 open_gates()
-            side = sides.official_side(job.side, {"r1_gamma": 1}, settings)
+            with mock.patch.object(sides, "network_arguments", return_value=network_arguments(job)):
+                side = sides.official_side(job.side, {"r1_gamma": 1}, settings)
             batch = sides.batch_of(job.side, job.batch, job.device)
             spent = {name: gpu_work.fastest(job, partial(side.phase, name, batch)) for name in sides.SHARE}
             iteration = sum(sides.SHARE[name] * found for name, found in spent.items())

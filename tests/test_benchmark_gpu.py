@@ -27,8 +27,10 @@ def test_a_dry_run_takes_every_step(tmp_path: Path) -> None:
     found = {step["step"]: step for step in record["steps"]}
     assert {name: step["ended"] for name, step in found.items()} == dict.fromkeys(found, "done"), record
     assert list(found) == [
-        "environment", "build", "tests", "kernels", "phases-16", "train-fast", "train-plain", "upstream",
+        "environment", "build", "tests", "kernels", "phases-16", "train-fast", "train-plain", "precision",
+        "upstream",
     ]  # fmt: skip
+    assert len(found["precision"]["found"]["phases"]) == 6
     rows = {(row["mode"], row["augment"]): row for row in found["phases-16"]["found"]["phases"]}
     assert len(rows) == 8
     for augment in ("none", "bgc"):
