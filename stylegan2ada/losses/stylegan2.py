@@ -19,6 +19,7 @@ from stylegan2ada.losses.objectives import Objective, Penalty, find_objective, r
 from stylegan2ada.losses.terms import GeneratorTerm, make_term, offered, weighted_sum
 from stylegan2ada.protocols import Options, State
 
+_HALVES = ("_judge", "_reject_fakes", "_accept_reals")
 PHASES = {f"{network}{part}": network for network in "GD" for part in ("main", "reg", "both")}
 
 
@@ -70,8 +71,7 @@ class StyleGAN2Loss(Loss):
         self.terms = [make_term(term, device=device) if isinstance(term, str) else term for term in terms]
         self.draws = draws if draws is not None else Draws(self.device, style_mixing_prob)
         self.pl_mean = torch.zeros([], device=self.device)
-        # Twice the work per kernel pays on a GPU; on a CPU it does not, and holds both graphs in memory.
-        self.joins_halves = self.device.type == "cuda"
+        self.joins_halves = joins_halves(type(self), self.device)
         _check_critic(D, self.objective)
 
     @classmethod
@@ -276,6 +276,16 @@ class StyleGAN2Loss(Loss):
     def _judge(self, kind: str, seen: Tensor, c: Tensor, sync: bool) -> Tensor:
         with exchanging(self.D, sync):
             return _note(kind, self.D(seen, c))
+
+
+def joins_halves(kind: type[StyleGAN2Loss], device: torch.device) -> bool:
+    """Whether reals and fakes go through D at once: twice the work per kernel pays on a GPU.
+
+    On a CPU it does not, and both graphs would be in memory. Who derives from the loss and changes how a half
+    is judged keeps two passes.
+    """
+    is_as_here = all(getattr(kind, name) is getattr(StyleGAN2Loss, name) for name in _HALVES)
+    return is_as_here and device.type == "cuda"
 
 
 def _note(kind: str, logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from stylegan2ada import stats
 from stylegan2ada.losses import halves
-from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
+from stylegan2ada.losses.stylegan2 import StyleGAN2Loss, joins_halves
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, MinibatchStdLayer
 
@@ -97,3 +97,16 @@ def test_one_pass_is_two(objective: str, group: int | None) -> None:
     for name, value in counts.items():
         torch.testing.assert_close(joint_counts[name], value, rtol=1e-5, atol=1e-6)
     assert after == joint_after  # as many numbers were drawn
+
+
+def test_who_judges_in_a_way_of_his_own_keeps_two_passes() -> None:
+    class Mine(StyleGAN2Loss):
+        def _judge(self, kind: str, seen: torch.Tensor, c: torch.Tensor, sync: bool) -> torch.Tensor:
+            return super()._judge(kind, seen, c, sync) * 2
+
+    class Renamed(StyleGAN2Loss):
+        """As it is."""
+
+    cuda = torch.device("cuda")
+    assert [joins_halves(kind, cuda) for kind in (StyleGAN2Loss, Renamed, Mine)] == [True, True, False]
+    assert not joins_halves(StyleGAN2Loss, torch.device("cpu"))

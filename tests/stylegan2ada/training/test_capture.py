@@ -19,6 +19,7 @@ from stylegan2ada.training.capture import WARM_UP, Steps
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.loop import train
 from stylegan2ada.training.run import Run
+from stylegan2ada.training.watching import Watch
 from tests.stylegan2ada.training.tape import Tape
 from tests.stylegan2ada.training.toy import compare_runs, toy_config, toy_dataset, toy_run_dir
 
@@ -174,6 +175,31 @@ def test_the_watch_lets_the_programs_own_numbers_pass() -> None:
     for _ in range(WARM_UP + 2):  # a clamp as its type can hold it
         steps.run("Dmain", (torch.ones([2]),), lambda batch: batch[0].clamp(max=float(torch.tensor(0.3))))
     assert (said, steps.recorded) == ([], ["Dmain"])
+
+
+HOST = torch.ones([2])
+
+
+@pytest.mark.parametrize(
+    ("does", "finding"),
+    [
+        (lambda x: x + torch.tensor([1.0, 2.0]).to("meta"), "copies between host and device"),
+        (lambda x: x.copy_(HOST), "copies between host and device"),
+        (lambda x: HOST.mul(2), "computes on the host"),
+        (lambda x: HOST.add_(torch.tensor(0.0)), "computes on the host"),
+        (lambda x: x * torch.rand([]), "computes on the host"),
+        (lambda x: x * torch.tensor(2.0), None),  # a number of the program
+        (lambda x: x * 2 + torch.zeros([2], device="meta"), None),
+    ],
+)
+def test_the_watch_tells_host_from_device(does: Callable[[Tensor], object], finding: str | None) -> None:
+    """A device that is no CPU; one that has no values will do."""
+    x = torch.ones([2], device="meta")
+    with Watch(x.device) as watch:
+        does(x)
+    assert [text.split(" (")[0] for text in watch.findings[:1]] == (
+        [] if finding is None else [f"it {finding}"]
+    )
 
 
 def test_an_optimiser_that_reads_its_count_is_noticed() -> None:
