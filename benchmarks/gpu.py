@@ -100,17 +100,29 @@ def table(steps: list[Found]) -> list[str]:
                 f"{name:<10s} {row['mode']:<18s} {row['augment']:<8s} {row['iteration_ms']:9.2f} ms "
                 f"{row['sec_per_kimg']:7.3f} s/kimg {row['peak_gb']:6.2f} GB"
             )
-        for row in one.get("kernels", ()):
-            lines.append(
-                f"{row['kernel']:<26s} {row['impl']:<9s} {row['type']:<9s} {row['layout']:<5s} "
-                f"error {row['error']:.1e} {row['gb_per_s']:8.1f} GB/s"
-            )
+        lines += kernel_lines(one.get("kernels", []))
         if "train" in one:
             row = one["train"]
             lines.append(
                 f"{name:<10s} {row['sec_per_kimg']:.3f} s/kimg, first line at {row['first_line_sec']:.1f} s, "
                 f"peak {row['peak_gb']:.2f} GB; {' '.join(row['flags'])}"
             )
+    return lines
+
+
+def kernel_lines(rows: list[Found]) -> list[str]:
+    """One per kernel and implementation: the largest errors, and the speed where it counts."""
+    lines = []
+    for kernel, impl in dict.fromkeys((row["kernel"], row["impl"]) for row in rows):
+        mine = [row for row in rows if (row["kernel"], row["impl"]) == (kernel, impl)]
+        full = max(row["error"] for row in mine if row["type"] == "float32")
+        half = max((row["error"] for row in mine if row["type"] != "float32"), default=0.0)
+        speed = {(row["type"], row["layout"]): row["gb_per_s"] for row in mine}
+        lines.append(
+            f"{kernel:<24s} {impl:<9s} error {full:.0e} float32, {half:.0e} half; "
+            f"GB/s {speed['float32', 'nchw']:.1f} nchw float32, "
+            f"{speed.get(('bfloat16', 'nhwc'), 0):.1f} nhwc bfloat16"
+        )
     return lines
 
 
