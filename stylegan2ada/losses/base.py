@@ -74,7 +74,7 @@ class _Foreign(Loss):
     def __init__(self, inner: protocols.Loss) -> None:
         self.inner = inner
         for name in ("start", "accumulate_gradients", "after_step", "state_dict", "load_state_dict", "facts"):
-            if hasattr(inner, name):
+            if callable(getattr(inner, name, None)):
                 setattr(self, name, getattr(inner, name))
 
     def why_not_recorded(self) -> str | None:

@@ -91,11 +91,12 @@ class Steps:
     _known: dict[str, _Known] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
 
-    def run(self, name: str, batch: Batch, work: Work, facts: Hashable = ()) -> None:
-        """Do the work of a phase. `facts`: all that it depends on beside tensors."""
+    def run(self, name: str, batch: Batch, work: Work, facts_now: Callable[[], Hashable] = tuple) -> None:
+        """Do the work of a phase. `facts_now`: all that it depends on beside tensors."""
         if self.recorder is None:
             work(batch)
             return
+        facts = facts_now()
         known = self._known.setdefault(name, _Known())
         recording = known.recording
         if recording is not None and recording.facts == facts and _alike(recording.inputs, batch):

@@ -223,8 +223,8 @@ def step(run: Run, hooks: Hooks, timer: PhaseTimer, steps: capture.Steps) -> Non
     for phase in due(run.phases, run.iteration):
         gen_z, gen_c = run.source.latents(phase.name)
         with timer.of(phase.name):
-            work, facts = partial(train_phase, run, hooks, phase), capture.facts_of(run, phase)
-            steps.run(phase.name, (real_img, real_c, gen_z, gen_c), work, facts)
+            work, facts_now = partial(train_phase, run, hooks, phase), partial(capture.facts_of, run, phase)
+            steps.run(phase.name, (real_img, real_c, gen_z, gen_c), work, facts_now)
             hooks.after_step(phase)
     ema.update(run.G_ema, run.G, config.batch_size, run.cur_nimg, config.ema_kimg, config.ema_rampup)
     progress.cur_nimg += config.batch_size

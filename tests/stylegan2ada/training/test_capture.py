@@ -129,7 +129,7 @@ def test_a_number_that_moves_is_recorded_when_it_rests() -> None:
     expected = 0.0
     for factor in (*[1.0] * 6, 2.0, 3.0, 4.0, *[5.0] * 4):
         work.factor = factor
-        steps.run("Gmain", (torch.ones([2]),), work, facts=factor)
+        steps.run("Gmain", (torch.ones([2]),), work, lambda factor=factor: factor)
         expected += 2 * factor
     assert float(work.total) == expected
     # Six times 1: ordinarily, watched, recorded; 2, 3, 4 and the first 5 ordinarily; the second is recorded.
