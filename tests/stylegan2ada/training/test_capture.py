@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -215,6 +217,42 @@ def test_an_optimiser_that_reads_its_count_is_noticed() -> None:
     for _ in range(WARM_UP + 2):
         steps.run("Dmain", (torch.ones([2]),), work)
     assert "reads a value back" in said[0]
+
+
+def test_what_is_asked_of_torch_is_there_in_that_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proof that a card does it: names, arguments and order, checked against torch's own signatures."""
+    order: list[str] = []
+
+    class Stream:
+        def __init__(self, device: torch.device | str = "here") -> None:
+            self.device = str(device)
+
+        def wait_stream(self, other: Stream) -> None:
+            order.append(f"{self.device} waits for {other.device}")
+
+    @contextlib.contextmanager
+    def within(stream: Stream) -> Iterator[None]:
+        order.append(f"on {stream.device}")
+        yield
+
+    graph = mock.create_autospec(torch.cuda.graph, spec_set=True)
+    graph.return_value.__enter__.side_effect = lambda *_: order.append("capture")
+    graph.return_value.__exit__.side_effect = lambda *_: order.append("captured")
+    cuda_graph = mock.create_autospec(torch.cuda.CUDAGraph)
+    cuda_graph.return_value.replay.side_effect = lambda: order.append("replay")
+    here = Stream()
+    for name, part in {
+        "Stream": Stream, "stream": within, "current_stream": lambda: here, "graph": graph,
+        "CUDAGraph": cuda_graph, "graph_pool_handle": lambda: (0, 1),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, part)
+    graphs = capture.CudaGraphs(torch.device("cuda"))
+    graphs.ordinarily(lambda: order.append("work"))
+    assert order == ["cuda waits for here", "on cuda", "work", "here waits for cuda"]
+    order.clear()
+    graphs.record(lambda: order.append("work"))()
+    assert order == ["capture", "work", "captured", "replay", "replay"]
+    assert graph.call_args.kwargs["pool"] == (0, 1) and graph.call_args.kwargs["stream"].device == "cuda"
 
 
 # Why not
