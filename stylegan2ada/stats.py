@@ -40,6 +40,7 @@ class _Process:
     sync_device: torch.device | None = None  # None: we are alone
     fresh: dict[str, _Counters] = {}  # not yet counted in totals; this rank only
     totals: dict[str, torch.Tensor] = {}  # since the start, over all ranks; float64 [3] on the CPU
+    taps: dict[str, list[torch.Tensor]] = {}  # counters of others, who read and clear them as they like
 
 
 def init_multiprocessing(rank: int, sync_device: torch.device | str | None) -> None:
@@ -53,6 +54,7 @@ def reset() -> None:
     init_multiprocessing(0, None)
     _Process.fresh.clear()
     _Process.totals.clear()
+    _Process.taps.clear()
 
 
 @torch.no_grad()
@@ -71,6 +73,9 @@ def report(name: str, value: V) -> V:
     if values.numel() > 0:
         moments = torch.stack([torch.ones_like(values), values, values.square()]).sum(1)
         counters[values.device].add_(moments)  # in place: the address survives in a captured CUDA graph
+        for counter in _Process.taps.get(name, ()):
+            if counter.device == values.device:
+                counter.add_(moments)
     return value
 
 
@@ -164,6 +169,24 @@ def load_state_dict(state: dict[str, torch.Tensor]) -> None:
             counter.zero_()
     _Process.totals.clear()
     _Process.totals.update(_copied(state))
+
+
+def tap(name: str, device: torch.device) -> torch.Tensor:
+    """A counter [3] on the device that counts what is reported there from now on; its owner may clear it.
+
+    For who steers by a statistic within training: a collector would make the host wait for the device.
+    """
+    counter = torch.zeros(3, dtype=torch.float64, device=device)
+    _Process.taps.setdefault(name, []).append(counter)
+    return counter
+
+
+def counted(name: str) -> torch.Tensor:
+    """All that this rank knows under a name, float64 [3] on the CPU: totals, and what is not in them yet."""
+    found = _Process.totals.get(name, torch.zeros(3, dtype=torch.float64)).clone()
+    for counter in _Process.fresh.get(name, {}).values():
+        found += counter.cpu().to(torch.float64)
+    return found
 
 
 def local_state() -> LocalState:

@@ -49,6 +49,7 @@ class SpineTerm:
     """The class term, in Gmain, on fakes; a generator term as `stylegan2ada.losses.terms` describes it."""
 
     name = "cls"  # reported as Loss/G/cls
+    capturable = True  # what changes on the host is `weight` alone
 
     def __init__(
         self,
@@ -126,6 +127,8 @@ class SpineGANLoss(StyleGAN2Loss):
     >>> loss.terms[0].name, loss.terms[0].weight
     ('cls', 0.01)
     """
+
+    capturable = True
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from stylegan2ada.checkpoints.pickle_machine import Global, Unreadable
 from stylegan2ada.checkpoints.pickle_tensors import write_storage
 
 # Set on modules by the machine that runs them; no part of the network.
-_LEFT_OUT = frozenset({"precision", "_compiled_call_impl"})
+_LEFT_OUT = frozenset({"precision", "layout", "_compiled_call_impl"})
 
 
 def write_official(networks: Mapping[str, object], file: BinaryIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -25,6 +26,20 @@ class NamedPhase(Protocol):
 
 class Loss:
     """Derive from this and override what you need; the loop calls all of it."""
+
+    # True in the class itself, not in a parent: a phase may be recorded and replayed, without its Python.
+    # What changes on the host from call to call must then be among `facts`.
+    capturable: bool = False
+
+    def why_not_recorded(self) -> str | None:
+        """What stands against a recording, as a clause; None: nothing."""
+        if vars(type(self)).get("capturable", False):
+            return None
+        return f"{type(self).__name__} does not say that it may be recorded (capturable = True)"
+
+    def facts(self) -> Hashable:
+        """Numbers of the host that gradients depend on; a recording holds while they stay equal."""
+        return ()
 
     def start(self, context: Context) -> None:
         """Networks and data are built (or continued); the first iteration comes next."""
@@ -58,9 +73,12 @@ class _Foreign(Loss):
 
     def __init__(self, inner: protocols.Loss) -> None:
         self.inner = inner
-        for name in ("start", "accumulate_gradients", "after_step", "state_dict", "load_state_dict"):
-            if hasattr(inner, name):
+        for name in ("start", "accumulate_gradients", "after_step", "state_dict", "load_state_dict", "facts"):
+            if callable(getattr(inner, name, None)):
                 setattr(self, name, getattr(inner, name))
+
+    def why_not_recorded(self) -> str | None:
+        return Loss.why_not_recorded.__get__(self.inner)()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)  # hooks that know their loss find it unchanged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor
 
 from stylegan2ada import stats
 from stylegan2ada.errors import UserError
+from stylegan2ada.losses import halves
 from stylegan2ada.losses.base import Context, Loss, NamedPhase
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.objectives import Objective, Penalty, find_objective, r1_penalty
 from stylegan2ada.losses.terms import GeneratorTerm, make_term, offered, weighted_sum
 from stylegan2ada.protocols import Options, State
 
+_HALVES = ("_judge", "_reject_fakes", "_accept_reals")
 PHASES = {f"{network}{part}": network for network in "GD" for part in ("main", "reg", "both")}
 
 
@@ -33,6 +35,8 @@ class StyleGAN2Loss(Loss):
     >>> D.b4.out.weight.grad is not None
     True
     """
+
+    capturable = True
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class StyleGAN2Loss(Loss):
         self.terms = [make_term(term, device=device) if isinstance(term, str) else term for term in terms]
         self.draws = draws if draws is not None else Draws(self.device, style_mixing_prob)
         self.pl_mean = torch.zeros([], device=self.device)
+        self.joins_halves = joins_halves(type(self), self.device)
         _check_critic(D, self.objective)
 
     @classmethod
@@ -100,6 +105,9 @@ class StyleGAN2Loss(Loss):
             return
 
         has_r1 = is_reg and self.r1_gamma != 0
+        if is_main and not has_r1 and (size := self._joint(real_img, gen_z)) is not None:
+            self._compare(real_img, real_c, gen_z, gen_c, size, sync).mul(gain).backward()
+            return
         fakes = self._reject_fakes(gen_z, gen_c, gain) if is_main and len(gen_z) else None
         if len(real_img) and (is_main or has_r1):
             self._accept_reals(real_img, real_c, fakes, is_main, has_r1, sync).mul(gain).backward()
@@ -126,6 +134,22 @@ class StyleGAN2Loss(Loss):
         for term in self.terms:
             if term.name in state["terms"]:
                 offered(term, "load_state_dict")(state["terms"][term.name])
+
+    def why_not_recorded(self) -> str | None:
+        """Draws that were handed in, or a term that does not say it may be."""
+        if (reason := super().why_not_recorded()) is not None:
+            return reason
+        if type(self.draws) is not Draws:
+            return "its random draws were handed in"
+        silent = [term.name for term in self.terms if not getattr(term, "capturable", False)]
+        return (
+            f"term {silent[0]} does not say that it may be recorded (capturable = True)" if silent else None
+        )
+
+    def facts(self) -> Hashable:
+        """Weights now, and what a hook might change."""
+        own = (self.r1_gamma, self.pl_weight, self.pl_decay, self.style_mixing_prob, self.weight_clip)
+        return (*own, *(term.weight for term in self.terms))
 
     # The generator's side
 
@@ -206,6 +230,27 @@ class StyleGAN2Loss(Loss):
             total = total + stats.report("Loss/D/reg", penalty * (self.r1_gamma / 2)).mean()
         return total
 
+    def _joint(self, real_img: Tensor, z: Tensor) -> int | None:
+        """How large the groups are if both halves may go through D at once; None: one after the other."""
+        is_plain = self.joins_halves and self.objective.penalty is None
+        return halves.members(self.D, len(z)) if is_plain and 0 < len(z) == len(real_img) else None
+
+    def _compare(
+        self, real_img: Tensor, real_c: Tensor, z: Tensor, gen_c: Tensor, size: int, sync: bool
+    ) -> Tensor:
+        """D's loss of both halves in one pass; draws and statistics are those of two."""
+        with torch.no_grad():
+            fake = self._augment(self._generate(z, gen_c, sync=False)[0])
+        real = self._augment(real_img.detach())
+        with exchanging(self.D, sync):
+            logits = self.D(halves.join(fake, real, size), halves.join(gen_c, real_c, size))
+        of_fake, of_real = halves.split(logits, size)
+        _note("fake", of_fake)
+        _note("real", of_real)
+        on_fake, on_real = self.objective.on_fake(of_fake), self.objective.on_real(of_real)
+        stats.report("Loss/D/loss", on_fake + on_real)
+        return on_fake.mean() + on_real.mean()
+
     def _critic_penalty(
         self, measure: Penalty, real_seen: Tensor, fake_seen: Tensor, c: Tensor, real_logits: Tensor
     ) -> Tensor:
@@ -230,10 +275,23 @@ class StyleGAN2Loss(Loss):
 
     def _judge(self, kind: str, seen: Tensor, c: Tensor, sync: bool) -> Tensor:
         with exchanging(self.D, sync):
-            logits = self.D(seen, c)
-        stats.report(f"Loss/scores/{kind}", logits)
-        stats.report(f"Loss/signs/{kind}", logits.sign())
-        return logits
+            return _note(kind, self.D(seen, c))
+
+
+def joins_halves(kind: type[StyleGAN2Loss], device: torch.device) -> bool:
+    """Whether reals and fakes go through D at once: twice the work per kernel pays on a GPU.
+
+    On a CPU it does not, and both graphs would be in memory. Who derives from the loss and changes how a half
+    is judged keeps two passes.
+    """
+    is_as_here = all(getattr(kind, name) is getattr(StyleGAN2Loss, name) for name in _HALVES)
+    return is_as_here and device.type == "cuda"
+
+
+def _note(kind: str, logits: Tensor) -> Tensor:
+    stats.report(f"Loss/scores/{kind}", logits)
+    stats.report(f"Loss/signs/{kind}", logits.sign())
+    return logits
 
 
 def exchanging(module: object, wanted: bool) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.data.fingerprint import fingerprint
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_uint8
+from stylegan2ada.metrics.chunks import images_of_chunks
 from stylegan2ada.metrics.detectors import Detector
 from stylegan2ada.untrusted import open_regular
 
@@ -169,9 +171,9 @@ def dataset_features(
         # Only rank 0 computes numbers, so only it needs to read.
         return known or FeatureStats(capture_all, capture_mean_cov)
 
-    def images(chunk: int) -> torch.Tensor:
-        items = range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n))
-        return torch.from_numpy(np.stack([dataset[i][0] for i in items]))
+    def images(chunks: list[int]) -> list[torch.Tensor]:
+        parts = (range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)) for chunk in chunks)
+        return [torch.from_numpy(np.stack([dataset[i][0] for i in items])) for items in parts]
 
     stats = FeatureStats(capture_all, capture_mean_cov, max_items=n)
     _collect(detector, images, n, options=options, batch=batch, step=step, stats=stats)
@@ -202,10 +204,16 @@ def generator_features(
     # Before any work is dealt: a process that waits for one that gave up would wait for ever.
     check_labels(G, labels)
 
-    def images(chunk: int) -> torch.Tensor:
-        # Always a whole chunk, cut later: num_items has no say in what is drawn.
-        z, c = latents_and_labels(G, labels, _CHUNK, seed, chunk)
+    def run(z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         return to_uint8(run_generator(G, z, c, detector.device, G_kwargs))
+
+    def inputs(chunk: int) -> tuple[torch.Tensor, torch.Tensor]:
+        # Always a whole chunk, cut later: num_items has no say in what is drawn.
+        return latents_and_labels(G, labels, _CHUNK, seed, chunk)
+
+    images = partial(
+        images_of_chunks, run, inputs, joins=detector.device.type == "cuda", device=detector.device
+    )
 
     with torch.random.fork_rng(devices=_cuda_devices(detector.device)):  # measuring must not disturb training
         stats = FeatureStats(capture_all, capture_mean_cov, max_items=num_items)
@@ -249,7 +257,7 @@ def run_generator(
 
 def _collect(
     detector: Detector,
-    images: Callable[[int], torch.Tensor],  # chunk number -> uint8 [<=4, C, H, W]
+    images: Callable[[list[int]], list[torch.Tensor]],  # of chunks by number, uint8 [<=4, C, H, W] each
     n: int,
     *,
     options: CallOptions,
@@ -264,7 +272,7 @@ def _collect(
     for start in range(0, num_chunks, per_round * world):
         # Dealt like cards: a rank's i-th chunk of a round comes before anybody's (i + 1)-th.
         mine = list(range(start + rank, min(start + per_round * world, num_chunks), world))
-        parts = [images(chunk) for chunk in mine]
+        parts = images(mine)
         # A rank without chunks has to join in below all the same.
         found = detector(torch.cat(parts), **options).cpu() if parts else None
         for features in _in_chunk_order(found, [len(part) for part in parts]):

@@ -102,8 +102,9 @@ class _HasModules(Protocol):
     def modules(self) -> Iterator[nn.Module]: ...
 
 
-def set_precision(network: _HasModules, precision: str | None) -> None:
-    """Choose in which type the blocks compute: None (float16 where built so), "float32" or "bfloat16".
+def set_precision(network: _HasModules, precision: str | None, channels_last: bool | None = None) -> None:
+    """Choose in which type the blocks compute: None (float16 where built so), "float32" or "bfloat16"; and
+    whether those in half precision do it channels last (None: where built so).
 
     It belongs to the machine that runs the network, not to the network: constructor arguments do not change.
     With "bfloat16" every block from 8x8 on computes in it; the 4x4 ones, where statistics are made, never do.
@@ -112,7 +113,7 @@ def set_precision(network: _HasModules, precision: str | None) -> None:
         raise ValueError(f"precision {precision!r} is not known; use None, 'float32' or 'bfloat16'")
     for module in network.modules():
         if isinstance(module, (SynthesisBlock, DiscriminatorBlock)):
-            module.precision = precision
+            module.precision, module.layout = precision, channels_last
 
 
 def _compute_dtype(block: SynthesisBlock | DiscriminatorBlock, force_fp32: bool) -> torch.dtype:
@@ -123,11 +124,11 @@ def _compute_dtype(block: SynthesisBlock | DiscriminatorBlock, force_fp32: bool)
     return torch.float16 if block.use_fp16 else torch.float32
 
 
-def _enter(x: Tensor, dtype: torch.dtype, channels_last: bool) -> Tensor:
+def _enter(x: Tensor, dtype: torch.dtype, block: SynthesisBlock | DiscriminatorBlock) -> Tensor:
     """x in the type (and, for a half-precision block that asks so, the memory layout) of a block."""
     is_low = dtype != torch.float32
-    layout = torch.channels_last if channels_last and is_low else torch.preserve_format
-    return x.to(dtype, memory_format=layout)
+    is_last = block.channels_last if block.layout is None else block.layout
+    return x.to(dtype, memory_format=torch.channels_last if is_last and is_low else torch.preserve_format)
 
 
 class _Stage(NamedTuple):
@@ -435,6 +436,7 @@ class SynthesisBlock(nn.Module):
     """All layers of one resolution; doubles that of its input, or starts from a constant."""
 
     precision: str | None = None  # see set_precision
+    layout: bool | None = None  # likewise
     resample_filter: Tensor
 
     def __init__(
@@ -502,10 +504,10 @@ class SynthesisBlock(nn.Module):
 
         if self.in_channels == 0:
             start = self.const.expand(n, -1, -1, -1)
-            x = self.conv1(_enter(start, dtype, self.channels_last), next(rows), **options)
+            x = self.conv1(_enter(start, dtype, self), next(rows), **options)
         else:
             assert x is not None
-            x = _enter(x, dtype, self.channels_last)
+            x = _enter(x, dtype, self)
             if self.architecture == "resnet":
                 straight = self.skip(x, gain=_HALF_POWER)
                 bent = self.conv0(x, next(rows), **options)
@@ -622,6 +624,7 @@ class DiscriminatorBlock(nn.Module):
     """All layers of one resolution; halves it."""
 
     precision: str | None = None  # see set_precision
+    layout: bool | None = None  # likewise
     resample_filter: Tensor
     fromrgb: Conv2dLayer  # only where the image comes in
     conv0: Conv2dLayer
@@ -673,10 +676,10 @@ class DiscriminatorBlock(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         dtype = _compute_dtype(self, force_fp32)
         if x is not None:
-            x = _enter(x, dtype, self.channels_last)
+            x = _enter(x, dtype, self)
         if hasattr(self, "fromrgb"):
             assert img is not None
-            img = _enter(img, dtype, self.channels_last)
+            img = _enter(img, dtype, self)
             seen = self.fromrgb(img)
             x = seen if x is None else x + seen
             # Only 'skip' shows the image again, at half size, to the next block.

@@ -20,6 +20,7 @@ from stylegan2ada.losses.base import as_loss
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
+from stylegan2ada.ops import choice
 from stylegan2ada.protocols import Card
 from stylegan2ada.training.ada import AdaController
 from stylegan2ada.training.run import Progress, Run
@@ -50,7 +51,7 @@ def build(
     phases = seams.phases(config, G.to(device).train(), D.to(device).train())
     for network in (G, D):
         network.requires_grad_(False)  # a phase lets its own parameters learn while it runs
-        set_precision(network, block_precision(config.precision, device))
+        set_precision(network, block_precision(config.precision, device), channels_last(config, device))
     G_ema = copy.deepcopy(G).eval()
     augment_pipe = build_augment_pipe(config, device)
     # A run that goes on gets its weights from its state: the file of --resume is not read again.
@@ -97,6 +98,7 @@ def prepare_process(config: TrainConfig, device: torch.device) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    choice.use(config.ops)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = config.cudnn_benchmark
         torch.backends.cudnn.allow_tf32 = config.allow_tf32
@@ -116,6 +118,11 @@ def block_precision(name: str, device: torch.device) -> str | None:
             raise UserError(f"--precision=fp16 needs a CUDA device, not {device}; use bf16 or fp32")
         return None
     return None if device.type == "cuda" else "float32"
+
+
+def channels_last(config: TrainConfig, device: torch.device) -> bool | None:
+    """What `set_precision` is told: tensor cores read channels last, and copies would be made for them."""
+    return True if config.channels_last is None and device.type == "cuda" else config.channels_last
 
 
 def build_augment_pipe(config: TrainConfig, device: torch.device) -> AugmentPipe | None:
@@ -138,6 +145,7 @@ def build_ada(config: TrainConfig, augment_pipe: AugmentPipe | None) -> AdaContr
         interval=config.ada_interval,
         kimg=config.ada_kimg,
         max_p=config.ada_max_p,
+        on_device=augment_pipe.p.device.type == "cuda" and config.num_gpus == 1,
     )
 
 

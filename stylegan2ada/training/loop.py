@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.protocols import State
-from stylegan2ada.training import ema, resume, run_files, snapshots, trackers, watch
+from stylegan2ada.training import capture, ema, resume, run_files, snapshots, trackers, watch
 from stylegan2ada.training.build import build
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.log import RunLog, Statistics, console_copy, cut_back, note, warn
@@ -40,6 +41,7 @@ class Upkeep:
     log: RunLog
     clock: Clock
     timer: PhaseTimer
+    steps: capture.Steps
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
             processes.print0(f"Nothing left to do: {run.kimg:g} kimg are trained; raise --kimg to go on")
         else:
             clock, timer = Clock(run.progress.elapsed_sec), PhaseTimer(run.device)
-            _run_ticks(run, Upkeep(hooks, seams, grid, log, clock, timer))
+            steps = capture.steps_for(run, hooks)
+            _run_ticks(run, Upkeep(hooks, seams, grid, log, clock, timer, steps))
             processes.print0("\nFinished")
         note(run.run_dir, "finished", kimg=run.kimg)
     finally:
@@ -197,7 +200,7 @@ def _show_beginning(run: Run, grid: snapshots.Grid, seams: Seams, log: RunLog) -
 def _run_ticks(run: Run, upkeep: Upkeep) -> None:
     state_sec = None if run.config.state_minutes is None else run.config.state_minutes * 60
     while not run.is_done:
-        step(run, upkeep.hooks, upkeep.timer)
+        step(run, upkeep.hooks, upkeep.timer, upkeep.steps)
         tick_end_nimg = run.progress.tick_start_nimg + run.config.kimg_per_tick * 1000
         has_saved = False
         # upstream: tick 0 is a single batch, so that the first line comes at once.
@@ -212,7 +215,7 @@ def _run_ticks(run: Run, upkeep: Upkeep) -> None:
             ask_to_run_again(run)
 
 
-def step(run: Run, hooks: Hooks, timer: PhaseTimer) -> None:
+def step(run: Run, hooks: Hooks, timer: PhaseTimer, steps: capture.Steps) -> None:
     """One batch: every phase that is due, then the moving average and the augmentation's strength."""
     config, progress = run.config, run.progress
     reals, real_c = run.source.reals()  # uint8 [B, C, H, W], [B, c_dim]
@@ -220,10 +223,8 @@ def step(run: Run, hooks: Hooks, timer: PhaseTimer) -> None:
     for phase in due(run.phases, run.iteration):
         gen_z, gen_c = run.source.latents(phase.name)
         with timer.of(phase.name):
-            accumulate(run, hooks, phase, (real_img, real_c, gen_z, gen_c))
-            hooks.after_backward(phase)
-            phase.reduce_and_step()
-            run.loss.after_step(phase)
+            work, facts_now = partial(train_phase, run, hooks, phase), partial(capture.facts_of, run, phase)
+            steps.run(phase.name, (real_img, real_c, gen_z, gen_c), work, facts_now)
             hooks.after_step(phase)
     ema.update(run.G_ema, run.G, config.batch_size, run.cur_nimg, config.ema_kimg, config.ema_rampup)
     progress.cur_nimg += config.batch_size
@@ -232,11 +233,19 @@ def step(run: Run, hooks: Hooks, timer: PhaseTimer) -> None:
         run.ada.after_iteration(run.iteration)
 
 
+def train_phase(run: Run, hooks: Hooks, phase: Phase, batch: capture.Batch) -> None:
+    """Gradients and step of one phase: all that a recording replays."""
+    accumulate(run, hooks, phase, batch)
+    hooks.after_backward(phase)
+    phase.reduce_and_step()
+    run.loss.after_step(phase)
+
+
 def accumulate(
     run: Run,
     hooks: Hooks,
     phase: Phase,
-    batch: tuple[torch.Tensor, ...],  # images and their labels, latents and theirs
+    batch: capture.Batch,  # images and their labels, latents and theirs
 ) -> None:
     """The gradients of one phase on this rank, as many samples at once as fit."""
     phase.start()

@@ -36,6 +36,7 @@ def fit_memory(run: Run) -> int:
     # All that a trial touches: draws, counts, the loss's own state, running averages in G.
     draws, counts = capture_rng(), stats.local_state()
     loss_state = run.loss.state_dict()
+    ada_state = None if run.ada is None else run.ada.state_dict()
     buffers = {name: buffer.clone() for name, buffer in run.G.named_buffers()}
     try:
         found = fitting_batch_gpu(run.config.batch_gpu, attempt, share)
@@ -44,6 +45,8 @@ def fit_memory(run: Run) -> int:
             buffer.copy_(buffers[name])
         run.loss.load_state_dict(loss_state)
         stats.load_local_state(counts)
+        if run.ada is not None and ada_state is not None:
+            run.ada.load_state_dict(ada_state)
         restore_rng(draws)
     return -processes.highest(-found)  # the tightest device decides for all
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from stylegan2ada import processes
 from stylegan2ada.protocols import Options
+from stylegan2ada.training.gradients import FlatGradients, average_and_repair, flat_gradients
+from stylegan2ada.training.optimisers import switches_for
 
 Reduce = Callable[[list[Tensor]], None]  # gradients of this rank, in place: what the optimiser shall see
 
@@ -29,6 +30,7 @@ class Phase:
     gain: float = 1.0  # factor of the gradients
     parameters: Sequence[nn.Parameter] = ()  # those that learn; (): all of the module's
     reduce: Reduce | None = None  # between the last backward and the step; None: average_and_repair
+    flat: FlatGradients | None = None  # where gradients lie, shared by the phases of a network; None: apart
 
     def __post_init__(self) -> None:
         self.parameters = list(self.parameters) or list(self.module.parameters())
@@ -42,6 +44,9 @@ class Phase:
         self.opt.zero_grad(set_to_none=True)
         for parameter in self.parameters:
             parameter.requires_grad_(True)
+        if self._is_flat:
+            assert self.flat is not None
+            self.flat.start(self.name)
 
     def no_samples(self) -> None:
         """This rank had nothing to look at; ranks add up equal shapes, so it hands in zeros."""
@@ -53,9 +58,18 @@ class Phase:
         # Off again: other phases differentiate through this network without training it.
         self.module.requires_grad_(False)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        if gradients:
+        if gradients and self._is_flat:
+            assert self.flat is not None
+            self.flat.collect(self.name)
+            average_and_repair([self.flat.buffer])
+        elif gradients:
             (self.reduce or average_and_repair)(gradients)
         self.opt.step()
+
+    @property
+    def _is_flat(self) -> bool:
+        # Who reduces in a way of his own is handed the gradients one by one.
+        return self.flat is not None and self.reduce is None
 
 
 def due(phases: Sequence[Phase], iteration: int) -> list[Phase]:
@@ -73,10 +87,12 @@ def network_phases(
 ) -> list[Phase]:
     """[main, reg] of one network, or [both] without lazy regularisation."""
     learning = list(parameters) or list(module.parameters())
-    opt = optimizer(learning, **corrected_for_laziness(opt_kwargs, reg_interval))
+    settings = corrected_for_laziness(opt_kwargs, reg_interval)
+    opt = optimizer(learning, **switches_for(learning[0].device, optimizer), **settings)
+    flat = flat_gradients(learning)
     if reg_interval is None:
-        return [Phase(f"{name}both", module, opt, parameters=learning)]
-    main = Phase(f"{name}main", module, opt, parameters=learning)
+        return [Phase(f"{name}both", module, opt, parameters=learning, flat=flat)]
+    main = Phase(f"{name}main", module, opt, parameters=learning, flat=flat)
     return [main, replace(main, name=f"{name}reg", every=reg_interval, gain=float(reg_interval))]
 
 
@@ -102,26 +118,3 @@ def rounds(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         return zip(*(tensor.split(size) for tensor in tensors), strict=True) if longest else iter(())
     parts = -(-longest // size)
     return zip(*(tensor.tensor_split(parts) for tensor in tensors), strict=True)
-
-
-@torch.no_grad()
-def average_and_repair(gradients: list[Tensor]) -> None:
-    """In place: mean over ranks, then NaN -> 0 and +-infinity -> +-1e5 (one bad batch must not end a run)."""
-    ranks = processes.world_size() if processes.is_initialized() else 1
-    if ranks == 1 and gradients[0].device.type == "cpu":
-        for gradient in gradients:
-            _repair(gradient)
-        return
-    # One flat buffer: one all-reduce and a handful of kernels instead of hundreds
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    if ranks > 1:
-        torch.distributed.all_reduce(flat)
-        flat /= ranks
-    # After the mean: one rank's NaN spoils the element for all, and all repair it alike.
-    _repair(flat)
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients)])
-
-
-def _repair(gradient: Tensor) -> None:
-    torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)

@@ -21,7 +21,7 @@ from stylegan2ada.checkpoints.training_state import (
 )
 from stylegan2ada.errors import UserError
 from stylegan2ada.protocols import State
-from stylegan2ada.training import run_files
+from stylegan2ada.training import optimisers, run_files
 from stylegan2ada.training.hooks import Hooks
 from stylegan2ada.training.log import RunLog
 from stylegan2ada.training.run import Run
@@ -113,7 +113,7 @@ def shared_state(run: Run) -> State:
         "counters": progress,
         **beside,
         "networks": {name: module.state_dict() for name, module in run.modules.items()},
-        "optimizers": {name: opt.state_dict() for name, opt in run.opts.items()},
+        "optimizers": {name: optimisers.portable_state(opt) for name, opt in run.opts.items()},
         "ada": None if run.ada is None else run.ada.state_dict(),
         "collector": run.collector.state_dict(),
         "card": run.card,
@@ -152,9 +152,7 @@ def _restore(run: Run, hooks: Hooks, state: State) -> str | None:
     for name, module in run.modules.items():
         module.load_state_dict(state["networks"][name])
     for name, opt in run.opts.items():
-        opt.load_state_dict(state["optimizers"][name])
-    if run.ada is not None:
-        run.ada.load_state_dict(state["ada"])
+        optimisers.load(opt, state["optimizers"][name])
     ranks = state["ranks"]
     # Random draws can go on exactly only if each rank finds its own.
     text = None
@@ -167,6 +165,8 @@ def _restore(run: Run, hooks: Hooks, state: State) -> str | None:
         )
         run.progress.batch_gpu = run.config.batch_gpu  # what fitted was another share
         _restore_on_other_ranks(run, hooks, ranks)
+    if run.ada is not None:  # behind the statistics that it counts on
+        run.ada.load_state_dict(state["ada"])
     run.collector.load_state_dict(state["collector"])
     return text
 

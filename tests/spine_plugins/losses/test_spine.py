@@ -17,6 +17,7 @@ from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.losses.terms import weighted_sum
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
+from stylegan2ada.training.watching import Watch
 
 GAMMA = 0.37
 
@@ -200,3 +201,23 @@ def test_the_names_lead_here() -> None:
     assert find_term("spine") is SpineTerm
     with pytest.raises(UserError, match="--classifier=FILE"):
         SpineTerm()
+
+
+def test_a_step_with_the_class_term_may_be_recorded(grey_judge) -> None:
+    """Nothing of it reaches the host, and gamma is among what a recording is bound to."""
+    G, D = small_networks()
+    loss = SpineGANLoss("cpu", G.mapping, G.synthesis, D, classifier=grey_judge(), cls_weight=2, cls_warmup=1)
+    assert loss.why_not_recorded() is None
+
+    class Run:
+        cur_nimg = 0
+
+    run = Run()
+    loss.start(run)
+    before = loss.facts()
+    run.cur_nimg = 500
+    assert set(loss.facts()) - set(before) == {1.0}  # half of gamma
+    c = one_hot(0, 1, 1, 0).float()
+    with Watch(torch.device("cpu")) as watch:
+        loss.accumulate_gradients("Gmain", torch.randn(4, 1, 8, 8), c, torch.randn(4, 4), c, True, 1)
+    assert watch.findings == []

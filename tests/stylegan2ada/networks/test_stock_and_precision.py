@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
+from stylegan2ada.checkpoints import official_write
 from stylegan2ada.networks import stylegan2
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
 from tests.golden_data import golden_arrays, golden_json
@@ -152,3 +153,28 @@ def test_channels_last_changes_the_layout_and_no_values(pair):
             tolerance = 1e-5 if full else 1e-2
             torch.testing.assert_close(images[1], images[0], rtol=tolerance, atol=tolerance)
             torch.testing.assert_close(logits[1], logits[0], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("layout", "built"), [(None, False), (None, True), (True, False), (False, True)])
+def test_the_layout_of_a_machine_is_no_part_of_the_network(pair, layout, built):
+    """As training on CUDA asks for it: half-precision blocks work channels last, and files do not know."""
+    G, *_ = pair
+    block = copy.deepcopy(G.synthesis.b32)
+    block.channels_last = built
+    set_precision(block, "bfloat16", channels_last=layout)
+    x = torch.zeros(2, 8, 4, 4)
+    half = stylegan2._enter(x, torch.bfloat16, block)
+    assert half.is_contiguous(memory_format=torch.channels_last) == (built if layout is None else layout)
+    assert stylegan2._enter(x, torch.float32, block).is_contiguous()  # full precision stays as it is
+    assert "layout" not in official_write.exported_state(block)
+
+
+def test_channels_last_on_a_network_that_was_not_built_so(pair):
+    G, _, golden = pair
+    images = []
+    for channels_last in (None, True):
+        set_precision(G, "bfloat16", channels_last)
+        with torch.no_grad():
+            images.append(G(torch.tensor(golden["in/z"]), None, noise_mode="const"))
+    torch.testing.assert_close(images[1], images[0], rtol=2e-2, atol=2e-2)
+    assert G.synthesis.b32.conv1.weight.is_contiguous()

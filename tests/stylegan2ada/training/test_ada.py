@@ -7,6 +7,7 @@ import torch
 
 from stylegan2ada import stats
 from stylegan2ada.training.ada import AdaController, next_p
+from stylegan2ada.training.watching import Watch
 from tests.golden_data import golden_json
 
 
@@ -148,3 +149,70 @@ def test_two_processes_are_one(tmp_path):
     assert repr(ranks[0]["trace"]) == repr(ranks[1]["trace"]) == repr(alone["trace"])  # repr: NaN equals NaN
     assert len({p for p, _ in alone["trace"]}) > 2
     assert ranks[0]["others"] == ranks[1]["others"] == ["Other/only on 0", "Other/only on 1"]
+
+
+# On the device: the same numbers, and nothing read back
+
+
+def both(p: float = 0.0, **changes) -> tuple[AdaController, AdaController]:
+    options = {"target": 0.6, "batch_size": 64, "interval": 4, "kimg": 3} | changes
+    return AdaController(Pipe(p), **options), AdaController(Pipe(p), on_device=True, **options)
+
+
+@pytest.mark.parametrize("max_p", [None, 0.3])
+def test_on_the_device_p_takes_the_same_way(max_p):
+    host, device = both(max_p=max_p)
+    torch.manual_seed(0)
+    way = []
+    collector = stats.Collector()
+    for iteration in range(1, 201):
+        if iteration % 9:  # intervals without news, too
+            stats.report("Loss/signs/real", torch.randn(5).add(2.0 if iteration < 120 else -0.5).sign())
+        if iteration % 7 == 0:
+            collector.update()  # a tick reads and clears the counters of the run
+        assert host.after_iteration(iteration) == device.after_iteration(iteration)
+        assert host.p == device.p, iteration
+        way.append(host.p)
+    assert max(way) > 0.25 and way[-1] < max(way)
+
+
+def test_without_statistics_nothing_moves_on_the_device():
+    host, device = both(0.5)
+    assert host.after_iteration(4) and device.after_iteration(4)
+    assert host.p == device.p == 0.5
+    stats.report("Loss/signs/real", torch.tensor([1.0, float("nan")]))
+    assert host.after_iteration(8) and device.after_iteration(8)
+    assert host.p == device.p == 0.5
+
+
+@pytest.mark.parametrize("writer", [0, 1])
+@pytest.mark.parametrize("reader", [0, 1])
+def test_a_state_within_an_interval_goes_on_in_either_way(writer, reader):
+    pair = both()
+
+    def run(ada: AdaController, iterations: range) -> None:
+        for iteration in iterations:
+            stats.report("Loss/signs/real", torch.tensor([1.0, -1.0, 1.0 if iteration % 5 else -1.0]))
+            ada.after_iteration(iteration)
+
+    run(pair[writer], range(1, 11))
+    saved, counts = pair[writer].state_dict(), stats.local_state()
+    assert saved["signs"].keys() == {"seen", "moments"}
+    run(pair[writer], range(11, 31))
+    unbroken = pair[writer].p
+    stats.reset()
+    other = both()[reader]
+    stats.load_local_state(counts)
+    other.load_state_dict(saved)
+    assert other.p == saved["p"]
+    run(other, range(11, 31))
+    assert other.p == unbroken
+
+
+def test_on_the_device_nothing_is_read():
+    host, device = both(max_p=0.5)
+    for ada, reads in ((host, True), (device, False)):
+        stats.report("Loss/signs/real", torch.ones(3))
+        with Watch(torch.device("cpu")) as watch:
+            assert ada.after_iteration(4)
+        assert bool(watch.findings) == reads
