@@ -21,7 +21,7 @@ FLOORS = [
     {"networks"},
     {"losses", "data", "checkpoints"},
     {"synthesis"},
-    {"projection", "metrics"},
+    {"projection", "metrics", "latent_arithmetic", "latent_strips"},
     {"training"},
 ]
 GROUND = {  # used by all but networks
