@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"classifier"},
     "official": {"privacy", "losses"},
     "training": {"losses", "classifier", "privacy", "audit", "official"},
-    "recipes": {"resumable", "statistics", "classifier", "phantom"},
+    "recipes": {"vindr", "resumable", "statistics", "classifier", "phantom"},
     "audit": {"runs", "statistics", "classifier", "markup", "pages"},
     "report": READERS,
     "compare": READERS,
