@@ -103,7 +103,7 @@ def main(asked: Generate) -> None:
     \b
     generate.py --network=net.pkl --seeds=0-63 --class=1 --trunc=0.7 --outdir=out
     generate.py --network=net.pkl --per-class=5000 --outdir=synthetic.zip
-    generate.py --network=net.pkl --seeds=0-7 --direction=normal:abnormal --outdir=strips
+    generate.py --network=net.pkl --seeds=0-7 --direction=0:1 --outdir=strips
     """
     voice = options.Voice(asked.json_file)
     loaded = load_network(asked.network, log=voice.say)

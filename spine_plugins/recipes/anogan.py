@@ -22,7 +22,7 @@ from spine_plugins.resumable import seeded
 from spine_plugins.statistics import auc, delong_interval
 from stylegan2ada import files
 from stylegan2ada.errors import UserError
-from stylegan2ada.images import save_png, to_uint8
+from stylegan2ada.images import save_png, to_float, to_uint8
 from stylegan2ada.protocols import JsonObject
 
 _JUDGE = "classifier.safetensors"  # beside the model
@@ -213,7 +213,7 @@ def show(data: Pairs, found: Found, path: Path) -> None:
     top = found.score.argsort(descending=True)[:_MOST_SHOWN]
     img, side = data.tensors("cpu")[0][top], data.images.shape[3]
     part = Found(*(values[top] for values in found))
-    pictures = torch.from_numpy(overlays(img, part)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = to_float(torch.from_numpy(overlays(img, part)).permute(0, 3, 1, 2))
     names = ("image", "as if normal", "difference")
     rows = [(name, pictures[..., i * side : (i + 1) * side]) for i, name in enumerate(names)]
     if data.masks.any():

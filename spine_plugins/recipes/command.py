@@ -168,9 +168,9 @@ def pairs_(given: MakePairs) -> None:
     """Boxes to masks beside images, and a look at such pairs.
 
     \b
-    spinegan recipe pairs --data=spine-train.zip --out=pairs.zip --sheet=pairs.png
-    spinegan phantom --zip=pairs.zip --pairs=lesions           phantoms make them themselves
-    spinegan dataset --source=images --masks=masks --dest=pairs.zip    your own masks
+    spinegan recipe pairs --data=spine-train.zip --out=pairs.zip --sheet=s.png
+    spinegan phantom --zip=pairs.zip --pairs=lesions       drawn with their masks
+    spinegan dataset --source=X --masks=Y --dest=pairs.zip     masks of your own
     """
     if given.out is None and given.sheet is None:
         raise UserError("say what to make: --out=PAIRS.zip, --sheet=PICTURE.png, or both")

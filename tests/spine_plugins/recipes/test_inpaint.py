@@ -102,3 +102,27 @@ def test_wrong_data(tmp_path: Path) -> None:
     PIL.Image.new("L", (32, 32)).save(tmp_path / "plain" / "a.png")
     assert "holds no masks" in refusal(*words, f"--data={tmp_path / 'plain'}")
     assert "is a table" in refusal("inpaint", "train", "--data=x.csv", f"--out={tmp_path / 'n'}")
+
+
+@pytest.mark.slow
+def test_a_trained_network_fills_better_than_the_mean_and_than_an_untrained_one(tmp_path: Path) -> None:
+    data, held = spines(tmp_path, 240, seed=0, view="lateral"), spines(tmp_path, 40, seed=1, view="lateral")
+    found = {}
+    for name, gan, steps in (("trained", 80, 80), ("untrained", 1, 1)):
+        found[name] = run(
+            "inpaint", "train", f"--data={data}", f"--val={held}", f"--out={tmp_path / name}",
+            f"--gan-steps={gan}", f"--steps={steps}", "--search=10",
+        )  # fmt: skip
+    print(found)
+    assert found["trained"]["hole_mae"] < 0.7 * found["trained"]["mean_fill_mae"]
+    assert found["trained"]["hole_mae"] < 0.9 * found["untrained"]["hole_mae"]
+
+
+@pytest.mark.proof
+def test_the_demo_shows_filled_holes(tmp_path: Path) -> None:
+    from tests.spine_plugins.recipes.proving import leave
+
+    found = run("inpaint", "demo", f"--out={tmp_path / 'demo'}")
+    leave("recipe-inpaint-demo", found)
+    assert (tmp_path / "demo" / "inpaint.png").stat().st_size > 5000
+    assert found["hole_mae"] < 0.7 * found["mean_fill_mae"]
