@@ -92,8 +92,8 @@ RECIPES: Mapping[str, _Row] = {
         "Images with masks/ beside them (zip or folder)",
         group("Recipe",
               opt("--direction", type=click.Choice(pix2pix.DIRECTIONS), default="mask2img", help="[default: mask2img]"),
-              opt("--l1", type=click.FloatRange(min=0), default=10.0, metavar="FLOAT",
-                  help="Weight of L1, for masks of cross-entropy [default: 10]"),
+              opt("--l1", type=click.FloatRange(min=0), default=2.0, metavar="FLOAT",
+                  help="Weight of L1, for masks of cross-entropy [default: 2]"),
               opt("--gan", type=click.FloatRange(min=0), default=1.0, metavar="FLOAT",
                   help="Weight of the critic's judgement; 0: L1 alone [default: 1]"))),
     "segan": _Row(

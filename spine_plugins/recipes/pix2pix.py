@@ -35,7 +35,6 @@ from stylegan2ada.protocols import JsonObject
 
 DIRECTIONS = ("mask2img", "img2mask")
 BATCH = 8
-G_RATE, D_RATE = 1e-3, 1e-3
 WIDTH, LEVELS = 12, 4
 
 
@@ -88,8 +87,8 @@ def train(given: Train) -> asked.Numbers:
     with seeded(step_seed(given.seed, 1 << 30)):
         translate = Translator(given.direction, channels, kinds)
     optimizers: dict[str, torch.optim.Optimizer] = {
-        "G": torch.optim.Adam(translate.G.parameters(), lr=G_RATE, betas=(0.5, 0.999)),
-        "D": torch.optim.Adam(translate.D.parameters(), lr=D_RATE, betas=(0.5, 0.999)),
+        "G": torch.optim.Adam(translate.G.parameters(), lr=1e-3, betas=(0.5, 0.999)),
+        "D": torch.optim.Adam(translate.D.parameters(), lr=5e-4, betas=(0.5, 0.999)),
     }
     images, masks = data.tensors(course.device)
 
@@ -99,7 +98,8 @@ def train(given: Train) -> asked.Numbers:
         said = translate(source)
         if given.gan:
             real, fake = translate.judged(source, target), translate.judged(source, said.detach())
-            skeleton.descend(optimizers["D"], softplus(-real).mean() + softplus(fake).mean())
+            # Halved, so that D is the slower of the two.
+            skeleton.descend(optimizers["D"], (softplus(-real).mean() + softplus(fake).mean()) / 2)
         loss = given.l1 * _distance(said, target, is_image=translate.is_drawing)
         if given.gan:
             loss = loss + given.gan * softplus(-translate.judged(source, said)).mean()
@@ -150,7 +150,7 @@ def demo(given: asked.Demo) -> asked.Numbers:
             out=str(out), steps=200, seed=given.seed, continue_run=False, device="cpu",
             json_file=None,
             data=str(folder / "train.zip"), val=str(folder / "test.zip"), direction="mask2img",
-            l1=10.0, gan=gan,
+            l1=2.0, gan=gan,
         ))  # fmt: skip
         translate = _load(skeleton.load_model(out, "pix2pix"))
         with seeded(given.seed), torch.no_grad():

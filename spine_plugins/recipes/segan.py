@@ -34,7 +34,6 @@ from stylegan2ada.images import to_float
 from stylegan2ada.protocols import JsonObject
 
 BATCH = 16
-RATE = 2e-3
 LEVELS = 4
 CLIP = 0.05  # of the critic's weights
 WIDTH, CRITIC_WIDTH, CRITIC_LAYERS = 12, 16, 3
@@ -79,14 +78,12 @@ def train(given: Train) -> asked.Numbers:
         S = UNet(channels, kinds, WIDTH, LEVELS)
         D = PatchCritic(kinds * channels, CRITIC_WIDTH, CRITIC_LAYERS)
     optimizers: dict[str, torch.optim.Optimizer] = {
-        "S": torch.optim.Adam(S.parameters(), lr=RATE, betas=(0.5, 0.99)),
-        "D": torch.optim.Adam(D.parameters(), lr=RATE / 2, betas=(0.5, 0.99)),
+        "S": torch.optim.Adam(S.parameters(), lr=2e-3, betas=(0.5, 0.99)),
+        "D": torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.99)),
     }
     images, masks = data.tensors(course.device)
 
     def step(number: int) -> None:
-        for name, share in (("S", 1.0), ("D", 0.5)):
-            skeleton.slow_down(optimizers[name], share * RATE, number / given.steps)
         at = torch.randint(len(images), [BATCH], device=images.device)
         real, numbers = flipped_together(images[at], masks[at])
         true = planes(numbers, kinds)

@@ -84,12 +84,6 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def slow_down(optimizer: torch.optim.Optimizer, rate: float, done: float) -> None:
-    """The learning rate after this share of a training: constant, then down to nothing in the second half."""
-    for part in optimizer.param_groups:
-        part["lr"] = rate * min(1.0, 2 * (1 - done))
-
-
 class Course:
     """One training: where it lies, what must be equal to continue it, and its loop."""
 

@@ -156,3 +156,45 @@ def test_normal_is_what_labels_or_masks_say(data: Path) -> None:
     np.testing.assert_array_equal(anogan.is_normal(named), by_label)
     masked = replace(pairs, labels=None)
     np.testing.assert_array_equal(anogan.is_normal(masked), ~pairs.masks.any((1, 2)))
+
+
+@pytest.mark.slow
+def test_findings_stand_out_and_shuffled_truth_does_not(tmp_path: Path) -> None:
+    """The shortened gate: strong lesions, one view, small images. A broken method falls to a half."""
+    how = {"view": "lateral", "difficulty": 0.5}
+    data, held = spines(tmp_path, 400, seed=0, **how), spines(tmp_path, 120, seed=1, **how)
+    model = f"--model={tmp_path / 'm'}"
+    run(
+        "anogan", "train", f"--data={data}", f"--out={tmp_path / 'm'}", "--gan-steps=150", "--steps=150",
+        "--search=15",
+    )  # fmt: skip
+    found = run("anogan", "evaluate", model, f"--data={held}")
+    print(found)
+    pairs = read_pairs(held)
+    assert pairs.labels is not None
+    order = np.random.default_rng(0).permutation(len(pairs.labels))
+    write_pairs(
+        tmp_path / "shuffled.zip", pairs.images[:, 0], pairs.masks[order], pairs.labels[order].tolist()
+    )
+    shuffled = run("anogan", "evaluate", model, f"--data={tmp_path / 'shuffled.zip'}")
+    assert found["low"] > 0.5
+    assert found["pixel_auc"] > 0.7
+    assert shuffled["low"] < 0.5 < shuffled["high"]
+    assert shuffled["pixel_auc"] < found["pixel_auc"] - 0.1
+
+
+@pytest.mark.proof
+def test_the_gate(tmp_path: Path) -> None:
+    from tests.spine_plugins.recipes.proving import leave
+
+    how = {"view": "lateral", "difficulty": 0.6}
+    data, held = spines(tmp_path, 1200, 64, 0, **how), spines(tmp_path, 200, 64, 1, **how)
+    found = {}
+    for search in (0, 40):
+        out = tmp_path / str(search)
+        run("anogan", "train", f"--data={data}", f"--out={out}", f"--search={search}")
+        found[f"search {search}"] = run("anogan", "evaluate", f"--model={out}", f"--data={held}")
+    leave("recipe-anogan", found)
+    assert found["search 0"]["auc"] > 0.88
+    assert found["search 40"]["auc"] > 0.9
+    assert found["search 40"]["pixel_auc"] > 0.9
