@@ -23,6 +23,7 @@ from stylegan2ada.data.decode import DatasetError
 from stylegan2ada.data.pseudonyms import load_key, new_key, save_key
 from stylegan2ada.data.source_groups import SourceGroups, find_groups
 from stylegan2ada.data.source_labels import class_table, find_labels
+from stylegan2ada.data.source_masks import SourceMasks, find_masks
 from stylegan2ada.data.sources import Source, SourceError, open_source
 from stylegan2ada.data.window import parse_window
 from stylegan2ada.data.writer import DatasetWriter, DestinationError
@@ -41,6 +42,7 @@ class DatasetTool:
     dest: str
     max_images: int | None
     labels: str | None
+    masks: str | None
     skip_bad: bool
     width: int | None
     height: int | None
@@ -64,6 +66,8 @@ class DatasetTool:
                 help="Only so many [default: all]"),
     options.opt("--labels", metavar="folders|CSV",
                 help="Where labels are [default: dataset.json of the source]"),
+    options.opt("--masks", metavar="PATH",
+                help="Folder or .zip of grey masks of the same names, for recipes that learn from pairs"),
     options.opt("--skip-bad", is_flag=True, help="Leave out images that cannot be used, and list them"),
 )  # fmt: skip
 @options.group(
@@ -122,13 +126,15 @@ def _convert(asked: DatasetTool) -> None:
     transform = transforms.make_transform(asked.transform, asked.width, asked.height, asked.resize_filter)
     window = parse_window(asked.window) if asked.window is not None else None
     shares = splits.parse_split(asked.split) if asked.split is not None else ()
-    with open_source(asked.source, asked.max_images, window) as source:
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open_source(asked.source, asked.max_images, window))
+        masks = stack.enter_context(find_masks(source, asked.masks))
         labels, groups = find_labels(source, asked.labels), find_groups(source, asked.groups)
         plan = make_plan(source, Path(asked.dest), labels, groups, shares=shares, seed=asked.split_seed)
         if Path(asked.source).resolve() in [target.resolve() for target in plan.targets.values()]:
             raise SourceError(f"--dest={asked.dest} is the source itself; choose another name")
         try:
-            done = _write(asked, source, plan, transform)
+            done = _write(asked, source, plan, transform, masks)
         except (SourceError, DatasetError) as error:
             # Masks and thumbnails beside DICOM files are not what was meant.
             if not source.passed_over:
@@ -142,7 +148,19 @@ def _convert(asked: DatasetTool) -> None:
     _give_numbers(voice, plan, done, [*plan.targets.values(), *([skipped_list] if skipped_list else [])])
 
 
-def _write(asked: DatasetTool, source: Source, plan: Plan, transform: transforms.Transform) -> Done:
+def _write(
+    asked: DatasetTool,
+    source: Source,
+    plan: Plan,
+    transform: transforms.Transform,
+    masks: SourceMasks | None,
+) -> Done:
+    alike = transforms.make_transform(asked.transform, asked.width, asked.height, "nearest")
+
+    def mask_of(name: str, image: np.ndarray) -> np.ndarray:
+        assert masks is not None
+        return masks.read(name, image, alike)
+
     key = _Key(asked, plan.groups)
     done = Done({split: Written() for split in plan.targets})
     # All of them open until the end: an error half-way leaves none of the splits, and no key, in place.
@@ -152,7 +170,10 @@ def _write(asked: DatasetTool, source: Source, plan: Plan, transform: transforms
             split: stack.enter_context(DatasetWriter(target, overwrite=True))  # upstream: a zip is replaced
             for split, target in plan.targets.items()
         }
-        write_images(source, plan, transform, writers, done, skip_bad=asked.skip_bad)
+        write_images(
+            source, plan, transform, writers, done,
+            skip_bad=asked.skip_bad, masks=mask_of if masks else None,
+        )  # fmt: skip
         if not done.number and done.bad:
             _keep_list(Path(asked.dest), done.bad)
             raise NothingToDoError(f"none of {len(done.bad)} images could be used; nothing was written")
@@ -203,6 +224,8 @@ def _recipe(source: Source, plan: Plan, asked: DatasetTool, split: str) -> dict[
     # Only where they were given: data sets of before keep their recipe.
     if asked.window is not None:
         flags["window"] = asked.window
+    if asked.masks is not None:
+        flags["masks"] = True
     if asked.groups is not None:
         flags["groups"] = "pattern" if "{" in asked.groups else "csv"
     if split:

@@ -18,13 +18,15 @@ import numpy as np
 import PIL.Image
 import torch
 
-from stylegan2ada import files, flag_types, options, provenance, synthesis
+from stylegan2ada import files, flag_types, latent_strips, options, provenance, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.checkpoints.cards import derive_card
 from stylegan2ada.checkpoints.readme import dataset_readme
+from stylegan2ada.data.label_rows import read_label_rows
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import captioned_tiles, save_png, tile, to_pil
+from stylegan2ada.latent_arithmetic import Arithmetic
 from stylegan2ada.lazy import is_command
 from stylegan2ada.ops import choice
 from stylegan2ada.processes import pick_device
@@ -43,6 +45,10 @@ class Generate:
     seeds: list[int] | None
     projected_w: str | None
     per_class: int | None
+    labels_from: str | None
+    expr: str | None
+    direction: str | None
+    amount: str
     class_idx: int | str | None
     label: str | None
     trunc: float
@@ -69,7 +75,19 @@ class Generate:
     options.opt("--seeds", type=flag_types.Seeds(), help="One image per seed"),
     options.opt("--projected-w", metavar="FILE", help="Draw the w of this .npz instead of seeds"),
     options.opt("--per-class", type=int, metavar="INT", help="A labelled data set: this many of every class"),
-)
+    options.opt("--labels-from", metavar="FILE.csv",
+                help="A labelled data set: an image per row, its label in the columns of the classes"),
+)  # fmt: skip
+@options.group(
+    "Arithmetic with latents",
+    options.opt("--expr", metavar="TEXT",
+                help="Draw a sum, and what it is made of: w(3)-w(7)+w(12); w(0-99) is the mean of seeds, "
+                "w(3,'abnormal') has a class, mean('abnormal') is a class's own"),
+    options.opt("--direction", metavar="CLASS:CLASS",
+                help="Move the --seeds of the first class towards the second"),
+    options.opt("--amount", default="-2..2", metavar="A..B|A,B,C",
+                help="How far, 1 being the second class's mean [default: -2..2]"),
+)  # fmt: skip
 @options.label_options
 @options.image_options
 @options.group(
@@ -89,6 +107,7 @@ def main(asked: Generate) -> None:
     \b
     generate.py --network=net.pkl --seeds=0-63 --class=1 --trunc=0.7 --outdir=out
     generate.py --network=net.pkl --per-class=5000 --outdir=synthetic.zip
+    generate.py --network=net.pkl --seeds=0-7 --direction=0:1 --outdir=strips
     """
     voice = options.Voice(asked.json_file)
     loaded = load_network(asked.network, log=voice.say)
@@ -101,7 +120,9 @@ def main(asked: Generate) -> None:
             click.echo("Warning: --seeds is ignored, --projected-w says what to draw", err=True)
         ws = synthesis.read_w(asked.projected_w, G)
         _write_images(enumerate(_from_w(G, ws, asked)), "proj{:02d}.png", asked, voice, caption="w ")
-    elif asked.per_class is not None:
+    elif asked.expr is not None or asked.direction is not None:
+        _write_strips(G, loaded["card"], asked, voice)
+    elif asked.per_class is not None or asked.labels_from is not None:
         card = loaded["card"]
         assert card is not None, "a loaded file has one, if only of its origin"
         _write_dataset(G, card, asked, voice)
@@ -115,7 +136,42 @@ def main(asked: Generate) -> None:
         about = f"\n{label}" if G.c_dim else ""
         _write_images(images, "seed{:04d}.png", asked, voice, caption="seed ", about=about)
     else:
-        raise UserError("say what to draw: --seeds=0-9, --per-class=N or --projected-w=FILE")
+        raise UserError(
+            "say what to draw: --seeds=0-9, --per-class=N, --labels-from=FILE.csv, --expr=TEXT or "
+            "--projected-w=FILE"
+        )
+
+
+def _write_strips(G: Generator, card: Card | None, asked: Generate, voice: options.Voice) -> None:
+    """The pictures of --expr or --direction."""
+    if asked.expr is not None and asked.direction is not None:
+        raise UserError("--expr and --direction exclude each other; draw one after the other")
+    vector = flag_types.label_vector(asked.label)
+    is_named = vector is not None or asked.class_idx is not None
+    c = synthesis.labels(G, 1, class_idx=asked.class_number, vector=vector) if is_named else None
+    arithmetic = Arithmetic(G, card, asked.trunc, c)
+    folder = Path(asked.outdir)
+    if folder.suffix.lower() == ".zip":
+        raise UserError(f"--outdir={folder}: pictures go into a folder")
+    if asked.expr is not None:
+        found = latent_strips.write_expression(arithmetic, asked.expr, folder, asked.noise_mode)
+        if abs(float(str(found["sum_of_weights"])) - 1) > 1e-3:
+            click.echo(
+                f"Warning: the latents of --expr add up to {found['sum_of_weights']:g} of one; only with 1 "
+                "is the sum a place among images",
+                err=True,
+            )
+    else:
+        assert asked.direction is not None
+        if not asked.seeds:
+            raise UserError("--direction moves images: say which, --seeds=0-7")
+        found = latent_strips.write_direction(
+            arithmetic, asked.seeds, asked.direction, asked.amount, folder, asked.noise_mode
+        )
+    files_written = found["files"]
+    assert isinstance(files_written, list)
+    voice.say(f"{len(files_written)} files in {folder}, {files_written[-1].name} shows all")
+    voice.numbers(found)
 
 
 def _from_seeds(
@@ -187,29 +243,39 @@ def _squarish(shown: list[tuple[str, np.ndarray]], *, has_captions: bool) -> PIL
 Label = int | list[float] | None  # a class, a vector for a network of classes, or neither
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Images of consecutive seeds, drawn together."""
+
+    first_seed: int
+    labels: list[Label]  # one per image
+
+
 def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: options.Voice) -> None:
-    """N images of every class (or N in all without classes) as a data set with a card beside it."""
-    n, drawn = asked.per_class or 0, _labels_to_draw(G, asked)
+    """N images of every class (or N in all without classes), or one per label, as a set with a card."""
+    names = _label_names(network_card, G)
     first_seed = asked.seeds[0] if asked.seeds else 0
-    if (last := first_seed + n * len(drawn) - 1) > flag_types.LAST_SEED:
+    if asked.labels_from is None:
+        drawn = _labels_to_draw(G, asked)
+        n = asked.per_class or 0
+        runs = [_Run(first_seed + k * n, [label] * n) for k, label in enumerate(drawn)]
+    else:
+        drawn = []
+        runs = [_Run(first_seed, _labels_of_table(G, asked.labels_from, names, asked))]
+    count = sum(len(run.labels) for run in runs)
+    if (last := first_seed + count - 1) > flag_types.LAST_SEED:
         raise UserError(f"--seeds={first_seed} leads to the seed {last}; the last is {flag_types.LAST_SEED}")
     recipe = _recipe(network_card, drawn, first_seed, asked)
-    names = _label_names(network_card, G)
     dest = Path(asked.outdir)
     with DatasetWriter(dest) as writer:
         if names:
             writer.extra["label_names"] = names
         writer.extra["recipe"] = recipe
-        bar = Progress(n * len(drawn), "generating")
-        for position, label in enumerate(drawn):
-            first = first_seed + position * n
-            c = synthesis.labels(
-                G,
-                n,
-                class_idx=label if isinstance(label, int) else None,
-                vector=label if isinstance(label, list) else None,
-            )
-            for image in _from_seeds(G, list(range(first, first + n)), c, asked):
+        bar = Progress(count, "generating")
+        for run in runs:
+            seeds = list(range(run.first_seed, run.first_seed + len(run.labels)))
+            images = _from_seeds(G, seeds, _as_rows(G, run.labels), asked)
+            for image, label in zip(images, run.labels):
                 writer.add(image, label=label)
                 bar.step()
         bar.close()
@@ -220,13 +286,30 @@ def _write_dataset(G: Generator, network_card: Card, asked: Generate, voice: opt
     card_path = files.beside(dest, dest.stem + "_card.json")
     files.write_json(card_path, card)
     page = files.beside(dest, dest.stem + "_README.md")  # rename it where the set gets a place of its own
-    text = dataset_readme(card, name=dest.name, images=n * len(drawn), resolution=G.img_resolution)
+    text = dataset_readme(card, name=dest.name, images=count, resolution=G.img_resolution)
     with files.atomic_write(page) as file:
         file.write(text.encode(errors="backslashreplace"))  # names of files need not be text
-    count = n * len(drawn)
     voice.say(f"{count} images in {dest}, described by {card_path} and, for people, {page.name}")
     facts = {key: card.get(key) for key in ("images_per_class", "classes", "first_seed", "sha256")}
     voice.numbers({"images": count, "files": [dest, card_path, page], **facts})
+
+
+def _as_rows(G: Generator, labels: list[Label]) -> torch.Tensor:
+    """[n, c_dim] of labels that are all of one kind."""
+    if G.c_dim == 0:
+        return torch.zeros([len(labels), 0])
+    if isinstance(labels[0], int):
+        return torch.nn.functional.one_hot(torch.tensor(labels), G.c_dim).float()
+    return torch.tensor(labels, dtype=torch.float32)
+
+
+def _labels_of_table(G: Generator, path: str, names: list[str] | None, asked: Generate) -> list[Label]:
+    """A vector per row; where every row names one class, that class."""
+    if G.c_dim == 0:
+        raise UserError(f"--labels-from={path}: this network has no classes, so labels change nothing")
+    if asked.per_class is not None or asked.label is not None or asked.class_idx is not None:
+        raise UserError("--labels-from says all labels; leave out --per-class, --class and --label")
+    return list(read_label_rows(path, G.c_dim, names))
 
 
 def _labels_to_draw(G: Generator, asked: Generate) -> list[Label]:
@@ -254,6 +337,7 @@ def _recipe(network_card: Card, drawn: list[Label], first_seed: int, asked: Gene
         "per_class": asked.per_class,
         "class": asked.class_idx,
         "label": asked.label,
+        "labels_from": None if asked.labels_from is None else Path(asked.labels_from).name,
         "trunc": asked.trunc,
         "noise_mode": asked.noise_mode,
         "first_seed": first_seed,

@@ -69,8 +69,9 @@ def captioned_grid(
 
     (width, height), rows = cell, -(-max(len(tiles), 1) // columns)
     sheet = PIL.Image.new(mode, (columns * width, rows * height + band), background)
-    # The height of the band decides: a caption above large pictures is to be read, too.
-    PIL.ImageDraw.Draw(sheet).text(at, title, fill=ink, font=caption_font(max(10, band - 7)))
+    # The height of the band decides: a caption above large pictures is to be read, too, all lines of it.
+    line = band // (title.count("\n") + 1)
+    PIL.ImageDraw.Draw(sheet).text(at, title, fill=ink, font=caption_font(max(10, line - 7)), spacing=2)
     for i, tile in enumerate(tiles):
         left, top = i % columns * width, i // columns * height + band
         sheet.paste(tile, (left + (width - tile.width) // 2, top + (height - tile.height) // 2))

@@ -21,7 +21,7 @@ FLOORS = [
     {"networks"},
     {"losses", "data", "checkpoints"},
     {"synthesis"},
-    {"projection", "metrics"},
+    {"projection", "metrics", "latent_arithmetic", "latent_strips"},
     {"training"},
 ]
 GROUND = {  # used by all but networks
@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"classifier"},
     "official": {"privacy", "losses"},
     "training": {"losses", "classifier", "privacy", "audit", "official"},
-    "recipes": {"resumable", "statistics", "classifier", "phantom"},
+    "recipes": {"vindr", "resumable", "statistics", "classifier", "phantom"},
     "audit": {"runs", "statistics", "classifier", "markup", "pages"},
     "report": READERS,
     "compare": READERS,

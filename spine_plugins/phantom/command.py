@@ -34,6 +34,7 @@ class Draw:
     confound: float
     views: str
     masks: bool | None
+    pairs: str | None
     size: str
     codecs: bool
     with_bad: bool
@@ -85,6 +86,8 @@ _path = {"type": click.Path(path_type=Path)}
     "Training set",
     options.opt("--resolution", default=64, show_default=True, type=click.IntRange(32, 2048),
                 help="Side, for --zip"),
+    options.opt("--pairs", type=click.Choice(["vertebrae", "lesions"]),
+                help="Masks inside --zip, of numbered kinds: what recipes that learn from pairs read"),
     options.opt("--classes", type=click.Choice(["binary", "spine8"]), default="binary", show_default=True,
                 help="Labels, for --zip"),
 )  # fmt: skip
@@ -191,6 +194,7 @@ def _write_zip(asked: Draw, dest: Path, voice: options.Voice) -> dict[str, Any]:
         label_noise=asked.label_noise,
         lateral=_parse_views(asked.views),
         with_masks=bool(asked.masks),
+        pairs=asked.pairs,
         workers=asked.workers,
         overwrite=asked.overwrite,
     )

@@ -18,9 +18,11 @@ from spine_plugins.phantom.series import (
     LABEL_NAMES,
     Row,
     SeriesOptions,
+    kind_mask,
     pack_masks,
     run_over_studies,
     sheets_of_study,
+    unpack_masks,
     write_factors,
 )
 from spine_plugins.vindr import NO_FINDING
@@ -91,13 +93,15 @@ def write_dataset_zip(
     label_noise: float = 0.0,
     lateral: float = 0.5,  # share of images from the side
     with_masks: bool = False,
+    pairs: str | None = None,  # vertebrae or lesions: a mask beside every image, for recipes
     workers: int | None = 1,
     overwrite: bool = False,
 ) -> list[Row]:
     """Write `n` square grey images with labels and groups; returns the rows of `X_factors.csv` beside it.
 
     classes "spine8" draws at most one reported kind per image, as the eight-class labels demand.
-    with_masks adds `X_masks.zip`: under the same names, one bit per structure (see pack_masks).
+    with_masks adds `X_masks.zip`: under the same names, one bit per structure (see pack_masks). pairs puts
+    numbers of kinds into the set itself, masks/ before the names (see kind_mask).
     """
     options = _options(seed, resolution, classes, difficulty, confound, label_noise, lateral)
     dest = Path(dest)
@@ -105,11 +109,15 @@ def write_dataset_zip(
     packed: list[np.ndarray] = []
     with DatasetWriter(dest, overwrite=overwrite) as writer:
         for pixels, mask, row, label in _series(options, n, classes, workers):
-            row["name"] = writer.add(pixels, label)
+            row["name"] = name = writer.add(pixels, label)
             rows.append(row)
+            if pairs is not None:
+                writer.add_mask(kind_mask(unpack_masks(mask), pairs), name)
             if with_masks:
                 packed.append(mask)
         writer.extra["label_names"] = LABEL_NAMES[classes]
+        if pairs is not None:
+            writer.extra["mask_names"] = ["vertebra"] if pairs == "vertebrae" else list(KINDS)
         writer.extra["groups"] = {
             str(row["name"]): {"study": row["study"], "patient": row["patient"]} for row in rows
         }

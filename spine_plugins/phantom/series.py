@@ -186,6 +186,17 @@ def pack_masks(masks: dict[str, np.ndarray]) -> np.ndarray:
     return packed
 
 
+def kind_mask(masks: dict[str, np.ndarray], what: str) -> np.ndarray:
+    """uint8 [H, W] of a phantom: vertebrae are 1; else reported lesions by number, smaller ones on top."""
+    drawn = {"vertebrae": masks["vertebrae"]} if what == "vertebrae" else {
+        kind: mask for kind, mask in masks.items() if kind in KINDS
+    }  # fmt: skip
+    found = np.zeros(masks["vertebrae"].shape, np.uint8)
+    for kind, mask in sorted(drawn.items(), key=lambda item: -int(item[1].sum())):
+        found[mask] = 1 if what == "vertebrae" else KINDS.index(kind) + 1
+    return found
+
+
 def unpack_masks(packed: np.ndarray) -> dict[str, np.ndarray]:
     """The bool masks in a picture of the masks folder; kinds that are absent have no entry."""
     layers = {name: (packed >> bit & 1).astype(bool) for bit, name in enumerate(("vertebrae", *KINDS))}

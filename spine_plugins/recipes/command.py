@@ -5,14 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import click
 
-from spine_plugins.recipes import asked, dcgan, medgan, pix2pix, segan, toy8
+from spine_plugins.recipes import anogan, asked, boxes, dcgan, inpaint, medgan, pix2pix, segan, toy8
+from spine_plugins.recipes.pairs import read_pairs
 from stylegan2ada import options
-from stylegan2ada.flag_types import SEED
-from stylegan2ada.options import DEVICE, OVERWRITE, Decorator, Voice, group, json_option, opt
+from stylegan2ada.errors import UserError
+from stylegan2ada.flag_types import SEED, ClassChoice
+from stylegan2ada.options import (
+    DEVICE,
+    OVERWRITE,
+    Declared,
+    Decorator,
+    Voice,
+    group,
+    json_option,
+    network_place,
+    opt,
+    stack,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +38,25 @@ class _Row:
     steps: int  # default of --steps
     data: str  # what --data is; empty: it needs none
     own: Decorator
+    of_apply: Declared | None = None  # likewise of `apply`, whose record is then the recipe's own
+
+
+def _snapshot(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else network_place(context, parameter, value)
+
+
+_of_latents = stack(
+    group("Network",
+          opt("--network", metavar="FILE|RUN|URL", callback=_snapshot,
+              help="Snapshot to use; a run folder: its newest [default: a small GAN, trained here first]"),
+          opt("--class", "class_idx", type=ClassChoice(),
+              help="Class to draw, of a conditional network [default: normal, else the first]"),
+          opt("--gan-steps", type=click.IntRange(min=1), default=700, metavar="INT",
+              help="Of that small GAN, ahead of the encoder's --steps [default: 700]")),
+    group("Search",
+          opt("--search", type=click.IntRange(0, 100_000), default=40, metavar="INT",
+              help="Steps through the latents of each image, after the encoder's guess [default: 40]")),
+)  # fmt: skip
 
 
 def _nothing(function: Callable[..., object]) -> Callable[..., object]:
@@ -59,8 +92,8 @@ RECIPES: Mapping[str, _Row] = {
         "Images with masks/ beside them (zip or folder)",
         group("Recipe",
               opt("--direction", type=click.Choice(pix2pix.DIRECTIONS), default="mask2img", help="[default: mask2img]"),
-              opt("--l1", type=click.FloatRange(min=0), default=10.0, metavar="FLOAT",
-                  help="Weight of L1, for masks of cross-entropy [default: 10]"),
+              opt("--l1", type=click.FloatRange(min=0), default=2.0, metavar="FLOAT",
+                  help="Weight of L1, for masks of cross-entropy [default: 2]"),
               opt("--gan", type=click.FloatRange(min=0), default=1.0, metavar="FLOAT",
                   help="Weight of the critic's judgement; 0: L1 alone [default: 1]"))),
     "segan": _Row(
@@ -71,6 +104,18 @@ RECIPES: Mapping[str, _Row] = {
                   help="Weight of a Dice loss beside the critic [default: 0, as the paper says]"),
               opt("--critic", type=click.Choice(["trained", "none"]), default="trained",
                   help="none: the Dice loss alone, to compare with [default: trained]"))),
+    "anogan": _Row(
+        anogan, "Findings as what a network of normal images cannot draw.", 400,
+        "Images (zip or folder); with classes, those of the normal one are learned",
+        stack(_of_latents,
+              group("Baseline",
+                    opt("--classifier", metavar="FILE",
+                        help="Its features for the baseline [default: the discriminator's]")))),
+    "inpaint": _Row(
+        inpaint, "Holes filled with what a network would draw there.", 400,
+        "Images (zip or folder)",
+        _of_latents,
+        opt("--mask", metavar="FILE", help="Picture, not 0 where all images are to be filled [default: masks/]")),
 }
 # fmt: on
 
@@ -95,6 +140,51 @@ def list_(given: List) -> None:
     for name, row in RECIPES.items():
         voice.say(f"{name:<10} {row.line}")
     voice.numbers({name: row.line for name, row in RECIPES.items()})
+
+
+@dataclass(frozen=True)
+class MakePairs:
+    """What `recipe pairs` was asked."""
+
+    data: str
+    boxes: str | None
+    out: str | None
+    sheet: str | None
+    overwrite: bool
+    json_file: str | None
+
+
+@options.command("pairs", parent=recipe, record=MakePairs)
+@group(
+    "Images with masks",
+    opt("--data", required=True, metavar="PATH", help="Data set; with --out without masks, else with them"),
+    opt("--boxes", metavar="FILE", help="Boxes of its lesions [default: X_boxes.json beside it]"),
+    opt("--out", metavar="PATH", help="Data set to write (X.zip or a folder): boxes as filled ellipses"),
+    opt("--sheet", metavar="FILE", help="PNG to write: images, their masks, and both"),
+    OVERWRITE,
+)  # fmt: skip
+@json_option
+def pairs_(given: MakePairs) -> None:
+    """Boxes to masks beside images, and a look at such pairs.
+
+    \b
+    spinegan recipe pairs --data=spine-train.zip --out=pairs.zip --sheet=s.png
+    spinegan phantom --zip=pairs.zip --pairs=lesions       drawn with their masks
+    spinegan dataset --source=X --masks=Y --dest=pairs.zip     masks of your own
+    """
+    if given.out is None and given.sheet is None:
+        raise UserError("say what to make: --out=PAIRS.zip, --sheet=PICTURE.png, or both")
+    if given.sheet is not None:
+        options.check_writable("--sheet", given.sheet, overwrite=given.overwrite)
+    found: asked.Numbers = {}
+    if given.out is not None:
+        place = given.boxes or boxes.boxes_beside(given.data)
+        kinds = boxes.write_from_boxes(given.data, place, given.out, overwrite=given.overwrite)
+        found |= {"out": given.out, "images_with": kinds}
+    if given.sheet is not None:
+        shown = boxes.show_pairs(read_pairs(given.out or given.data), Path(given.sheet))
+        found |= {"sheet": given.sheet, "shown": shown}
+    _say(given.json_file, found)
 
 
 def _say(given_json: str | None, found: asked.Numbers) -> None:
@@ -142,7 +232,9 @@ def _add_train(verbs: click.Group, row: _Row) -> None:
 
 
 def _add_apply(verbs: click.Group, row: _Row) -> None:
-    @options.command("apply", parent=verbs, record=asked.Apply)
+    own: tuple[Declared, ...] = () if row.of_apply is None else (row.of_apply,)
+
+    @options.command("apply", parent=verbs, record=row.module.Apply if own else asked.Apply)
     @group(
         "What to make",
         _MODEL,
@@ -150,6 +242,7 @@ def _add_apply(verbs: click.Group, row: _Row) -> None:
         opt("--data", metavar="PATH", help="What to apply it to, where it is applied to something"),
         opt("--n", type=click.IntRange(1, 10_000_000), default=1000, metavar="INT",
             help="How many, where it draws [default: 1000]"),
+        *own,
         _SEED,
         OVERWRITE,
         DEVICE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,15 @@ from torch.nn.functional import one_hot
 
 from spine_plugins.phantom.dataset import to_pixels
 from spine_plugins.phantom.scene import make_study, render
-from spine_plugins.phantom.series import study_seed
+from spine_plugins.phantom.series import kind_mask, study_seed
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.decode import decode_image
-from stylegan2ada.data.writer import LABELS_FILE, archive_name, encode_png
+from stylegan2ada.data.source_masks import MOST_KINDS
+from stylegan2ada.data.writer import LABELS_FILE, MASKS, archive_name, encode_png
 from stylegan2ada.errors import UserError
 from stylegan2ada.files import atomic_write
 from stylegan2ada.images import to_float
 
-MASKS = "masks/"
-_MOST_KINDS = 32
 _LEAST_SIDE = 16
 
 
@@ -39,6 +38,9 @@ class Pairs:
     masks: np.ndarray  # uint8 [n, H, W]
     names: tuple[str, ...]
     fingerprint: str
+    labels: np.ndarray | None = None  # int64 [n], or float32 [n, c]
+    class_names: tuple[str, ...] = ()
+    kind_names: tuple[str, ...] = ()  # of the kinds 1, 2, ...
 
     @property
     def kinds(self) -> int:
@@ -46,8 +48,13 @@ class Pairs:
 
     def part(self, where: np.ndarray) -> Pairs:
         """Only these."""
-        names = tuple(self.names[i] for i in where)
-        return Pairs(self.images[where], self.masks[where], names, self.fingerprint)
+        return replace(
+            self,
+            images=self.images[where],
+            masks=self.masks[where],
+            names=tuple(self.names[i] for i in where),
+            labels=None if self.labels is None else self.labels[where],
+        )
 
     def split(self, share: float, seed: int) -> tuple[Pairs, Pairs]:
         """(the rest, a share drawn by the seed)."""
@@ -61,34 +68,36 @@ class Pairs:
         return pixels.to(device), torch.from_numpy(self.masks.astype(np.int64)).to(device)
 
 
-def read_pairs(path: str | Path) -> Pairs:
-    """All pairs in memory; a UserError says what lacks its partner."""
+def read_pairs(path: str | Path, *, needs_masks: bool = True) -> Pairs:
+    """All pairs in memory; a UserError says what lacks its partner. Without need, no masks are empty ones."""
     if str(path).lower().endswith(".csv"):
-        raise UserError(f"{path} is a table; this recipe learns from images with masks/ beside them")
+        wanted = " with masks/ beside them" if needs_masks else ""
+        raise UserError(f"{path} is a table; this recipe learns from images{wanted}")
     dataset = ImageFolderDataset(path)
     stored = dataset.image_names
     names = [name for name in stored if not name.startswith(MASKS)]
     masks = {name.removeprefix(MASKS): name for name in stored if name.startswith(MASKS)}
-    if not masks:
+    if not masks and needs_masks:
         raise UserError(f"{path} holds no masks; put one beside each image, as {MASKS}{names[0]}")
-    if lacking := [name for name in names if name not in masks]:
+    if masks and (lacking := [name for name in names if name not in masks]):
         raise UserError(
             f"{path} has no {MASKS}{lacking[0]} ({len(lacking)} of {len(names)} images lack a mask)"
         )
     if not names:
         raise UserError(f"{path} holds masks but no images")
     images = [_decoded(dataset, name) for name in names]
-    drawn = [_decoded(dataset, masks[name]) for name in names]
     first = images[0].shape
+    empty = np.zeros((1, *first[1:]), np.uint8)
+    drawn = [_decoded(dataset, masks[name]) if masks else empty for name in names]
     _, height, width = first
     for name, image, mask in zip(names, images, drawn):
         if image.shape != first or mask.shape[1:] != first[1:]:
             raise UserError(
                 f"{path}: {name} or its mask has another size than {width}x{height}; all must be alike"
             )
-        if mask.shape[0] != 1 or mask.max() > _MOST_KINDS:
+        if mask.shape[0] != 1 or mask.max() > MOST_KINDS:
             raise UserError(
-                f"{path}: the mask of {name} is no grey picture of kinds from 0 to {_MOST_KINDS} "
+                f"{path}: the mask of {name} is no grey picture of kinds from 0 to {MOST_KINDS} "
                 f"(it holds {mask.max()}); write 0 for background and 1 for the first kind"
             )
     if height % _LEAST_SIDE or width % _LEAST_SIDE:
@@ -96,15 +105,23 @@ def read_pairs(path: str | Path) -> Pairs:
             f"the images of {path} are {width}x{height}; sides must be multiples of {_LEAST_SIDE}"
         )
     stack = np.stack([mask[0] for mask in drawn])
-    return Pairs(np.stack(images), stack, tuple(names), _fingerprint(images, stack))
+    return Pairs(
+        np.stack(images),
+        stack,
+        tuple(names),
+        _fingerprint(images, stack),
+        dataset.labels_of(names),
+        tuple(dataset.label_names or ()),
+        tuple(dataset.mask_names),
+    )
 
 
-def parts_of(path: str, val: str | None, seed: int) -> tuple[Pairs, Pairs]:
+def parts_of(path: str, val: str | None, seed: int, *, needs_masks: bool = True) -> tuple[Pairs, Pairs]:
     """(pairs to learn from, pairs to measure on)."""
-    data = read_pairs(path)
+    data = read_pairs(path, needs_masks=needs_masks)
     if val is None:
         return data.split(0.1, seed)
-    held = read_pairs(val)
+    held = read_pairs(val, needs_masks=needs_masks)
     if held.images.shape[1:] != data.images.shape[1:]:
         raise UserError(f"the images of {val} are unlike those of --data; make both in the same way")
     return data, held
@@ -146,23 +163,28 @@ def write_pairs(path: Path, images: np.ndarray, masks: np.ndarray, labels: list[
 
 
 def phantom_pairs(
-    n: int, seed: int, *, resolution: int = 64, what: str = "vertebrae"
+    n: int,
+    seed: int,
+    *,
+    resolution: int = 64,
+    what: str = "vertebrae",  # lesions: those of abnormal spines, as one kind; kinds: numbered, of all spines
+    view: str | None = None,  # AP or lateral; None: as they come
+    difficulty: float = 1.0,
 ) -> tuple[np.ndarray, ...]:
-    """(images, masks, labels) of phantoms: vertebrae, or lesions (as one kind, of abnormal spines alone)."""
+    """(images, masks, labels) of phantoms."""
     images: list[np.ndarray] = []
     masks: list[np.ndarray] = []
     labels: list[int] = []
     number = 0
     while len(images) < n:
-        study = make_study(study_seed(seed, number))
+        study = make_study(study_seed(seed, number), difficulty=difficulty)
         number += 1
-        phantom = render(study, 0, (resolution, resolution))
+        phantom = render(study, 0, (resolution, resolution), view)
         if what == "lesions" and not phantom.label:
             continue
-        lesions = [m for kind, m in phantom.masks.items() if kind not in ("vertebrae", "wear")]
-        chosen = [phantom.masks["vertebrae"]] if what == "vertebrae" else lesions
         images.append(to_pixels(phantom.image))
-        masks.append(np.any(chosen, axis=0).astype(np.uint8) if chosen else np.zeros_like(images[-1]))
+        kinds = kind_mask(phantom.masks, what)
+        masks.append(kinds if what == "kinds" else kinds.clip(max=1))
         labels.append(phantom.label)
     return np.stack(images), np.stack(masks), np.array(labels)
 

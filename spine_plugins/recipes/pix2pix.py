@@ -150,7 +150,7 @@ def demo(given: asked.Demo) -> asked.Numbers:
             out=str(out), steps=200, seed=given.seed, continue_run=False, device="cpu",
             json_file=None,
             data=str(folder / "train.zip"), val=str(folder / "test.zip"), direction="mask2img",
-            l1=10.0, gan=gan,
+            l1=2.0, gan=gan,
         ))  # fmt: skip
         translate = _load(skeleton.load_model(out, "pix2pix"))
         with seeded(given.seed), torch.no_grad():

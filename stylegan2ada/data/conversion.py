@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def write_images(
     done: Done,
     *,
     skip_bad: bool,
+    masks: Callable[[str, np.ndarray], np.ndarray] | None = None,  # name, image as read -> its mask
 ) -> None:
     """A bad or dropped image uses up its number, so that names tell the place (but in splits)."""
     first: tuple[str, np.ndarray] | None = None
@@ -104,11 +106,13 @@ def write_images(
     for image in Progress(source.total, "converting").over(source.images()):
         number += 1
         try:
-            pixels = transform(image.read())
+            read = image.read()
+            pixels = transform(read)
             if pixels is None:
                 done.dropped += 1
                 continue
             _check_image(image, pixels, first)
+            mask = None if masks is None else masks(image.name, read)
         except (SourceError, DatasetError) as error:
             is_unreadable = isinstance(error, DatasetError)
             if not skip_bad and not (is_unreadable and source.skips_unreadable):
@@ -120,7 +124,10 @@ def write_images(
         label = plan.labels.of.get(image.name, image.label)
         split = plan.of.get(image.name, "")
         written = done.sets[split]
-        written.names[image.name] = writers[split].add(pixels, label, None if split else number)
+        name = writers[split].add(pixels, label, None if split else number)
+        if mask is not None:
+            writers[split].add_mask(mask, name)
+        written.names[image.name] = name
         written.labels.append(label)
 
 

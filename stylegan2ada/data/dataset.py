@@ -299,12 +299,22 @@ class ImageFolderDataset(Dataset):
         return image
 
     def _load_raw_labels(self) -> np.ndarray | None:
+        return self.labels_of(self.image_names)
+
+    def labels_of(self, names: Sequence[str]) -> np.ndarray | None:
+        """The stored labels of some images; others, such as masks beside them, may have none."""
         entries = self._described().get("labels")
-        return None if entries is None else labels_in_order(entries, self.image_names, str(self.path))
+        return None if entries is None else labels_in_order(entries, names, str(self.path))
 
     @property
     def label_names(self) -> list[str] | None:  # type: ignore[override]
         return self._described().get("label_names")
+
+    @property
+    def mask_names(self) -> list[str]:
+        """What the kinds 1, 2, ... in the masks beside the images are called, where that is known."""
+        named = self._described().get("mask_names")
+        return [str(name) for name in named] if isinstance(named, list) else []
 
     @property
     def groups(self) -> dict[str, dict[str, str | None]] | None:  # type: ignore[override]

@@ -20,9 +20,14 @@ class TransformError(UserError):
     """The options do not describe a transform."""
 
 
-def make_transform(name: str | None, width: int | None, height: int | None, resize_filter: str) -> Transform:
+def make_transform(
+    name: str | None,
+    width: int | None,
+    height: int | None,
+    resize_filter: str,  # a key of FILTERS, or nearest: for masks, whose numbers do not mix
+) -> Transform:
     """A function image -> image, or None for an image that is to be dropped."""
-    resample = FILTERS[resize_filter]
+    resample = PIL.Image.Resampling.NEAREST if resize_filter == "nearest" else FILTERS[resize_filter]
     if name is None:
         return lambda image: resize(image, width or image.shape[1], height or image.shape[0], resample)
     if width is None or height is None:

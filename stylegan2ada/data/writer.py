@@ -25,6 +25,7 @@ from stylegan2ada.protocols import JsonObject
 Label = int | float | list[int | float]
 
 LABELS_FILE = "dataset.json"
+MASKS = "masks/"  # before the name of an image: its mask, grey, 0 = background, k = kind k
 _ARCHIVES = {".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 _STAGE = "partial"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -97,6 +98,12 @@ class DatasetWriter:
             self._put(name, png_bytes)
         self._labels[name] = plain
         return name
+
+    def add_mask(self, mask: np.ndarray, name: str) -> None:
+        """Write the mask, uint8 [H, W], beside the image of that name."""
+        assert self._put is not None and name in self._labels, name
+        with self._saying_where():
+            self._put(MASKS + name, encode_png(mask))
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -62,3 +62,12 @@ def test_a_contact_sheet_has_each_picture_in_its_place():
     np.testing.assert_array_equal(np.asarray(below)[26:], [[9] * 3 + [7] * 9] * 2)
     beside = images.stacked([sheet, low], is_row=True, background=7)
     np.testing.assert_array_equal(np.asarray(beside)[:, 12:], [[9] * 3] * 2 + [[7] * 3] * 24)
+
+
+def test_every_line_of_a_caption_is_seen() -> None:
+    tiles = [np.zeros((96, 96, 1), np.uint8)]
+    one, two = (np.asarray(images.captioned_tiles(tiles, [text], 1)) for text in ("seed 3\n ", "seed 3\n-2"))
+    assert one.shape == two.shape
+    rows = np.flatnonzero((one != two).any(1))
+    assert len(rows) >= 6  # the second line, whole
+    assert rows.max() < two.shape[0] - 96
