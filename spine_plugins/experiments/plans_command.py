@@ -1,4 +1,4 @@
-"""`spinegan experiments plan|run|status|freeze|tables`: a study by one command that goes on where it stopped."""
+"""`spinegan experiments plan|run|status|freeze|tables`: a study by one command, which can be stopped."""
 
 from __future__ import annotations
 
