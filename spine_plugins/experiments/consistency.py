@@ -154,18 +154,17 @@ def _right(interval: Document) -> tuple[str, str]:
 
 
 def _on_reals(experiment: Experiment) -> dict[str, float]:
-    """Per class the share of real images that the judge finds: by its card and `predict` tasks of its role."""
+    """Per class the share of real images that the judge finds, by its card or by `predict` tasks."""
     total: dict[str, np.ndarray] = {}
     for task in experiment.of_kind("classifier"):
         card = read_json(task.folder / "classifier.json") if task.fact("role") == "judge" else {}
         metrics = as_dict(card.get("metrics"))
         # Images that chose the epoch, where none were kept for the end.
         found = as_dict(metrics.get("test")) or as_dict(metrics.get("val"))
-        for k, (name, counts) in enumerate(
-            zip(as_list(card.get("class_names")), as_list(found.get("confusion")))
-        ):
+        names = map(str, as_list(card.get("class_names")))
+        for k, (name, counts) in enumerate(zip(names, as_list(found.get("confusion")))):
             row = [finite(count) or 0.0 for count in as_list(counts)]
-            total[str(name)] = total.get(str(name), np.zeros(2)) + np.array([row[k], sum(row)])
+            total[name] = total.get(name, np.zeros(2)) + np.array([sum(row[k : k + 1]), sum(row)])
     for task in experiment.of_kind("predict"):
         path = experiment.output(task, "predictions.csv") if task.fact("role") == "judge" else None
         table = read_predictions(path) if path is not None else None
