@@ -11,7 +11,7 @@ from spine_plugins.experiments.curves import arm_interval
 from spine_plugins.experiments.exports import Table, bounds, shown
 from spine_plugins.experiments.predictions import Predictions, read_predictions
 from spine_plugins.experiments.results import Experiment, Task, metric_records
-from spine_plugins.runs.documents import Document, as_dict, finite
+from spine_plugins.runs.documents import Document, as_dict, as_list, finite, read_json
 from spine_plugins.statistics import Interval
 
 _FEW_RIGHT = 0.6  # on real images: below, the classifier cannot judge a class
@@ -154,8 +154,17 @@ def _right(interval: Document) -> tuple[str, str]:
 
 
 def _on_reals(experiment: Experiment) -> dict[str, float]:
-    """Per class the share of real images that the judge finds: `predict` tasks of role judge."""
+    """Per class the share of real images that the judge finds, by its card or by `predict` tasks."""
     total: dict[str, np.ndarray] = {}
+    for task in experiment.of_kind("classifier"):
+        card = read_json(task.folder / "classifier.json") if task.fact("role") == "judge" else {}
+        metrics = as_dict(card.get("metrics"))
+        # Images that chose the epoch, where none were kept for the end.
+        found = as_dict(metrics.get("test")) or as_dict(metrics.get("val"))
+        names = map(str, as_list(card.get("class_names")))
+        for k, (name, counts) in enumerate(zip(names, as_list(found.get("confusion")))):
+            row = [finite(count) or 0.0 for count in as_list(counts)]
+            total[name] = total.get(name, np.zeros(2)) + np.array([sum(row[k : k + 1]), sum(row)])
     for task in experiment.of_kind("predict"):
         path = experiment.output(task, "predictions.csv") if task.fact("role") == "judge" else None
         table = read_predictions(path) if path is not None else None

@@ -98,7 +98,7 @@ def _cells(record: Document, series: Sequence[Series]) -> list[str]:
     cells = [str(record["title"]), shown(record["kimg"], 0), str(record["n_trainings"])]
     for s in series:
         found = as_dict(metrics[s.name])
-        digits = 4 if s.images else 2
+        digits = 4 if s.images or (finite(found["value"]) or 0) < 1 else 2
         between, paper = bounds(found, digits), finite(found["paper"])
         text = shown(found["value"], digits) + ("" if between == UNKNOWN else f" ({between})")
         verdict = f", {found['verdict']}" if found["verdict"] else ""
@@ -112,7 +112,7 @@ def _cells(record: Document, series: Sequence[Series]) -> list[str]:
     told = f"{sign}{shown(difference.get('value'), 1)}" + ("" if between == UNKNOWN else f" ({between})")
     return [
         *cells,
-        UNKNOWN if first is None else f"{told} to {first['metric']} {shown(first['threshold'], 2)}",
+        UNKNOWN if first is None else f"{told} to {first['metric']} {finite(first['threshold']):.4g}",
     ]
 
 

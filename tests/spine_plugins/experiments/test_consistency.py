@@ -58,6 +58,17 @@ def test_what_the_classifier_finds_on_real_images_is_the_ceiling(tree: Tree) -> 
     assert any("finds few of: Osteophytes" in text for text in table.warnings)
 
 
+def test_the_judges_card_tells_what_it_finds_on_real_images(tree: Tree) -> None:
+    place = tree.folder / "tasks" / "classifier-judge"
+    place.mkdir()
+    confusion = [[8, 2, 0, 0], [0, 10, 0, 0], [5, 0, 5, 0], [0, 0, 0, 0]]
+    metrics = {"val": {"confusion": confusion}, "test": None}
+    write_json(place / "classifier.json", {"class_names": list(KINDS), "metrics": metrics})
+    tree.task("classifier-judge", "classifier", {"row": None, "role": "judge"}, ["classifier.json"])
+    table = consistency.table(read_experiment(tree.plan()))
+    assert [r.get("on_real_images") for r in table.records[:4]] == [0.8, 1.0, 0.5, None]
+
+
 def test_metrics_of_a_class_stand_in_its_row(tree: Tree) -> None:
     place = tree.folder / "tasks" / "metrics-multi-class2"
     place.mkdir()
