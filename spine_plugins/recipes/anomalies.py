@@ -17,6 +17,8 @@ from spine_plugins.classifier.model import SpineClassifier
 from spine_plugins.recipes import latents, padim
 
 _BLUR = 5  # pixels of a residual's mean: a finding is larger than grain
+_TOP = 0.005  # of the pixels: a finding is small, and a mean over the whole image drowns it
+_LEAST_SPREAD = 0.05  # of a pixel's map, whose usual value is 2
 _BATCH = 64
 
 
@@ -25,14 +27,16 @@ class Normals(nn.Module):
 
     scale: Tensor  # [2]: residual and feature distance before any search, which weigh the two terms in it
     terms: Tensor  # [2, 2]: mean and deviation of both after it
-    usual_map: Tensor  # [R, R]
+    usual_map: Tensor  # [2, R, R]: mean and deviation
+    top: Tensor  # [2]: of the score
     padim: Tensor  # [2]: mean and deviation of the baseline's score
 
     def __init__(self, side: int, features: int) -> None:
         super().__init__()
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("terms", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
-        self.register_buffer("usual_map", torch.zeros(side, side))
+        self.register_buffer("usual_map", torch.stack([torch.zeros(side, side), torch.ones(side, side)]))
+        self.register_buffer("top", torch.tensor([0.0, 1.0]))
         self.register_buffer("padim", torch.tensor([0.0, 1.0]))
         self.gaussians = padim.Gaussians(features)
 
@@ -67,7 +71,9 @@ class Detector:
             usual.scale.copy_(torch.stack([term.mean() for term in self._distances(held, drawn)[:2]]))
         found = self(held)
         usual.terms.copy_(torch.stack([torch.stack([t.mean(), t.std()]) for t in found[1:3]]))
-        usual.usual_map.copy_(found.map.mean(0))
+        usual.usual_map.copy_(torch.stack([found.map.mean(0), found.map.std(0).clamp_min(_LEAST_SPREAD)]))
+        top = _top((found.map - usual.usual_map[0]) / usual.usual_map[1])
+        usual.top.copy_(torch.stack([top.mean(), top.std()]))
         usual.padim.copy_(torch.stack([found.padim.mean(), found.padim.std()]))
 
     def __call__(self, img: Tensor) -> Found:
@@ -91,7 +97,9 @@ class Detector:
             far = usual.gaussians(self._grid(img))
             top = (far.flatten(1).amax(1) - usual.padim[0]) / usual.padim[1].clamp_min(1e-6)
             (large,) = latents.enlarged([far[:, None]], side)
-        return Found((z[0] + z[1]) / 2, z[0], z[1], maps - usual.usual_map, top, large, drawn)
+            maps = (maps - usual.usual_map[0]) / usual.usual_map[1]
+            score = (_top(maps) - usual.top[0]) / usual.top[1].clamp_min(1e-6)
+        return Found(score, z[0], z[1], maps, top, large, drawn)
 
     def _distances(
         self, img: Tensor, drawn: Tensor, truth: list[Tensor] | None = None
@@ -112,3 +120,9 @@ class Detector:
             return padim.on_grid(
                 self.net.features(img) if self.judge is None else padim.of_classifier(self.judge, img)
             )
+
+
+def _top(maps: Tensor) -> Tensor:
+    """The mean of the strangest pixels of each map, [N]."""
+    flat = maps.flatten(1)
+    return flat.topk(max(1, round(_TOP * flat.shape[1])), 1).values.mean(1)

@@ -71,9 +71,11 @@ def test_a_search_comes_nearer_and_knows_no_neighbours() -> None:
     found = detector(truth)
     after, _, _ = detector._distances(truth, found.normal)
     assert (after < 0.8 * before).all()
-    # In units of scale 1, mean 0 and deviation 1 the score is the mean of both plain terms.
+    # With a mean of 0 and deviations of 1 the terms are plain, and the score is that of the five strangest of
+    # 32 x 32 pixels.
     torch.testing.assert_close(found.residual, after)
-    torch.testing.assert_close(found.score, (found.residual + found.feature) / 2)
+    strangest = found.map.flatten(1).sort(1, descending=True).values[:, :5]
+    torch.testing.assert_close(found.score, strangest.mean(1))
     detector.search = 5  # Adam makes rounding errors grow with every step
     alone, among = detector(truth[1:2]), detector(truth)
     torch.testing.assert_close(alone.normal[0], among.normal[1], atol=1e-3, rtol=1e-3)
@@ -162,10 +164,10 @@ def test_normal_is_what_labels_or_masks_say(data: Path) -> None:
 def test_findings_stand_out_and_shuffled_truth_does_not(tmp_path: Path) -> None:
     """The shortened gate: strong lesions, one view, small images. A broken method falls to a half."""
     how = {"view": "lateral", "difficulty": 0.5}
-    data, held = spines(tmp_path, 400, seed=0, **how), spines(tmp_path, 120, seed=1, **how)
+    data, held = spines(tmp_path, 500, seed=0, **how), spines(tmp_path, 120, seed=1, **how)
     model = f"--model={tmp_path / 'm'}"
     run(
-        "anogan", "train", f"--data={data}", f"--out={tmp_path / 'm'}", "--gan-steps=150", "--steps=150",
+        "anogan", "train", f"--data={data}", f"--out={tmp_path / 'm'}", "--gan-steps=200", "--steps=150",
         "--search=15",
     )  # fmt: skip
     found = run("anogan", "evaluate", model, f"--data={held}")
@@ -177,8 +179,8 @@ def test_findings_stand_out_and_shuffled_truth_does_not(tmp_path: Path) -> None:
         tmp_path / "shuffled.zip", pairs.images[:, 0], pairs.masks[order], pairs.labels[order].tolist()
     )
     shuffled = run("anogan", "evaluate", model, f"--data={tmp_path / 'shuffled.zip'}")
-    assert found["low"] > 0.5
-    assert found["pixel_auc"] > 0.7
+    assert found["auc"] > 0.75
+    assert found["pixel_auc"] > 0.8
     assert shuffled["low"] < 0.5 < shuffled["high"]
     assert shuffled["pixel_auc"] < found["pixel_auc"] - 0.1
 
