@@ -120,8 +120,10 @@ class Queue(Iterator[work.Job]):
         self.records = {task.id: records.of_task(task) for task in experiment.tasks}
         self.hashes = records.Hashes(self.out)
         self.on_cards = 0
+        self.uses_cards = experiment.plan.device != "cpu"
         # A cluster has cards that this computer cannot count; there the lock alone decides.
-        cards = len(work.cards()) if not means.executor.startswith("dask:") else 0
+        counts = self.uses_cards and not means.executor.startswith("dask:")
+        cards = len(work.cards()) if counts else 0
         self.most_on_cards = cards * means.per_card or len(self.tasks)
         self.pace = _Pace(costs, max(1, means.workers))
         unknown = next((name for name in means.redo if name not in self.tasks), None)
@@ -193,15 +195,18 @@ class Queue(Iterator[work.Job]):
             id=task.id,
             command=(*task.command, *goes_on),
             log=str(folder.absolute() / records.LOG),
-            on_card=task.computes,
+            on_card=task.computes and self.uses_cards,
             per_card=self.means.per_card,
             threads=self._threads(),
             program=self.means.program,
         )
 
     def _threads(self) -> int:
-        """Of one command: workers of one computer share its cores."""
-        if self.means.executor != "local" or self.means.workers < 2:
+        """Of one command: workers of one computer share its cores, unless the user has said how many."""
+        # A worker itself computes with one thread, which its commands would inherit.
+        if said := os.environ.get("OMP_NUM_THREADS", ""):
+            return int(said) if said.isdigit() else 0
+        if self.means.executor != "local":
             return 0
         return max(1, (os.cpu_count() or 1) // self.means.workers)
 

@@ -214,6 +214,29 @@ def test_cards_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert work.cards() == []
 
 
+def test_commands_share_cores_and_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "cards", lambda: ["0"])
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    def first(device: str, **means: object) -> tuple[runner.Queue, work.Job]:
+        experiment = opened(tmp_path, SMALL.replace('"cpu"', f'"{device}"'))
+        shutil.rmtree(experiment.out, ignore_errors=True)
+        costs = {task.id: runner.Cost(1, 1) for task in experiment.tasks}
+        queue = runner.Queue(experiment, runner.Means(**means), costs, lambda line: None)  # type: ignore[arg-type]
+        experiment.out.mkdir()
+        return queue, next(queue)
+
+    assert first("cpu", executor="local", workers=2)[1].threads == 4
+    assert first("cpu", executor="local")[1].threads == 8
+    assert first("cpu")[1].threads == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert first("cpu", executor="local", workers=2)[1].threads == 3
+    # One card: one command that computes at a time, however many workers there are.
+    for device, most in (("cpu", len(TASKS)), ("auto", 1)):
+        assert first(device, executor="local", workers=4)[0].most_on_cards == most
+
+
 def test_what_is_missing_is_left_out_with_its_reason(tmp_path: Path) -> None:
     ended = started(opened(tmp_path), unable={"gan-ada-0": "the detector x is nowhere"})
     assert ended.states == {"done": 5, "skipped": 4}
