@@ -60,14 +60,15 @@ def test_the_baseline_measures_mahalanobis_distances() -> None:
     assert gaussians(found)[4, 3, 7].item() == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_search_comes_nearer_and_knows_no_neighbours() -> None:
     net = small()
     torch.manual_seed(1)
     with torch.no_grad():
-        truth = net.draw(net.sample(3))
+        truth = net.draw(net.sample(2))
     detector = Detector(net, Normals(32, 48 + 48), 0, None)
     before, _, _ = detector._distances(truth, net.draw(net.E(truth)))
-    detector.search = 30
+    detector.search = 15
     found = detector(truth)
     after, _, _ = detector._distances(truth, found.normal)
     assert (after < 0.8 * before).all()
@@ -90,6 +91,7 @@ def test_features_are_taken_before_the_batch_is_seen() -> None:
     torch.testing.assert_close(net.realness(img)[2:3], net.realness(img[2:3]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [2, 4])  # in the GAN, in the encoder
 def test_continuation_is_exact(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
@@ -134,7 +136,13 @@ def test_wrong_data(data: Path, tmp_path: Path) -> None:
     few = spines(tmp_path, 20, seed=3)
     assert "give at least 32" in refusal("anogan", "train", f"--data={few}", out)
     network = snapshot(tmp_path, ["normal", "abnormal"])
-    other = spines(tmp_path, 130, 64, seed=4)
+    pairs = read_pairs(data)
+    assert pairs.labels is not None
+    other = tmp_path / "large.zip"
+    write_pairs(
+        other, pairs.images[:, 0].repeat(2, 1).repeat(2, 2), pairs.masks.repeat(2, 1).repeat(2, 2),
+        pairs.labels.tolist(),
+    )  # fmt: skip
     said = refusal("anogan", "train", f"--data={other}", f"--network={network}", out)
     assert "draws 32x32" in said
     said = refusal("anogan", "train", f"--data={data}", f"--network={network}", "--class=7", out)

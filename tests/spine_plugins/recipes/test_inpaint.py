@@ -57,6 +57,7 @@ def test_holes_have_their_sizes() -> None:
     assert holes.any(0).all()  # anywhere
 
 
+@pytest.mark.slow
 def test_continuation_is_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = spines(tmp_path, 40)
     words = ("inpaint", "train", f"--data={data}", "--gan-steps=2", "--search=1")
