@@ -23,6 +23,7 @@ from stylegan2ada.training import run_files
 _HOME = Path(__file__).resolve().parent.parent  # of the packages: a clone, or where wheels are installed
 _SPINEGAN = ("-m", "spine_plugins")
 _STDERR = 2  # file descriptor
+_STOPPED = "stopped; the same command goes on from here"
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,11 @@ def demo(asked: Demo) -> None:
     voice, folder = options.Voice(asked.json_file), Path(asked.out)
     (folder / "done").mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    done = run_steps(steps(asked.kimg, precision_for(folder / "done" / "precision")), folder, voice)
+    try:
+        precision = precision_for(folder / "done" / "precision")
+    except KeyboardInterrupt:  # loading torch takes seconds
+        raise StoppedOnRequest(_STOPPED) from None
+    done = run_steps(steps(asked.kimg, precision), folder, voice)
     seconds = time.monotonic() - started
     voice.say(f"\nDone in {format_time(seconds)}.")
     voice.say(summary(folder))
@@ -201,9 +206,9 @@ def run_step(step: Step, folder: Path, voice: options.Voice) -> None:
     except KeyboardInterrupt:  # Ctrl-C reached the child too; let it save and leave
         if child is not None:
             child.wait()
-        raise StoppedOnRequest("stopped; the same command goes on from here") from None
+        raise StoppedOnRequest(_STOPPED) from None
     if code in (StoppedOnRequest.exit_code, Interrupted.exit_code, -2, -15):
-        raise StoppedOnRequest("stopped; the same command goes on from here")
+        raise StoppedOnRequest(_STOPPED)
     if code in step.answers:
         voice.say(f"      {step.answers[code]}")
     elif code:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from spine_plugins import demo_command as room
 from spine_plugins.__main__ import VERBS
@@ -81,6 +82,18 @@ def test_the_precision_is_measured_once_for_a_folder(tmp_path: Path, monkeypatch
     assert "--precision=bf16" in next(s for s in room.steps(1, "bf16") if s.name == "train").command
 
 
+def test_an_interrupt_while_precision_is_measured_is_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(record: Path) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "precision_for", interrupted)
+    result = CliRunner().invoke(room.demo, [f"--out={tmp_path / 'demo'}"])
+    assert result.exit_code == StoppedOnRequest.exit_code
+    assert "goes on from here" in result.output
+
+
 def test_a_changed_command_is_done_again_and_leftovers_are_removed(tmp_path: Path) -> None:
     (tmp_path / "done").mkdir()
     (tmp_path / "half").mkdir()
@@ -126,7 +139,8 @@ def test_the_whole_demo_survives_interruptions(tmp_path: Path) -> None:
         time.sleep(patience_sec)
         if child.poll() is None:  # Ctrl-C reaches the whole group, as in a terminal
             os.killpg(child.pid, signal.SIGINT)
-            assert child.wait(timeout=120) in (75, 0), patience_sec
+            # On a busy computer Python may not have come as far as the first line of ours.
+            assert child.wait(timeout=120) in ((75, 0) if (out / "done").exists() else (130,)), patience_sec
     done = subprocess.run(command, cwd=room._HOME, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "What was made" in done.stdout
