@@ -34,12 +34,12 @@ class Draw:
     confound: float
     views: str
     masks: bool | None
-    pairs: str | None
     size: str
     codecs: bool
     with_bad: bool
     outlines: bool
     resolution: int
+    pairs: str | None
     classes: str
     workers: int | None
     json_file: str | None
