@@ -27,6 +27,7 @@ from stylegan2ada.files import is_url
 from stylegan2ada.lazy import is_command
 from stylegan2ada.metrics import registry
 from stylegan2ada.metrics.detectors import Detectors
+from stylegan2ada.ops import choice
 from stylegan2ada.protocols import Generator, Options
 from stylegan2ada.training import run_files
 
@@ -46,6 +47,8 @@ class CalcMetrics:
     batch: int
     seed: int
     verbose: bool
+    ops: str | None
+    graphs: str | None
     json_file: str | None
 
 
@@ -94,6 +97,7 @@ def _epilog() -> str:
                 help="Of latents and labels [default: 0]"),
     options.opt("--verbose", type=bool, default=True, metavar="BOOL", help="Show progress [default: true]"),
 )  # fmt: skip
+@options.speed_options
 @options.json_option
 def main(asked: CalcMetrics) -> None:
     """Score a network, every snapshot of a run, or any two sets of images.
@@ -115,6 +119,7 @@ def main(asked: CalcMetrics) -> None:
 def measure(asked: CalcMetrics) -> None:
     """Everything after the flags, in each process."""
     device = processes.pick_device(asked.device)
+    choice.use_for_command(asked.ops, device.type)
     processes.init(device)
     try:
         detectors = Detectors(dict(asked.detector), device)

@@ -26,6 +26,7 @@ from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import captioned_tiles, save_png, tile, to_pil
 from stylegan2ada.lazy import is_command
+from stylegan2ada.ops import choice
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import Card, Generator
@@ -50,6 +51,8 @@ class Generate:
     grid: bool
     captions: bool
     batch: int
+    ops: str | None
+    graphs: str | None
     json_file: str | None
 
     @property
@@ -78,6 +81,7 @@ class Generate:
         "--batch", type=click.IntRange(1), default=16, metavar="INT", help="Images at once [default: 16]"
     ),
 )
+@options.speed_options
 @options.json_option
 def main(asked: Generate) -> None:
     """Draw images, or a whole labelled data set, from a trained network.
@@ -89,7 +93,9 @@ def main(asked: Generate) -> None:
     voice = options.Voice(asked.json_file)
     loaded = load_network(asked.network, log=voice.say)
     asked = dataclasses.replace(asked, class_idx=synthesis.class_number(asked.class_idx, loaded["card"]))
-    G = synthesis.averaged_generator(loaded, pick_device(asked.device))
+    device = pick_device(asked.device)
+    choice.use_for_command(asked.ops, device.type)
+    G = synthesis.averaged_generator(loaded, device)
     if asked.projected_w is not None:
         if asked.seeds is not None:
             click.echo("Warning: --seeds is ignored, --projected-w says what to draw", err=True)

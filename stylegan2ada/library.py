@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from stylegan2ada import checkpoints, from_python, stats, synthesis, train
+from stylegan2ada import checkpoints, from_python, ops, stats, synthesis, train
 from stylegan2ada.checkpoints.training_state import capture_rng, restore_rng
 from stylegan2ada.config import TrainOptions
 from stylegan2ada.errors import UserError
@@ -72,7 +72,7 @@ def train_network(
 @contextlib.contextmanager
 def _caller_undisturbed() -> Iterator[None]:
     """A run seeds, counts and switches as if the process were its own; give back what was there before."""
-    draws, counts = capture_rng(), stats.local_state()
+    draws, counts, impl = capture_rng(), stats.local_state(), ops.pick_impl("auto")
     cudnn = torch.backends.cudnn
     benchmark, tf32, precision = cudnn.benchmark, cudnn.allow_tf32, torch.get_float32_matmul_precision()
     try:
@@ -80,6 +80,7 @@ def _caller_undisturbed() -> Iterator[None]:
     finally:
         restore_rng(draws)
         stats.load_local_state(counts)
+        ops.set_default(impl)
         cudnn.benchmark, cudnn.allow_tf32 = benchmark, tf32
         torch.set_float32_matmul_precision(precision)
 

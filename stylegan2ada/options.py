@@ -37,7 +37,7 @@ __all__ = [
     "DEVICE", "HABITS", "HELP_COLUMNS", "OVERWRITE", "Argument", "Command", "Declared", "Decorator", "Option",
     "Settings", "Voice", "cfg_epilog", "check_writable", "command", "group", "image_options", "json_option",
     "label_options", "network_option", "network_place", "opt", "performance_options", "record_of",
-    "settings_options", "stack", "train_options",
+    "settings_options", "speed_options", "stack", "train_options",
 ]  # fmt: skip
 
 
@@ -133,6 +133,13 @@ network_option = group(
         help="Network pickle or .safetensors; a run folder: its newest, also RUN/best:METRIC"),
     DEVICE,
 )  # fmt: skip
+# How any of them computes. No click default: whether something was asked decides what happens without it.
+_OPS = opt("--ops", type=click.Choice(["auto", "plain", "compiled"]),
+           help="plain: operations of torch; compiled: our kernels [default: auto, kernels if built]"
+)  # fmt: skip
+_GRAPHS = opt("--graphs", type=click.Choice(["auto", "off"]),
+              help="Replay captured steps on CUDA [default: auto, where that works]")  # fmt: skip
+speed_options = group("Speed", _OPS, _GRAPHS)
 label_options = group(
     "Label of a conditional network",
     opt("--class", "class_idx", type=ClassChoice(), help="A class by its number, from 0, or its name"),
@@ -219,6 +226,8 @@ performance_options = group(
     opt("--nobench", **_bool, help="No search for the fastest convolutions at the start [default: false]"),
     opt("--allow-tf32", **_bool, help="Let CUDA compute float32 in TF32 [default: false]"),
     opt("--workers", **_int, help="Threads that prepare images, per process [default: 3]"),
+    _OPS,
+    _GRAPHS,
 )  # fmt: skip
 run_control_options = group(
     "Run control",

@@ -24,6 +24,7 @@ from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import save_png, to_uint8_truncated
 from stylegan2ada.lazy import is_command
 from stylegan2ada.metrics.detectors import Detectors
+from stylegan2ada.ops import choice
 from stylegan2ada.processes import pick_device
 from stylegan2ada.progress import Progress
 from stylegan2ada.protocols import FeatureNetwork, Generator
@@ -46,6 +47,8 @@ class Projector:
     label: str | None
     outdir: str
     save_video: bool
+    ops: str | None
+    graphs: str | None
     json_file: str | None
 
 
@@ -69,6 +72,7 @@ class Projector:
     options.opt("--save-video", type=bool, default=True, metavar="BOOL",
                 help="Film of the search: proj.mp4, or proj.gif without imageio-ffmpeg [default: true]"),
 )  # fmt: skip
+@options.speed_options
 @options.json_option
 def main(asked: Projector) -> None:
     """Find the w whose image looks like a given one, by optimisation.
@@ -84,6 +88,7 @@ def main(asked: Projector) -> None:
     torch.manual_seed(asked.seed)
     loaded = load_network(asked.network, log=voice.say)
     device = pick_device(asked.device)
+    choice.use_for_command(asked.ops, device.type)
     G = synthesis.averaged_generator(loaded, device)
     target = read_target(asked.target, G.img_resolution, G.img_channels)  # uint8 [H, W, C]
     judge = _judge(dict(asked.detector), device)

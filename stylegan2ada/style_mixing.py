@@ -17,6 +17,7 @@ from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.images import captioned_tiles, save_png, to_pil
 from stylegan2ada.lazy import is_command
+from stylegan2ada.ops import choice
 from stylegan2ada.processes import pick_device
 
 _COARSE = 7  # layers that --styles means by default; networks below 64x64 have fewer, there it is all of them
@@ -37,6 +38,8 @@ class StyleMixing:
     noise_mode: str
     outdir: str
     captions: bool
+    ops: str | None
+    graphs: str | None
     json_file: str | None
 
 
@@ -57,6 +60,7 @@ class StyleMixing:
     options.opt("--outdir", required=True, metavar="DIR", help="Folder for the pictures and grid.png"),
     options.opt("--captions", is_flag=True, help="Seeds of row and column on the images of grid.png"),
 )
+@options.speed_options
 @options.json_option
 def main(asked: StyleMixing) -> None:
     """Pictures that take coarse styles from one seed and the rest from another, singly and as a grid.
@@ -66,6 +70,7 @@ def main(asked: StyleMixing) -> None:
     """
     voice = options.Voice(asked.json_file)
     device = pick_device(asked.device)
+    choice.use_for_command(asked.ops, device.type)
     loaded = load_network(asked.network, log=voice.say)
     G = synthesis.averaged_generator(loaded, device)
     number = synthesis.class_number(asked.class_idx, loaded["card"])

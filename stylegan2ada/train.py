@@ -163,6 +163,8 @@ def fresh_job(options: TrainOptions, dataset: Dataset | None) -> Job:
 
 def _continued_job(options: TrainOptions, run_dir: Path, dataset: Dataset | None) -> Job:
     recorded, before, _ = folders.read_options(run_dir)
+    if recorded.ops == "auto":  # begun before there was a choice
+        recorded = dataclasses.replace(recorded, ops="plain", graphs="off")
     check_names(recorded, before, options, run_dir)
     check_loss_arguments(recorded, find_loss(recorded.loss), run_dir)
     options = _on_this_group(options)
@@ -177,6 +179,8 @@ def _continued_job(options: TrainOptions, run_dir: Path, dataset: Dataset | None
     for name in options.metrics or ():
         _check_metric(name)
     seen = _as_trained(dataset, config)
+    if options.ops is not None:  # what is said now counts from now on
+        before = dataclasses.replace(before, ops=options.ops)
     return Job(config, before, outdir=str(run_dir.parent), run_dir=run_dir, is_continued=True, dataset=seen)
 
 

@@ -29,6 +29,8 @@ _INSTEAD = {
     "ada_max_p": "use --aug=fixed with --p",
     "cbase": "its --cfg sets the widths",
     "cmax": "its --cfg sets the widths",
+    "ops": "it has operations of its own",
+    "graphs": "it captures nothing",
     "tick": "its ticks take 4 kimg; --snap counts them",
 }
 _OUR_AUGPIPES = {"radiograph"}

@@ -274,4 +274,6 @@ def _for_engine(asked: DpOptions, options: TrainOptions, settings: RunSettings) 
         aug="fixed" if p else "noaug",
         p=p or None,
         fp32=True,
+        ops="plain",  # per-sample gradients and their norms are proven with these
+        graphs="off",
     )

@@ -49,6 +49,10 @@ _OF_ENGINE: dict[str, _Rule] = {
         lambda o: o.fp32 is False,
         "norms of half precision overflow, and the bound is gone; leave it out",
     ),
+    "ops": (
+        lambda o: o.ops == "compiled",
+        "norms of gradients are tested with plain operations only; leave it out",
+    ),
 }
 
 

@@ -11,8 +11,9 @@ from stylegan2ada.protocols import Options
 
 # Flags that may change when a run goes on: they do not touch its numbers. --data may name another place with
 # the same images, which the loop checks; another number of devices gives up bitwise equality, and says so.
+# Another device or other operations change the last digits, as moving to another machine does.
 SAFE_TO_CHANGE = ("outdir", "gpus", "snap", "metrics", "kimg", "workers", "data", "device", "nobench",
-                  "state_minutes", "keep_snapshots", "detector", "log")  # fmt: skip
+                  "state_minutes", "keep_snapshots", "detector", "log", "ops", "graphs")  # fmt: skip
 
 
 def continue_with(
@@ -34,7 +35,7 @@ def continue_with(
             )
     changes: Options = {}
     direct = {"kimg": "total_kimg", "device": "device", "state_minutes": "state_minutes",
-              "keep_snapshots": "keep_snapshots"}  # fmt: skip
+              "keep_snapshots": "keep_snapshots", "ops": "ops", "graphs": "graphs"}  # fmt: skip
     changes |= {
         target: getattr(asked, name) for name, target in direct.items() if getattr(asked, name) is not None
     }

@@ -60,6 +60,8 @@ class TrainOptions:
     nobench: bool | None = None
     allow_tf32: bool | None = None
     workers: int | None = None
+    ops: str | None = None
+    graphs: str | None = None
     # Run control.
     continue_run: str | None = None
     trust_run: bool = False
@@ -124,6 +126,8 @@ class TrainConfig:
     sampler: str = "uniform"
     device: str = "auto"
     precision: str = "auto"
+    ops: str = "auto"  # a run that has begun: plain or compiled
+    graphs: str = "auto"  # a run that has begun: on or off
     ada_max_p: float | None = None
     keep_snapshots: int | None = None
     state_minutes: float | None = None
@@ -191,7 +195,7 @@ _DEFAULTS = {
 }
 _ONLY_IF_CHANGED = {name for name in _WRITTEN_ORDER if _DEFAULTS[name] is not dataclasses.MISSING}
 _OURS = ("loss", "terms", "sampler", "device", "precision", "ada_max_p", "keep_snapshots", "state_minutes",
-         "detectors", "log")  # fmt: skip
+         "detectors", "log", "ops", "graphs")  # fmt: skip
 
 
 def _as_tuple(value: Any) -> Any:  # of JSON

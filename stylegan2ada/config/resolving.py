@@ -93,6 +93,8 @@ def resolve(
         sampler=options.sampler or "uniform",
         device=options.device or "auto",
         precision=options.precision or "auto",
+        ops=options.ops or "auto",
+        graphs=options.graphs or "auto",
         ada_max_p=options.ada_max_p,
         keep_snapshots=options.keep_snapshots,
         state_minutes=options.state_minutes,

@@ -1,7 +1,8 @@
 """Low-level operations of the networks: one public function each, several ways to compute it.
 
-`impl='auto'` takes the fastest way that is correct for the input, `'ref'` the plainest composition of torch
-operations (the truth in tests), `'fast'` the tuned one. `use_impl` decides what `'auto'` means in a block.
+`impl='ref'` is the plainest composition of torch operations (the truth in tests), `'fast'` the tuned one,
+`'compiled'` our kernels, where they are built and know the input, else `'fast'`. `use_impl` decides what
+`'auto'` means in a block, `choice.use` for the rest of the process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from stylegan2ada.errors import UserError
 
-_KNOWN = ("auto", "ref", "fast")
+_KNOWN = ("auto", "ref", "fast", "compiled")
 Context = Any  # of an autograd function: what setup_context puts on it, backward finds there
 
 
@@ -26,7 +27,7 @@ _auto = "fast"
 
 
 def pick_impl(impl: str) -> str:
-    """'ref' or 'fast', for what the caller asked."""
+    """'ref', 'fast' or 'compiled', for what the caller asked."""
     if impl == "cuda":  # what scripts written for upstream say: the best there is
         impl = "auto"
     if impl not in _KNOWN:
@@ -45,3 +46,9 @@ def use_impl(impl: str) -> Iterator[None]:
         yield
     finally:
         _auto = before
+
+
+def set_default(impl: str) -> None:
+    """From now on `impl='auto'` means `impl`."""
+    global _auto
+    _auto = pick_impl(impl)

@@ -20,6 +20,7 @@ from stylegan2ada.losses.base import as_loss
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
+from stylegan2ada.ops import choice
 from stylegan2ada.protocols import Card
 from stylegan2ada.training.ada import AdaController
 from stylegan2ada.training.run import Progress, Run
@@ -97,6 +98,7 @@ def prepare_process(config: TrainConfig, device: torch.device) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    choice.use(config.ops)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = config.cudnn_benchmark
         torch.backends.cudnn.allow_tf32 = config.allow_tf32

@@ -15,6 +15,7 @@ from stylegan2ada import locks, processes, provenance
 from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
+from stylegan2ada.ops import choice
 from stylegan2ada.protocols import JsonObject
 from stylegan2ada.training import config_file, run_files
 from stylegan2ada.training import run_dir as folders
@@ -46,6 +47,7 @@ def start(job: Job) -> Path:
         return run_process(job)
     # Before a folder is made that would stay empty.
     check_devices(job.config, torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    job = settled(job, processes.pick_device(job.config.device))
     with contextlib.ExitStack() as held:
         # Here, so that this process knows the folder too: it looks for the processes' word in it.
         job, lock = claim(job, os.environ, held)
@@ -92,6 +94,7 @@ def _train(job: Job) -> Path:
     processes.init(device)
     with contextlib.ExitStack() as held:
         held.callback(processes.close)
+        job = processes.on_rank0(lambda: settled(job, device))  # built once, and the same for all
         # One lock per run: rank 0's, who writes all files.
         job = processes.on_rank0(lambda: claim(job, os.environ, held)[0])
         assert job.run_dir is not None
@@ -106,6 +109,16 @@ def _train(job: Job) -> Path:
             when_accepted=lambda: record_start(job, os.environ),
         )
         return job.run_dir
+
+
+def settled(job: Job, device: torch.device) -> Job:
+    """The job with its operations chosen, and built if they are to be: before a folder is made for it."""
+    config = job.config
+    # A run that took what there was goes on with what there is; one that was told is held to it.
+    asked = "auto" if config.ops == "compiled" and job.options.ops != "compiled" else config.ops
+    ops = choice.settle(asked, device.type, may_build=True, say=processes.print0)
+    graphs = choice.settle_graphs(config.graphs, device.type)
+    return dataclasses.replace(job, config=dataclasses.replace(config, ops=ops, graphs=graphs))
 
 
 def claim(

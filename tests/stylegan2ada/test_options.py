@@ -34,6 +34,7 @@ UPSTREAM = """
 OURS = """
     --loss --loss-opt --term --cbase --cmax --tick --detector --device --precision --sampler --ada-max-p
     --batch-gpu --keep-snapshots --continue --state-minutes --trust-run --config --from-run --log
+    --ops --graphs
 """.split()
 
 
