@@ -71,7 +71,8 @@ def report(name: str, precision: str, seconds: dict[str, list[float]], title: st
     gate = GATES.get((name, precision), NO_PHASE_BELOW)
     verdict = "reached" if found["ratio"] >= gate else "NOT REACHED"
     print(
-        timing.line(title, found) + f"   median in [{low:.2f}, {high:.2f}]   gate x{gate}: {verdict}", flush=True
+        timing.line(title, found) + f"   median in [{low:.2f}, {high:.2f}]   gate x{gate}: {verdict}",
+        flush=True,
     )
     return {**found, "low": low, "high": high, "gate": gate, "is_reached": found["ratio"] >= gate}
 

@@ -64,8 +64,8 @@ def upfirdn2d(
     rows = Axis(_pair(up)[1], _pair(down)[1], top, bottom)
     chosen = pick_impl(impl)
     has_kernel = chosen == "compiled" and library.knows(x)
-    like = {"dtype": wide(x.dtype) if has_kernel else x.dtype, "device": x.device}
-    taps = torch.ones([1, 1], **like) if f is None else f.to(**like)
+    kind = wide(x.dtype) if has_kernel else x.dtype
+    taps = x.new_ones([1, 1], dtype=kind) if f is None else f.to(x.device, kind)
     assert taps.ndim in (1, 2), f"filter of shape {tuple(taps.shape)}"
     assert not taps.requires_grad, "filters are constants"
     columns.check(x.shape[3], taps.shape[-1], "width")

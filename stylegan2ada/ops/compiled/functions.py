@@ -59,7 +59,7 @@ def consuming_epilogue(
     how: Settings,
 ) -> Tensor:
     """Epilogue, in place where that is possible: without gradients, and not under vmap."""
-    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # type: ignore[attr-defined]
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
     others = (t for t in (x, scale, noise, bias) if t is not None)
     if torch.is_grad_enabled() or any(map(is_wrapped, others)) or not ops.is_dense(x):
         return Epilogue.apply(x, scale, noise, bias, how)
@@ -84,7 +84,9 @@ class Epilogue(Function):
 
     @staticmethod
     def setup_context(
-        ctx: Context, inputs: tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Settings], output: Tensor
+        ctx: Context,
+        inputs: tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Settings],
+        output: Tensor,
     ) -> None:
         x, scale, noise, bias, ctx.how = inputs
         ctx.save_for_backward(output, None if scale is None else x, scale)
@@ -180,16 +182,16 @@ def _second_plain(
     total = torch.zeros_like(y)
     if a is not None:
         total = total + (a if scale is None else a * on_channels(scale))
-    if b is not None:
+    if b is not None and x is not None:
         total = total + on_channels(b) * x
     if e is not None:
         total = total + e.to(y.dtype)
     if f is not None:
         total = total + on_channels(f)
     g = dy * slope
-    by_scale = (g * a).flatten(2).sum(2) if scale is not None and a is not None else None
-    if y.ndim == 2 and by_scale is not None:
-        by_scale = g * a
+    by_scale = None
+    if scale is not None and a is not None:
+        by_scale = g * a if y.ndim == 2 else (g * a).flatten(2).sum(2)
     return (
         total * slope,
         dy * bend * total if bend is not None else None,

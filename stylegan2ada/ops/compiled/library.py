@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, Structure, c_double, c_int, c_int64, c_void_p
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,16 +46,14 @@ class Second(Structure):
 
 
 class Image(Structure):
-    _fields_ = [
-        (name, c_int64) for name in ("planes", "height", "width", "inner", "out_height", "out_width")
-    ]
+    _fields_ = [(name, c_int64) for name in ("planes", "height", "width", "inner", "out_height", "out_width")]
 
 
 class AxisRecord(Structure):
     _fields_ = [("up", c_int64), ("down", c_int64), ("before", c_int64)]
 
 
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, list[Any]] = {  # of ctypes, between the type and threads, stream
     "sg_epilogue_forward": [POINTER(Forward), POINTER(Sizes), POINTER(Shape)],
     "sg_epilogue_backward": [POINTER(Backward), POINTER(Sizes), POINTER(Shape)],
     "sg_epilogue_second": [POINTER(Second), POINTER(Sizes), POINTER(Shape)],

@@ -154,10 +154,10 @@ def epilogue_backward(
     y = _dense(y)
     dy = _as(dy, y)
     dx = torch.empty_like(y)
-    like_sum, flat = {"dtype": wide(y.dtype), "device": y.device}, [y.shape[0], 1, *y.shape[2:]]
-    sum_g = torch.zeros(y.shape[:2] if wants_sum else [0], **like_sum)
-    sum_gx = torch.zeros(y.shape[:2] if x is not None else [0], **like_sum)
-    dnoise = torch.zeros(flat if wants_noise else [0], **like_sum)
+    flat = [y.shape[0], 1, *y.shape[2:]]
+    sum_g = y.new_zeros(y.shape[:2] if wants_sum else [0], dtype=wide(y.dtype))
+    sum_gx = y.new_zeros(y.shape[:2] if x is not None else [0], dtype=wide(y.dtype))
+    dnoise = y.new_zeros(flat if wants_noise else [0], dtype=wide(y.dtype))
     if y.numel():
         x = None if x is None else _as(x, y)
         scale = None if scale is None else scale.contiguous()
@@ -320,7 +320,9 @@ def _by_samples(op: Callable[..., object], main: int) -> Callable[..., object]:
             return found.unflatten(0, (info.batch_size, samples)), 0
         assert isinstance(found, tuple)
         parts = [
-            part.unflatten(0, (info.batch_size, samples)) if part.ndim > 1 else part.expand(info.batch_size, 0)
+            part.unflatten(0, (info.batch_size, samples))
+            if part.ndim > 1
+            else part.expand(info.batch_size, 0)
             for part in found
         ]
         return tuple(parts), (0,) * len(parts)
@@ -336,7 +338,9 @@ _under_vmap("epilogue_second", _by_samples(epilogue_second, 1))
 def _resample_by_element(info, in_dims, x, taps, columns, rows):  # type: ignore[no-untyped-def]
     if in_dims[1] is not None:  # one filter per element
         images = x.unbind(in_dims[0]) if in_dims[0] is not None else [x] * info.batch_size
-        return torch.stack([resample(*pair, columns, rows) for pair in zip(images, taps.unbind(in_dims[1]))]), 0
+        return torch.stack(
+            [resample(*pair, columns, rows) for pair in zip(images, taps.unbind(in_dims[1]))]
+        ), 0
     x = x.movedim(in_dims[0], 0)
     return resample(x.flatten(0, 1), taps, columns, rows).unflatten(0, x.shape[:2]), 0
 
@@ -346,7 +350,9 @@ def _energy_by_element(info, in_dims, w):  # type: ignore[no-untyped-def]
 
 
 def _energy_times_by_element(info, in_dims, w, g):  # type: ignore[no-untyped-def]
-    both = [t.expand(info.batch_size, *t.shape) if d is None else t.movedim(d, 0) for t, d in zip((w, g), in_dims)]
+    both = [
+        t.expand(info.batch_size, *t.shape) if d is None else t.movedim(d, 0) for t, d in zip((w, g), in_dims)
+    ]
     return energy_times(*both), 0
 
 
