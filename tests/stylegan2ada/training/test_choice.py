@@ -57,7 +57,7 @@ def test_the_settled_choice_is_recorded(
     is_there["kernels"] = kernels
     made = with_run_dir(settled(job(tmp_path, asked), CPU), {})
     assert made.run_dir is not None
-    written = json.loads((made.run_dir / "training_options.json").read_text())
+    written = json.loads((made.run_dir / "training_options.json").read_text())["_OURS = run_files.OURS"]
     assert (written["ops"], written["graphs"]) == (found, "off")
 
 
