@@ -13,6 +13,7 @@ from stylegan2ada.config import TrainConfig, TrainOptions
 from stylegan2ada.config.continuing import continue_with
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.ops import build, choice, pick_impl
+from stylegan2ada.training import run_files
 from stylegan2ada.training.launch import Job, settled, with_run_dir
 
 CPU = torch.device("cpu")
@@ -57,7 +58,7 @@ def test_the_settled_choice_is_recorded(
     is_there["kernels"] = kernels
     made = with_run_dir(settled(job(tmp_path, asked), CPU), {})
     assert made.run_dir is not None
-    written = json.loads((made.run_dir / "training_options.json").read_text())["_OURS = run_files.OURS"]
+    written = json.loads((made.run_dir / "training_options.json").read_text())[run_files.OURS]
     assert (written["ops"], written["graphs"]) == (found, "off")
 
 
