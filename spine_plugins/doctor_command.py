@@ -21,6 +21,7 @@ from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.metrics import features
 from stylegan2ada.metrics.detectors import KNOWN, Detectors
+from stylegan2ada.ops import build, compiling
 
 _GB = 1 << 30
 _MARKS = {True: "ok  ", None: "--  ", False: "FAIL"}  # None: works, but something optional is missing
@@ -43,6 +44,7 @@ class Doctor:
     data: str | None
     outdir: str
     prune_cache: bool
+    build: bool
     json_file: str | None
 
 
@@ -58,6 +60,10 @@ class Doctor:
     options.opt("--prune-cache", is_flag=True,
                 help="First delete decoded images and statistics of data sets"),
 )  # fmt: skip
+@options.group(
+    "What to build",
+    options.opt("--build", is_flag=True, help="First compile our kernels, for this processor and for CUDA"),
+)
 @options.json_option
 def doctor(asked: Doctor) -> None:
     """Check this computer: device, memory, compiler, codecs, detectors, rights, data.
@@ -66,6 +72,8 @@ def doctor(asked: Doctor) -> None:
     """
     voice = options.Voice(asked.json_file)
     pruned = {"pruned": _prune(voice)} if asked.prune_cache else {}
+    if asked.build:
+        build.build_all(None, voice.say)
     findings = list(examine(asked.data, asked.outdir))
     for finding in findings:
         voice.say(f"{_MARKS[finding.is_ok]} {finding.what:10} {finding.found}")
@@ -120,8 +128,16 @@ def _memory() -> Finding:
 
 
 def _compiler() -> Finding:
-    found = shutil.which("nvcc") or shutil.which("c++") or shutil.which("cl")
-    return Finding(True, "compiler", f"{found or 'none'}; not needed, all operations are plain torch")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    compiler = compiling.recipe(device).compiler
+    try:
+        path = build.ensure(device)
+    except build.Unavailable as reason:
+        fix = (
+            "spinegan doctor --build" if compiler else "install g++, or nvcc for CUDA; plain operations work"
+        )
+        return Finding(None, "kernels", f"{reason}; operations are plain torch", fix)
+    return Finding(True, "kernels", f"built for {device}: {path}")
 
 
 def _codecs() -> Finding:

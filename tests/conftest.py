@@ -13,7 +13,8 @@ from stylegan2ada import ops
 # A runner in the background ignores Ctrl-C, and processes inherit that; tests send it to theirs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Results shall not depend on what happens to be built here; SPINEGAN_OPS=compiled runs the tests on kernels.
-os.environ.setdefault("SPINEGAN_OPS", "plain")
+if os.environ.setdefault("SPINEGAN_OPS", "plain") == "compiled":
+    ops.set_default("compiled")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -86,6 +86,8 @@ def find_command(words: list[str]) -> tuple[click.Command, list[str]] | None:
         words = ["python", *words[at:]]
     assert words[0] == "python", f"{words[0]!r} is no program that the pages may use"
     if words[1] == "-m":
+        if words[2] == "stylegan2ada.ops.build":  # no click: it runs where nothing but Python is
+            return None
         assert words[2] == "spine_plugins", words
         return descend(spinegan, words[3:])
     if is_script(words[1]):

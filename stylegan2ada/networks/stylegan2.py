@@ -39,7 +39,8 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
 
     sum_ikl (w_oikl s_ni)^2 = sum_i s_ni^2 (sum_kl w_oikl^2): one small matrix product, no per-sample kernels.
     """
-    power = weight.square().sum([2, 3])  # [O, I]
+    energy = getattr(conv2d_resample, "kernel_energy", None)  # not in an official checkout
+    power = weight.square().sum([2, 3]) if energy is None else energy(weight)  # [O, I]
     return torch.addmm(power.new_full([], _EPS), styles.square(), power.t()).rsqrt()
 
 
@@ -57,6 +58,25 @@ def modulated_conv2d(
     fused_modconv: bool = True,  # a hint: a single sample's style may go into the kernel; same result
 ) -> Tensor:
     """Convolution whose input channels are scaled per sample, output channels rescaled to unit gain."""
+    y, scale = _modulated(
+        x, weight, styles, up, down, padding, resample_filter, demodulate, flip_weight, fused_modconv
+    )
+    return _rescaled(y, scale, noise)
+
+
+def _modulated(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    up: int,
+    down: int,
+    padding: int,
+    resample_filter: Tensor | None,
+    demodulate: bool,
+    flip_weight: bool,
+    fused_modconv: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """The same without noise, and what its channels are still to be multiplied by, float32 [N, O]."""
     n, channels_in = styles.shape
     channels_out, _, kernel_h, kernel_w = weight.shape
     assert x.shape[:2] == styles.shape, (x.shape, styles.shape)
@@ -73,8 +93,7 @@ def modulated_conv2d(
     if is_pointwise and not demodulate:
         # ToRGB: the few output channels make N small kernels far cheaper than a scaled copy of x.
         kernels = (weight.flatten(1) * styles[:, None]).to(x.dtype)  # [N, O, I]
-        y = torch.matmul(kernels, x.flatten(2)).unflatten(2, x.shape[2:])
-        return y if noise is None else y + noise.to(y.dtype)
+        return torch.matmul(kernels, x.flatten(2)).unflatten(2, x.shape[2:]), None
 
     # Scaling the inputs by the style and the outputs by `scale` is the same convolution as one with a kernel
     # of its own per sample, but the batch stays one call, whose derivatives torch knows.
@@ -87,6 +106,10 @@ def modulated_conv2d(
     y = conv2d_resample.conv2d_resample(
         x, weight.to(x.dtype), f=resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight
     )
+    return y, scale
+
+
+def _rescaled(y: Tensor, scale: Tensor | None, noise: Tensor | None) -> Tensor:
     if noise is not None:
         noise = noise.to(y.dtype)
     if scale is None:
@@ -291,18 +314,26 @@ class SynthesisLayer(nn.Module):
     def forward(
         self, x: Tensor, w: Tensor, noise_mode: str = "random", fused_modconv: bool = True, gain: float = 1
     ) -> Tensor:
-        y = modulated_conv2d(
+        styles, noise = self.affine(w), self._noise(noise_mode, x)
+        y, scale = _modulated(
             x,
             self.weight,
-            self.affine(w),
-            noise=self._noise(noise_mode, x),
+            styles,
             up=self.up,
+            down=1,
             padding=self.padding,
             resample_filter=self.resample_filter,
+            demodulate=True,
             flip_weight=self.up == 1,  # upstream: as in Conv2dLayer
             fused_modconv=fused_modconv,
         )
-        return _finish(self, y, gain)
+        # One kernel for all that follows, where we have it; an official checkout has not.
+        if hasattr(bias_act, "epilogue") and bias_act.has_epilogue(y):
+            clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+            return bias_act.epilogue(
+                y, scale, noise, self.bias, act=self.activation, gain=self.act_gain * gain, clamp=clamp
+            )
+        return _finish(self, _rescaled(y, scale, noise), gain)
 
 
 @persistent_class

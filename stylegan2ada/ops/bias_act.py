@@ -13,6 +13,7 @@ from torch.autograd import Function
 
 from stylegan2ada.errors import UserError
 from stylegan2ada.ops import Context, pick_impl
+from stylegan2ada.ops.compiled import functions, library
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -73,13 +74,42 @@ def bias_act(
     assert clamp is None or clamp >= 0, f"clamp={clamp} must not be negative"
     if b is not None:
         assert b.shape == (x.shape[dim],), (x.shape, b.shape, dim)
-        b = b.to(x.dtype)
     if clamp is not None:  # as x can hold it, so that a clipped output compares equal to the limit
         clamp = float(torch.tensor(clamp, dtype=x.dtype))
     how = How(dim % max(x.ndim, 1), act, alpha, gain, clamp)
-    if pick_impl(impl) == "fast" and _output_tells_slope(how):
+    chosen = pick_impl(impl)
+    if chosen == "compiled" and _has_kernel(x, how) and (how.dim == 1 or b is None):
+        return functions.Epilogue.apply(x, None, None, b, _settings(how))
+    b = None if b is None else b.to(x.dtype)
+    if chosen != "ref" and _output_tells_slope(how):
         return _FromOutput.apply(x, b, how)
     return _reference(x, b, how)
+
+
+def has_epilogue(x: Tensor) -> bool:
+    """Whether `epilogue` is one kernel here; upstream's module has neither."""
+    return pick_impl("auto") == "compiled" and library.knows(x)
+
+
+def epilogue(
+    x: Tensor,  # [N, C, H, W]; may become the result where no gradients are asked for
+    scale: Tensor | None,  # [N, C]
+    noise: Tensor | None,  # [H, W] or [N, 1, H, W]
+    b: Tensor | None,  # [C]
+    act: str,  # all that follow as in bias_act
+    gain: float,
+    clamp: float | None,
+) -> Tensor:
+    """bias_act(x * scale + noise, b, ...) where has_epilogue says so."""
+    spec = activation_funcs[act]
+    if clamp is not None:
+        clamp = float(torch.tensor(clamp, dtype=x.dtype))
+    how = How(1, act, spec.def_alpha, gain, clamp)
+    if not _output_tells_slope(how):
+        x = x if scale is None else x * scale.to(x.dtype)[:, :, None, None]
+        return bias_act(x if noise is None else x + noise.to(x.dtype), b, act=act, gain=gain, clamp=clamp)
+    noise = noise[None, None] if noise is not None and noise.ndim == 2 else noise
+    return functions.consuming_epilogue(x, scale, noise, b, _settings(how))
 
 
 @dataclass(frozen=True)
@@ -113,6 +143,17 @@ def _output_tells_slope(how: How) -> bool:
     """Whether phi' follows from the output alone."""
     # swish falls before it rises: one output, two inputs. A negative gain or slope would hide the sign of x.
     return how.act != "swish" and how.gain > 0 and (how.act != "lrelu" or how.alpha > 0)
+
+
+# Compiled: the same from the output, every pass one kernel.
+
+
+def _has_kernel(x: Tensor, how: How) -> bool:
+    return x.ndim >= 2 and _output_tells_slope(how) and library.knows(x)
+
+
+def _settings(how: How) -> functions.Settings:
+    return functions.Settings.of(how.act, how.alpha, how.gain, how.clamp)
 
 
 class _FromOutput(Function):

@@ -52,7 +52,9 @@ def settle_graphs(asked: str, device: str) -> str:
 
 
 def use(settled: str) -> None:
-    """From now on `impl='auto'` means these operations, in this process."""
+    """From now on `impl='auto'` means these operations, in this process; 'auto' changes nothing."""
+    if settled == "auto":
+        return
     ops.set_default("compiled" if settled == "compiled" else "fast")
 
 

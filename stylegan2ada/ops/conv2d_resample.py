@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from stylegan2ada.ops import Context, VmapInfo, pick_impl
+from stylegan2ada.ops.compiled import functions, library
 from stylegan2ada.ops.upfirdn2d import Pair, filter_size, padding_edges, resampling_padding, upfirdn2d
 
 # Channels. Measured on CPUs: narrower layers are faster with channels last, wider ones are not.
@@ -37,11 +38,26 @@ def conv2d_resample(
     assert x.shape[1] == w.shape[1] * groups, (x.shape, w.shape, groups)
     low_pass = LowPass(f, flip_filter)
     edges = low_pass.total_padding(padding, up, down)
-    if pick_impl(impl) == "ref":
+    chosen = pick_impl(impl)
+    if chosen == "ref":
         return _reference(x, w, low_pass, up, down, edges, groups, flip_weight)
     if x.device.type == "cpu":
-        x = _Layout.apply(x, x.shape[1] <= NHWC_UP_TO)
-    return _fast(x, w, low_pass, up, down, edges, groups, flip_weight)
+        x = _Layout.apply(x, x.shape[1] <= NHWC_UP_TO or _may_be_last(x, chosen))
+    return _fast(x, w, low_pass, up, down, edges, groups, flip_weight, chosen)
+
+
+def _may_be_last(x: Tensor, impl: str) -> bool:
+    """Whether wide layers, too, are faster with channels last: their filters must be as fast there, and the
+    gradients of their weights, which in float32 are not.
+    """
+    return impl == "compiled" and (x.dtype != torch.float32 or not torch.is_grad_enabled())
+
+
+def kernel_energy(w: Tensor, impl: str = "auto") -> Tensor:
+    """Sum of squares of every [kh, kw] kernel: [O, I, kh, kw] -> [O, I]. upstream's module has none."""
+    if pick_impl(impl) == "compiled" and library.knows(w):
+        return functions.Energy.apply(w.flatten(2))
+    return w.square().sum([2, 3])
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,7 @@ def _fast(
     edges: list[int],
     groups: int,
     flip_weight: bool,
+    impl: str,  # of the filters: 'fast' or 'compiled'
 ) -> Tensor:
     """The same by what commutes: filters with convolutions, and both with decimation by stride."""
     # A kernel of one pixel commutes with any filter: it goes to the side with fewer pixels. A larger one does
@@ -98,16 +115,16 @@ def _fast(
     if up == down == 1:
         return _convolve(x, as_correlation, edges, groups)
     if up > 1 and down > 1:
-        x = F.conv2d(low_pass.enlarge(x, up, edges, "fast"), as_correlation, groups=groups)
-        return low_pass.reduce(x, down, 0, "fast")
+        x = F.conv2d(low_pass.enlarge(x, up, edges, impl), as_correlation, groups=groups)
+        return low_pass.reduce(x, down, 0, impl)
     if kh == kw == 1 and up > 1:  # the cheap side of the enlargement
-        return low_pass.enlarge(F.conv2d(x, w, groups=groups), up, edges, "fast")
+        return low_pass.enlarge(F.conv2d(x, w, groups=groups), up, edges, impl)
     if kh == kw == 1:
-        return F.conv2d(low_pass.reduce(x, down, edges, "fast"), w, groups=groups)
+        return F.conv2d(low_pass.reduce(x, down, edges, impl), w, groups=groups)
     if down > 1:
-        x = low_pass.reduce(x, 1, edges, "fast")
+        x = low_pass.reduce(x, 1, edges, impl)
         return F.conv2d(x, as_correlation, stride=down, groups=groups)
-    return _convolve_enlarged(x, w.flip([2, 3]) if flip_weight else w, low_pass, up, edges, groups)
+    return _convolve_enlarged(x, w.flip([2, 3]) if flip_weight else w, low_pass, up, edges, groups, impl)
 
 
 def _convolve(x: Tensor, w: Tensor, edges: list[int], groups: int) -> Tensor:
@@ -118,7 +135,7 @@ def _convolve(x: Tensor, w: Tensor, edges: list[int], groups: int) -> Tensor:
 
 
 def _convolve_enlarged(
-    x: Tensor, w: Tensor, low_pass: LowPass, up: int, edges: list[int], groups: int
+    x: Tensor, w: Tensor, low_pass: LowPass, up: int, edges: list[int], groups: int, impl: str
 ) -> Tensor:
     """A transposed convolution writes kh - 1 rows too many before the image and kh - up after it, and columns
     alike; the filter's padding gets that much less, and what would be negative is not computed at all.
@@ -133,7 +150,7 @@ def _convolve_enlarged(
     rest = [edge + skip for edge, skip in zip(rest, (skip_x, skip_x, skip_y, skip_y))]
     transposed = w.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # [I, O / groups, kh, kw]
     x = F.conv_transpose2d(x, transposed, stride=up, padding=(skip_y, skip_x), groups=groups)
-    return upfirdn2d(x, low_pass.f, padding=rest, gain=up**2, flip_filter=low_pass.flip, impl="fast")
+    return upfirdn2d(x, low_pass.f, padding=rest, gain=up**2, flip_filter=low_pass.flip, impl=impl)
 
 
 class _Layout(Function):

@@ -11,9 +11,12 @@ from torch import Tensor
 from torch.autograd import Function
 
 from stylegan2ada.ops import Context, VmapInfo, pick_impl
+from stylegan2ada.ops.compiled import functions, library
+from stylegan2ada.ops.compiled.registered import wide
 
 Pair = int | Sequence[int]
 SEPARABLE_FROM = 8  # taps from which a 1-D filter stays 1-D
+_FACTORED_UP_TO = 4  # taps of an axis, in the compiled kernels
 
 
 def setup_filter(
@@ -59,7 +62,10 @@ def upfirdn2d(
     left, right, top, bottom = padding_edges(padding)
     columns = Axis(_pair(up)[0], _pair(down)[0], left, right)
     rows = Axis(_pair(up)[1], _pair(down)[1], top, bottom)
-    taps = x.new_ones([1, 1]) if f is None else f.to(x)
+    chosen = pick_impl(impl)
+    has_kernel = chosen == "compiled" and library.knows(x)
+    kind = wide(x.dtype) if has_kernel else x.dtype
+    taps = x.new_ones([1, 1], dtype=kind) if f is None else f.to(x.device, kind)
     assert taps.ndim in (1, 2), f"filter of shape {tuple(taps.shape)}"
     assert not taps.requires_grad, "filters are constants"
     columns.check(x.shape[3], taps.shape[-1], "width")
@@ -68,7 +74,9 @@ def upfirdn2d(
         taps = _reverse(taps)
     if gain != 1:
         taps = taps * gain ** (taps.ndim / 2)
-    if pick_impl(impl) == "ref":
+    if has_kernel:
+        return _compiled(x, taps, columns, rows)
+    if chosen == "ref":
         return _reference(x, taps, columns, rows)
     return _Resample.apply(x, taps, columns, rows)
 
@@ -214,6 +222,27 @@ def _spread(x: Tensor, factor: int, axis: int) -> Tensor:
 
 def _per_channel(kernel: Tensor, channels: int) -> Tensor:
     return kernel.expand(channels, 1, *kernel.shape)  # [C, 1, kh, kw]
+
+
+# Compiled: one kernel, or one for each axis of a long filter.
+
+
+def _compiled(x: Tensor, taps: Tensor, columns: Axis, rows: Axis) -> Tensor:
+    if taps.ndim == 1 and len(taps) <= _FACTORED_UP_TO:  # the kernel finds the factors by itself
+        taps = torch.outer(taps, taps)
+    if taps.ndim == 1:
+        x = _kernel(x, taps[None, :], columns, Axis())
+        return _kernel(x, taps[:, None], Axis(), rows)
+    return _kernel(x, taps, columns, rows)
+
+
+def _kernel(x: Tensor, taps: Tensor, columns: Axis, rows: Axis) -> Tensor:
+    forth, back = [], []
+    for axis, size, count in ((columns, x.shape[3], taps.shape[1]), (rows, x.shape[2], taps.shape[0])):
+        other = axis.adjoint(size, count)
+        forth.append((axis.up, axis.down, axis.before, axis.length(size, count)))
+        back.append((other.up, other.down, other.before, size))
+    return functions.Resample.apply(x, taps, *forth, tuple(back))
 
 
 # Fast: padding and factors go into the convolution.
