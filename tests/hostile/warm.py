@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import importlib
+import os
 import pkgutil
 import tempfile
 from collections.abc import Iterable
@@ -31,9 +32,11 @@ def everything(names: Iterable[str]) -> None:
     import PIL.Image
     import torch
 
+    from stylegan2ada.ops import choice
     from tests.hostile import FORMATS
 
     torch.set_num_threads(1)
+    os.environ.setdefault(choice.ENVIRONMENT, "plain")  # no training starts a compiler
     for package in ("stylegan2ada", "spine_plugins"):
         _load(package)
     _load_libraries()
@@ -62,8 +65,10 @@ def _load_libraries() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     from spine_plugins.classifier.architectures import DenseNet121
+    from stylegan2ada.ops import build
 
     DenseNet121(1, 1, dropout=0.0)
+    build.is_ready("cpu")  # asks the compiler its version, once
 
 
 def _load(package: str) -> None:
