@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stylegan2ada.progress import Progress
 from tests.hostile import FORMATS, runner, warm
 from tests.hostile.runner import Asked
 from tests.hostile.verdict import Verdict
@@ -78,11 +79,12 @@ def test_two_hundred_thousand_hostile_inputs():
     started = time.monotonic()
     codes: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in FORMATS}
     failures, slowest, largest = [], 0.0, 0.0
-    for verdict in judged(list(FORMATS), MOST, 1_000_000):
+    for verdict in Progress(MOST, "hostile inputs").over(judged(list(FORMATS), MOST, 1_000_000)):
         codes[verdict.format][str(verdict.code)] += 1
         slowest, largest = max(slowest, verdict.sec), max(largest, verdict.grown_mb)
         if verdict.sins:
             failures.append(verdict)
+            print(told([verdict]), flush=True)  # an hour is long: what is found can be looked at now
     import torch
 
     record = {
