@@ -82,6 +82,7 @@ _NEVER = (
     "-h",
     "--version",
     "--demo",
+    "--build",
     "--engine",
     "--list-decoders",
     "--save-video",

@@ -158,6 +158,16 @@ np.savez(arrays + ".out.npz", **{key: value.numpy() for key, value in out.items(
 """
 
 
+# There are no kernels of ours there, nor the epilogue that networks ask for.
+_OURS_ALONE = ("build", "choice", "compiling")
+_NO_KERNELS = {
+    "__init__": "",
+    "functions": "",
+    "library": "def knows(x):\n    return False\n",
+    "registered": "def wide(dtype):\n    return dtype\n",
+}
+
+
 def write_stand_in(folder: Path) -> None:
     """dnnlib, torch_utils.persistence and torch_utils.ops; the ops are ours in their plain form, renamed."""
     (folder / "dnnlib").mkdir()
@@ -169,5 +179,12 @@ def write_stand_in(folder: Path) -> None:
     (folder / "torch_utils" / "persistence.py").write_text(PERSISTENCE)
     (folder / "torch_utils" / "errors.py").write_text(inspect.getsource(errors))
     for path in Path(inspect.getfile(ops)).parent.glob("*.py"):
+        if path.stem in _OURS_ALONE:
+            continue
         text = path.read_text().replace("stylegan2ada", "torch_utils")
         (inner / path.name).write_text(text.replace('_auto = "fast"', '_auto = "ref"'))
+    with (inner / "bias_act.py").open("a") as file:
+        file.write("\n\ndel epilogue, has_epilogue\n")
+    (inner / "compiled").mkdir()
+    for name, text in _NO_KERNELS.items():
+        (inner / "compiled" / f"{name}.py").write_text(text)
