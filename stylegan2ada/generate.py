@@ -323,12 +323,10 @@ def _labels_to_draw(G: Generator, asked: Generate) -> list[Label]:
     if G.c_dim == 0:
         return [None]
     vector = flag_types.label_vector(asked.label)
-    if vector is not None:
-        return [vector]
-    if asked.class_number is not None:
-        synthesis.labels(G, 1, class_idx=asked.class_number)  # refuses a class that does not exist
-        return [asked.class_number]
-    return list(range(G.c_dim))
+    if vector is None and asked.class_number is None:
+        return list(range(G.c_dim))
+    synthesis.labels(G, 1, class_idx=asked.class_number, vector=vector)  # refuses what does not exist
+    return [asked.class_number if vector is None else vector]
 
 
 def _recipe(network_card: Card, drawn: list[Label], first_seed: int, asked: Generate) -> Card:

@@ -49,6 +49,7 @@ WRONG = [
                                                   "--label=nan,1", "--label=inf,1", "--outdir=", "--json=")],
     (*GENERATE[:-1], "--outdir=o.zip", "--per-class=999999999999"),
     (*GENERATE[:-1], "--outdir=o.zip", "--per-class=2", "--seeds=4294967295"),
+    (*GENERATE[:-1], "--outdir=o.zip", "--per-class=2", "--label=1e9"),
     *[(*MIX, word) for word in ("--rows=-1", "--cols=0-999999999999", "--styles=0-99999999999",
 
                                 "--trunc=nan")],
