@@ -1,4 +1,4 @@
-"""What a plan will cost: seconds and bytes of every task, from a table of measured constants.
+"""What a plan will cost: seconds and bytes of every task, from a table of constants, some only assumed.
 
 The plan's own table [speed], and --speed, win over ours: measure a short run, then plan the long one.
 """
@@ -13,7 +13,16 @@ from spine_plugins.experiments.plan import Plan
 from spine_plugins.experiments.tasks import Task, snapshots
 from stylegan2ada.errors import UserError
 
-MEASURED = "measured as CPU seconds of one busy core, November 2026, torch 2.13"
+_GUESSED = (
+    "dcgan@64",
+    "draw@32",
+    "fit-densenet121",
+    "predict-densenet121",
+)  # of a CPU; the rest was measured
+MEASURED = (
+    "measured as CPU seconds of one busy core, November 2026, torch 2.13; "
+    f"assumed, not measured: {', '.join(_GUESSED)}"
+)
 ASSUMED = "assumed: no GPU has been measured; give --speed NAME=SECONDS of a short run of your own"
 
 # Seconds, by resolution where there is a number behind @: other sizes go by their pixels.

@@ -36,6 +36,7 @@ def test_plans_are_listed_and_shown(plan: Path) -> None:
     found = json.loads(shown.stdout)
     assert [task["id"] for task in found["tasks"]] == TASKS and found["missing"] == []
     assert found["hours"] > 0 and found["bytes"] > 0 and "measured" in found["constants"]
+    assert "assumed, not measured: dcgan@64" in found["constants"]
     (seconds,) = [task["seconds"] for task in found["tasks"] if task["id"] == "draw-ada-0-0-8"]
     assert f"draw-ada-0-0-8  {seconds:.0f} s  needs gan-ada-0" in say("plan", "--plan", plan).output
 
