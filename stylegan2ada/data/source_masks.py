@@ -41,7 +41,7 @@ def find_masks(source: Source, path: str | None) -> Iterator[SourceMasks | None]
     if path is None:
         yield None
         return
-    with open_source(path) as found:
+    with open_source(path, flag="--masks") as found:
         of = {_key(image.name): image for image in found.images()}
         # In their folder by the images' own names, or in a data set of pairs below masks/.
         of |= {key.removeprefix("masks/"): image for key, image in of.items() if key.startswith("masks/")}

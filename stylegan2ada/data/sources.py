@@ -59,32 +59,37 @@ class Source:
 
 
 @contextlib.contextmanager
-def open_source(path: str, max_images: int | None = None, window: Window | None = None) -> Iterator[Source]:
-    """The first `max_images` images of anything we can read; a window makes deep grey images 8-bit."""
-    place = Path(path)
+def open_source(
+    path: str,
+    max_images: int | None = None,
+    window: Window | None = None,  # makes deep grey images 8-bit
+    flag: str = "--source",  # that named the path, for sentences
+) -> Iterator[Source]:
+    """The first `max_images` images of anything we can read."""
+    place, named = Path(path), f"{flag}={path}"
     if not place.exists():
-        raise SourceError(f"--source={path} does not exist; give {_KINDS}")
+        raise SourceError(f"{named} does not exist; give {_KINDS}")
     decode = decode_image if window is None else functools.partial(_windowed, window)
     if window is not None and place.name in (CIFAR, MNIST_IMAGES):
         raise SourceError(f"--window is for files of grey images; {path} holds 8-bit images already")
     with contextlib.ExitStack() as stack:
         if place.is_dir():
             is_lmdb = place.name.endswith("_lmdb")
-            source = _open_lmdb(path, decode, stack) if is_lmdb else _open_folder(path, decode)
+            source = _open_lmdb(path, named, decode, stack) if is_lmdb else _open_folder(path, named, decode)
         elif not is_regular(place):
-            raise SourceError(f"--source={path} is a pipe, socket or device; give {_KINDS}")
+            raise SourceError(f"{named} is a pipe, socket or device; give {_KINDS}")
         elif place.name == CIFAR:
-            source = _of_arrays(path, *_asking(well_known.read_cifar, path))
+            source = _of_arrays(path, *_asking(well_known.read_cifar, path, named))
         elif place.name == MNIST_IMAGES:
-            source = _open_mnist(path)
+            source = _open_mnist(path, named)
         elif place.suffix.lower() == ".zip":
-            source = _open_zip(path, decode, stack)
+            source = _open_zip(path, named, decode, stack)
         elif _is_dicom(place):
-            raise SourceError(f"--source={path} is a DICOM file; {_DICOM_TOOL}")
+            raise SourceError(f"{named} is a DICOM file; {_DICOM_TOOL}")
         else:
-            raise SourceError(f"--source={path} is of a kind that cannot be read; give {_KINDS}")
+            raise SourceError(f"{named} is of a kind that cannot be read; give {_KINDS}")
         if source.total == 0:
-            raise NothingToDoError(f"--source={path} holds no images; give {_KINDS}")
+            raise NothingToDoError(f"{named} holds no images; give {_KINDS}")
         yield source if max_images is None else _first(source, max_images)
 
 
@@ -92,11 +97,13 @@ def _windowed(window: Window, content: bytes, name: str) -> np.ndarray:
     return window(decode_grey(content, name), name)
 
 
-def _asking(read: Callable[[str], tuple[np.ndarray, list[int]]], path: str) -> tuple[np.ndarray, list[int]]:
+def _asking(
+    read: Callable[[str], tuple[np.ndarray, list[int]]], path: str, named: str
+) -> tuple[np.ndarray, list[int]]:
     try:
         return read(path)
     except well_known.DamagedError as error:
-        raise SourceError(f"--source={path}: {error}; download it again") from error
+        raise SourceError(f"{named}: {error}; download it again") from error
 
 
 def _first(source: Source, count: int) -> Source:
@@ -116,14 +123,14 @@ def _first(source: Source, count: int) -> Source:
 # Folders and zips: files with names.
 
 
-def _open_folder(path: str, decode: Decode) -> Source:
+def _open_folder(path: str, named: str, decode: Decode) -> Source:
     root = Path(path)
     there = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
     found = [file for file in there if is_image_name(file.name)]
     dicoms = sum(file.suffix.lower() in DICOM_ENDINGS for file in there)
     if not found and not dicoms:  # as scanners and disks for patients name them, without an ending
         dicoms = len(there) * any(_is_dicom(file) for file in sorted(there)[:_LOOKED_AT])
-    _refuse_dicom(path, dicoms, len(found))
+    _refuse_dicom(named, dicoms, len(found))
     # upstream: sorted by the parts of the path, so "a/z" comes before "a-b"
     names = ["/".join(parts) for parts in sorted(file.relative_to(root).parts for file in found)]
     label_file = root / LABELS_FILE
@@ -139,11 +146,11 @@ def _open_folder(path: str, decode: Decode) -> Source:
     return source
 
 
-def _open_zip(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
+def _open_zip(path: str, named: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
     archive = stack.enter_context(open_zip(path, error=SourceError))
     members = archive.namelist()
     names = sorted(name for name in members if is_image_name(name))
-    _refuse_dicom(path, sum(Path(name).suffix.lower() in DICOM_ENDINGS for name in members), len(names))
+    _refuse_dicom(named, sum(Path(name).suffix.lower() in DICOM_ENDINGS for name in members), len(names))
     described = None
     if LABELS_FILE in members:
         described = read_member(archive, LABELS_FILE, description_limit(len(names)), error=SourceError)
@@ -154,10 +161,10 @@ def _open_zip(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
     return _of_files(path, names, read, decode, described)
 
 
-def _refuse_dicom(path: str, dicoms: int, images: int) -> None:
+def _refuse_dicom(named: str, dicoms: int, images: int) -> None:
     # A few pictures beside them are masks or thumbnails; a single file beside a picture may be anything.
     if dicoms > images or dicoms == images > 1:
-        raise SourceError(f"--source={path} holds {dicoms} DICOM files; {_DICOM_TOOL}")
+        raise SourceError(f"{named} holds {dicoms} DICOM files; {_DICOM_TOOL}")
 
 
 def _is_dicom(place: Path) -> bool:
@@ -188,12 +195,12 @@ def _of_files(
 # Well-known sets.
 
 
-def _open_lmdb(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
+def _open_lmdb(path: str, named: str, decode: Decode, stack: contextlib.ExitStack) -> Source:
     file = stack.enter_context(open_regular(Path(path, "data.mdb"), error=SourceError))
     try:
         database = lmdb_pages.Database(file)
     except lmdb_pages.DamagedError as error:
-        raise SourceError(f"--source={path} is not a usable LMDB database ({error})") from error
+        raise SourceError(f"{named} is not a usable LMDB database ({error})") from error
 
     def images() -> Iterator[SourceImage]:
         try:
@@ -201,16 +208,16 @@ def _open_lmdb(path: str, decode: Decode, stack: contextlib.ExitStack) -> Source
                 name = key.decode("ascii", "replace")
                 yield SourceImage(name, functools.partial(decode, value, f"{name} in {path}"))
         except lmdb_pages.DamagedError as error:
-            raise SourceError(f"--source={path} is damaged ({error}); download it again") from error
+            raise SourceError(f"{named} is damaged ({error}); download it again") from error
 
     return Source(path, database.entries, images, skips_unreadable=True)
 
 
-def _open_mnist(path: str) -> Source:
+def _open_mnist(path: str, named: str) -> Source:
     label_path = path.removesuffix(MNIST_IMAGES) + MNIST_LABELS
     if not is_regular(label_path):
-        raise SourceError(f"--source={path} needs {MNIST_LABELS} beside it; put it there")
-    return _of_arrays(path, *_asking(lambda path: well_known.read_mnist(path, label_path), path))
+        raise SourceError(f"{named} needs {MNIST_LABELS} beside it; put it there")
+    return _of_arrays(path, *_asking(lambda path: well_known.read_mnist(path, label_path), path, named))
 
 
 def _of_arrays(path: str, pixels: np.ndarray, labels: list[int]) -> Source:

@@ -7,7 +7,9 @@ import random
 import pytest
 
 from tests.hostile import planted, runner
+from tests.hostile.case import case
 from tests.hostile.mutate import VALUES, bad_json, damaged, twisted
+from tests.hostile.verdict import Heard, sins_of
 
 SEEN_AS = {
     "spawns": "child process",
@@ -53,6 +55,13 @@ def test_what_is_right_is_let_pass(verdicts, kind):
 @pytest.mark.parametrize(("kind", "seen_as"), SEEN_AS.items())
 def test_a_planted_sin_is_seen(verdicts, kind, seen_as):
     assert seen_as in [name for name, _ in verdicts[kind].sins], verdicts[kind]
+
+
+def test_dataset_leaves_with_upstreams_1_also_behind_two_dashes():
+    heard = Heard(1, "", "Error: no images\n")
+    assert not sins_of(case("", "dataset"), heard)
+    assert not sins_of(case("", "--", "dataset"), heard)
+    assert sins_of(case("", "--", "generate"), heard) == [("exit code", "1")]
 
 
 def test_a_failure_names_its_seed_and_how_to_see_it_again(verdicts):

@@ -68,7 +68,7 @@ class Verdict:
 def sins_of(case: Case, heard: Heard) -> list[Sin]:
     """Everything that the rules do not allow."""
     found = list(heard.sins)
-    verb = case.argv[0]
+    verb = _verb_of(case)
     if heard.trace or _TRACEBACK in heard.err or _TRACEBACK in heard.out:
         found.append(("traceback", (heard.trace or heard.err).strip().splitlines()[-1]))
     elif heard.code not in CODES_OF.get(verb, CODES):
@@ -86,9 +86,14 @@ def sins_of(case: Case, heard: Heard) -> list[Sin]:
     return found
 
 
+def _verb_of(case: Case) -> str:
+    """The first word that is no `--`, which a mutation may have put in front of it."""
+    return next((word for word in case.argv if word != "--"), "")
+
+
 def _sentence(case: Case, heard: Heard) -> list[Sin]:
     """Exactly one line that says what is wrong, and it is the last."""
-    verb, err = case.argv[0], heard.err
+    verb, err = _verb_of(case), heard.err
     for word in case.argv:
         # What was typed may be quoted as it was typed.
         value = word.partition("=")[2] if word.startswith("--") else word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,5 @@ def test_the_dataset_tool_moves_masks_as_images(tmp_path: Path, transform: str |
     assert "64x41, the image 64x40" in convert()
     (tmp_path / "masks" / "sub" / "1.png").unlink()
     assert "has no mask of sub/1.png (1 of 3" in convert()
+    shutil.rmtree(tmp_path / "masks")
+    assert f"--masks={tmp_path / 'masks'} does not exist" in convert()  # not --source
