@@ -105,7 +105,7 @@ def _cells(record: Document, series: Sequence[Series]) -> list[str]:
         found = as_dict(metrics[s.name])
         digits = 4 if s.images or (finite(found["value"]) or 0) < 1 else 2
         between, paper = bounds(found, digits), finite(found["paper"])
-        of_images = bounds(found["images"], digits)
+        of_images = bounds(found["images"], digits) if found["value"] is not None else UNKNOWN
         intervals = [] if between == UNKNOWN else [between]
         intervals += [] if of_images == UNKNOWN else [f"images {of_images}{_of_fewer(found)}"]
         text = shown(found["value"], digits) + (f" ({'; '.join(intervals)})" if intervals else "")

@@ -142,7 +142,8 @@ def test_intervals_of_other_images_stand_beside_those_of_other_trainings(tmp_pat
     tree = Tree(tmp_path).gan("ada", [[90.0, 50.0], [90.0, 52.0]]).gan("spine", [[90.0, 40.0]])
     for seed, fid in enumerate((50.0, 52.0)):
         tree.quality("ada", seed, {"fid50k_full": fid})
-    tree.quality("spine", 0, {"fid50k_full": 40.0}, num_real=100)
+    tree.quality("spine", 0, {"fid50k_full": 40.0, "pr50k3_full_recall": 0.1}, num_real=100)
+    (tmp_path / "tasks/gan-spine-0/run/metric-pr50k3_full.jsonl").unlink()
     table = table2.table(read_experiment(tree.plan()))
     rows: Any = table.records
     ada, spine = (row["metrics"]["fid50k_full"] for row in rows)
@@ -154,6 +155,7 @@ def test_intervals_of_other_images_stand_beside_those_of_other_trainings(tmp_pat
     assert spine["low"] is None and spine["images"]["low"] is not None
     assert table.cells[1][3].startswith("40.00 (images ")
     assert "; images " in table.cells[0][3]
+    assert table.cells[1][5] == "\u2013; paper 0.0194"  # no interval around nothing
     assert any("128 features of 100 real images: not of full rank" in text for text in table.warnings)
 
 
