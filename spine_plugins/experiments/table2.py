@@ -134,7 +134,7 @@ def _notes(series: Sequence[Series]) -> list[str]:
     found = [
         "Values are means over trainings at the last snapshot that all of an arm have. Intervals: of other "
         "trainings (t), and for shares also of other images, whose resampling with the other set's manifold "
-        "held is binomial.",
+        "held is binomial, and narrower than that of both sets.",
         "\u201cimages\u201d: had other images been taken, real (by patient) and generated, for these very "
         "networks; by halves of both sets, whose higher FID drops out. In the JSON `without_bias` is the FID "
         "of images without end, which halves point to.",

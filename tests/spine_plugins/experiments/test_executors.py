@@ -29,7 +29,7 @@ seeds = [0]
 
 [gan]
 kimg = 1
-flags = { batch = 16, cbase = 256, cmax = 8, aug = "noaug", tick = 1, snap = 2 }
+flags = { batch = 64, cbase = 64, cmax = 4, aug = "noaug", tick = 1, snap = 2 }
 
 [metrics]
 names = ["fid1k_tiny"]

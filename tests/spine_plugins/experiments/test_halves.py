@@ -9,6 +9,7 @@ import pytest
 
 from spine_plugins.experiments.halves import Resampled, image_interval, measure_again, without_bias
 from stylegan2ada.metrics.fid import fid
+from stylegan2ada.metrics.precision_recall import precision_recall
 
 ANY = {"least": -np.inf, "most": np.inf}
 
@@ -103,3 +104,25 @@ def test_fid_of_two_gaussians() -> None:
     assert 0.90 <= np.mean([covers(i.low, i.high, truth) for i in limits]) <= 0.99
     assert np.mean([i.value for i in limits]) == pytest.approx(truth, abs=0.05)
     assert np.mean([covers(low, high, truth) for low, high in naive]) < 0.6
+
+
+@pytest.mark.slow
+def test_precision_and_recall_of_two_gaussians() -> None:
+    """Against the spread of studies. That of a share with the other manifold held is about half of it."""
+    rng = np.random.default_rng(0)
+
+    def measure(r: np.ndarray, f: np.ndarray) -> Mapping[str, float]:
+        return precision_recall(r, f, k=3, dtype="float32")._asdict()
+
+    found = []
+    for study in range(150):
+        real, fake = rng.normal(size=(100, 4)), 0.5 + 0.9 * rng.normal(size=(200, 4))
+        found.append(measure_again(measure, real, fake, None, resamples=60, seed=study))
+    for name, images in (("precision", 200), ("recall", 100)):
+        values = np.array([one[name].value for one in found])
+        spread = np.mean([one[name].halves.std(ddof=1) for one in found])
+        assert 0.9 <= spread / values.std(ddof=1) <= 1.35
+        binomial = np.sqrt(values.mean() * (1 - values.mean()) / images)
+        assert binomial < 0.8 * values.std(ddof=1)
+        intervals = [image_interval([one[name]], 0.95, least=0, most=1) for one in found]
+        assert 0.93 <= np.mean([i.low <= values.mean() <= i.high for i in intervals]) <= 1
