@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spine_plugins.experiments import measured_again
 from spine_plugins.experiments.curves import arm_interval
-from spine_plugins.experiments.exports import Table, bounds, shown
+from spine_plugins.experiments.exports import UNKNOWN, Table, bounds, shown, with_bounds
+from spine_plugins.experiments.measured_again import OfImages
 from spine_plugins.experiments.predictions import Predictions, read_predictions
-from spine_plugins.experiments.results import Experiment, Task, metric_records
+from spine_plugins.experiments.results import Experiment, Task
 from spine_plugins.runs.documents import Document, as_dict, as_list, finite, read_json
 from spine_plugins.statistics import Interval
 
@@ -75,7 +77,8 @@ def table(experiment: Experiment) -> Table:
     level = experiment.analysis.level
     ceiling = _on_reals(experiment)
     for matrix in matrices(experiment):
-        own = _class_metrics(experiment, matrix)
+        own = measured_again.of_classes(experiment, matrix.arm)
+        warnings += [f"{matrix.title}: {text}" for text in measured_again.few_images(own)]
         for k, name in enumerate(matrix.classes):
             record = _record(matrix, k, ceiling.get(name), own.get(name, {}), level)
             made.append(record)
@@ -83,20 +86,25 @@ def table(experiment: Experiment) -> Table:
         warnings += [] if len(matrix.by_seed) > 1 else [f"{matrix.title}: one training only."]
         made.append(_all(matrix, level))
         cells.append([f"{matrix.title}: all", str(matrix.counts.sum()),
-                      *_right(as_dict(made[-1]["seen_as_asked"])), "", "", "", ""])  # fmt: skip
+                      *_right(as_dict(made[-1]["seen_as_asked"])), "", "", "", "", "", ""])  # fmt: skip
     weak = [name for name, share in ceiling.items() if share < _FEW_RIGHT]
     if weak:
         warnings.append(f"On real images the classifier itself finds few of: {', '.join(weak)}.")
     if not made:
         warnings.append("No fakes have been judged yet.")
     heads = ["Asked for", "fakes", "seen as asked", f"{100 * level:g} % interval", "most often seen as",
-             "of real images", "FID", "recall"]  # fmt: skip
+             "of real images", "FID", "KID", "recall", "real images"]  # fmt: skip
     notes = ["The classifier that judges was in no loss. Its share on real images is what could be reached."]
+    if any(as_dict(record.get("metrics")) for record in made):
+        notes.append(
+            "FID, KID and recall compare fakes of a class with real images of that class; intervals are of "
+            "other images, by halves. Recall goes in steps of 1 / real images."
+        )
     return Table("consistency", title, made, heads, cells, {"level": level}, notes, warnings)
 
 
 def _record(
-    matrix: Matrix, k: int, on_reals: float | None, metrics: dict[str, float], level: float
+    matrix: Matrix, k: int, on_reals: float | None, metrics: dict[str, OfImages], level: float
 ) -> Document:
     row = matrix.counts[k]
     n = int(row.sum())
@@ -109,7 +117,7 @@ def _record(
         "seen_as_asked": share_interval(int(row[k]), n, level).as_dict(),
         "most_often": matrix.classes[int(row.argmax())] if n else None,
         "on_real_images": on_reals,
-        "metrics": metrics,
+        "metrics": {name: found.as_dict(level) for name, found in metrics.items()},
     }
 
 
@@ -134,9 +142,12 @@ def share_interval(right: int, n: int, level: float) -> Interval:
 
 
 def _cells(record: Document, matrix: Matrix) -> list[str]:
-    metrics = as_dict(record["metrics"])
-    fid = next((v for name, v in metrics.items() if "fid" in name), None)
-    recall = next((v for name, v in metrics.items() if "recall" in name), None)
+    metrics = {name: as_dict(found) for name, found in as_dict(record["metrics"]).items()}
+    fid, kid, recall = (
+        next((found for name, found in metrics.items() if word in name), {})
+        for word in ("fid", "kid", "recall")
+    )
+    reals = next((found["num_real"] for found in metrics.values()), None)
     often = record["most_often"]
     return [
         f"{matrix.title}: {record['class']}",
@@ -144,9 +155,15 @@ def _cells(record: Document, matrix: Matrix) -> list[str]:
         *_right(as_dict(record["seen_as_asked"])),
         "itself" if often == record["class"] else str(often or ""),
         shown(record["on_real_images"]),
-        shown(fid, 2),
-        shown(recall, 4),
+        UNKNOWN if fid.get("rank_deficient") else with_bounds(fid, _digits(fid)),
+        with_bounds(kid, _digits(kid)),
+        with_bounds(recall, 4),
+        shown(reals, 0),
     ]
+
+
+def _digits(found: Document) -> int:
+    return 4 if (finite(found.get("value")) or 0) < 1 else 2
 
 
 def _right(interval: Document) -> tuple[str, str]:
@@ -172,20 +189,3 @@ def _on_reals(experiment: Experiment) -> dict[str, float]:
             for name, row, k in zip(table.classes, confusion(table), range(len(table.classes))):
                 total[name] = total.get(name, np.zeros(2)) + np.array([row[k], row.sum()])
     return {name: float(right / n) for name, (right, n) in total.items() if n}
-
-
-def _class_metrics(experiment: Experiment, matrix: Matrix) -> dict[str, dict[str, float]]:
-    """{class: {metric: value}} of `metrics` tasks whose fact `class` names it or gives its number."""
-    found: dict[str, dict[str, float]] = {}
-    for task in experiment.of_kind("metrics"):
-        which, path = task.fact("class"), experiment.output(task, "metrics.json")
-        if task.fact("arm") != matrix.arm or which is None or path is None:
-            continue
-        is_number = which.isdigit() and int(which) < len(matrix.classes)
-        name = matrix.classes[int(which)] if is_number else which
-        for record in metric_records(path):
-            for key, value in as_dict(record.get("results")).items():
-                number = finite(value)
-                if number is not None:
-                    found.setdefault(name, {})[key] = number
-    return found

@@ -9,14 +9,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from spine_plugins.experiments.halves import MOST_FAKES, RESAMPLES
 from spine_plugins.experiments.plan import Plan
 from spine_plugins.experiments.tasks import Task, snapshots
 from stylegan2ada.errors import UserError
 
 _GUESSED = (
     "dcgan@64",
-    "draw@32",
     "fit-densenet121",
+    "half-official",
     "predict-densenet121",
 )  # of a CPU; the rest was measured
 MEASURED = (
@@ -33,8 +34,10 @@ _CPU: dict[str, float] = {
     "private@32":       60.0,     # per kimg: one image at a time
     "dcgan@64":          0.25,    # per step
     "phantom@32":        0.0065,  # per image
-    "draw@32":           0.0012,  # per image
+    "draw@32":           0.0015,  # per image
     "metrics@32":        0.003,   # per image and metric, tiny detector
+    "half-tiny":         0.012,   # per pair of halves and class: all metrics, tiny detector
+    "half-official":    12.0,     # 2,048 features: two roots of covariances
     "fit-cnn13k":        0.0005,  # per image shown
     "fit-densenet121":   0.6,
     "predict-cnn13k":    0.0006,  # per image
@@ -124,8 +127,15 @@ class Estimator:
 
     def _metrics(self, task: Task) -> tuple[float, float]:
         # The count stands in the name: fid50k_full draws 50,000.
-        images = sum(_images_of(name) for name in self.plan.metrics)
+        images = sum(images_of(name) for name in self.plan.metrics)
         return images * self.speed("metrics"), 10_000
+
+    def _quality(self, task: Task) -> tuple[float, float]:
+        names, parts = self.plan.metrics, int(_number(task.facts["parts"]))
+        images = min(MOST_FAKES, max(images_of(name) for name in names)) * min(parts, 2)
+        detectors = 1 if all(name.endswith("_tiny") for name in names) else 2
+        halves = RESAMPLES * parts * self.speed("half-tiny" if detectors == 1 else "half-official")
+        return images * detectors * self.speed("metrics") + halves, parts * len(names) * 4_000
 
     def _classifier(self, task: Task) -> tuple[float, float]:
         arch = _word(task, "--arch=")
@@ -148,7 +158,7 @@ class Estimator:
         return self.plan.resolution**2 + 300  # stored as they are: PNG of one channel, not compressed
 
 
-def _images_of(metric: str) -> int:
+def images_of(metric: str) -> int:
     digits = "".join(c if c.isdigit() or c == "k" else " " for c in metric).split()
     found = next((int(part[:-1]) for part in digits if part.endswith("k") and part[:-1]), 1)
     return 1000 * found

@@ -22,6 +22,7 @@ from spine_plugins.experiments.tasks import (
 from stylegan2ada.training import run_files
 
 _MOST_DRAWN = 1_000_000  # images of one draw; the next one starts behind them
+_OF_TWO_SETS = ("fid", "kid", "pr", "dc")  # metrics that can be measured again on halves of both sets
 _FILTER_FROM = 2  # times as many are drawn as a filter shall leave
 
 
@@ -54,6 +55,7 @@ class _Maker:
                     self.gan(arm, seed)
                     self.measured(arm, seed)
                     self.judged(arm, seed)
+                    self.quality(arm, seed)
         return self.made
 
     def add(self, task: Task) -> Task:
@@ -377,16 +379,45 @@ class _Maker:
                 wants={"metrics": ",".join(self.plan.metrics)},
             ))  # fmt: skip
 
+    def judges(self, arm: Arm) -> list[Helper]:
+        """Independent classifiers of the classes that it draws."""
+        classes = self.plan.data[arm.data].classes
+        found = [helper for helper in self.plan.helpers.values() if helper.role == "judge"]
+        same = [helper for helper in found if self.plan.data[helper.data].classes == classes]
+        return same if arm.maker == "stylegan" else []
+
     def judged(self, arm: Arm, seed: int) -> None:
         """What an independent classifier sees in fakes of each class that was asked for."""
-        for helper in self.plan.helpers.values():
-            same = self.plan.data[helper.data].classes == self.plan.data[arm.data].classes
-            if helper.role == "judge" and same and arm.maker == "stylegan":
-                classifier = self.helper(helper)
-                (drawn,) = self.draw(arm, seed, 0, helper.images)
-                facts: Facts = {"arm": arm.name, "gan_seed": seed, "judge": helper.name}
-                self.predict(f"consistency-{arm.name}-{seed}", "consistency", facts, classifier,
-                             f"{drawn.folder}/{IMAGES}", (drawn.id,))  # fmt: skip
+        for helper in self.judges(arm):
+            classifier = self.helper(helper)
+            (drawn,) = self.draw(arm, seed, 0, helper.images)
+            facts: Facts = {"arm": arm.name, "gan_seed": seed, "judge": helper.name}
+            self.predict(f"consistency-{arm.name}-{seed}", "consistency", facts, classifier,
+                         f"{drawn.folder}/{IMAGES}", (drawn.id,))  # fmt: skip
+
+    def quality(self, arm: Arm, seed: int) -> None:
+        """The last network again, with the luck of its images; each class, where classes are judged."""
+        by_class = bool(self.judges(arm))
+        names = [name for name in self.plan.metrics if name.startswith(_OF_TWO_SETS)]
+        if not names or arm.maker != "stylegan" or not (arm.measured or by_class):
+            return
+        gan, network = self.gan(arm, seed), self.last_network(arm, seed)
+        path, needs = self.set_zip(arm.data)
+        name, kimg = f"quality-{arm.name}-{seed}", snapshots(arm, self.plan.resolution)[-1]
+        self.add(Task(
+            id=name,
+            kind="quality",
+            facts={"arm": arm.name, "seed": seed, "kimg": kimg, "metrics": names,
+                   "parts": 1 + self.classes(arm.data) if by_class else 1},
+            command=("experiments", "quality", f"--network={network}", f"--data={path}",
+                     f"--metrics={','.join(names)}", *(["--per-class"] if by_class else []),
+                     *(f"--detector={key}={value}" for key, value in self.plan.detectors.items()),
+                     f"--json={TASKS}/{name}/quality.json", f"--device={self.plan.device}"),
+            needs=(gan.id, *needs),
+            reads=(network, path),
+            writes=("quality.json",),
+            wants={"metrics": ",".join(names)},
+        ))  # fmt: skip
 
 
 def _flag(name: str, value: str) -> str:

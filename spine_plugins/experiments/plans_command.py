@@ -14,6 +14,7 @@ from spine_plugins.experiments import folder, freezing, missing, plan_file, runn
 from spine_plugins.experiments.estimate import Cost, Estimator
 from spine_plugins.experiments.folder import Experiment, Given
 from spine_plugins.experiments.missing import Lack
+from spine_plugins.experiments.quality_command import quality
 from spine_plugins.experiments.tables_command import tables
 from stylegan2ada import locks, options
 from stylegan2ada.errors import MissingError, TooManyFailuresError, UserError
@@ -28,6 +29,7 @@ def experiments() -> None:
 
 
 experiments.add_command(tables)
+experiments.add_command(quality)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from spine_plugins.experiments import measured_again
 from spine_plugins.experiments.curves import Series, Speed, Trained, arm_interval, series_of, speed, trained
 from spine_plugins.experiments.exports import UNKNOWN, Table, bounds, shown
 from spine_plugins.experiments.results import Arm, Experiment
-from spine_plugins.runs.documents import Document, as_dict, finite
+from spine_plugins.runs.documents import Document, as_dict, finite, whole
 
 # Table 2 of the paper, and the run with the term five times heavier that it describes below Figure 2.
 PAPER = {
@@ -29,20 +30,23 @@ def table(experiment: Experiment) -> Table:
         return Table("table2", title, [], ["GAN"], [], warnings=[why])
     level = experiment.analysis.level
     arms = [arm for arm in experiment.arms if any(t.arm is arm for t in runs)]
-    made = [_record(arm, runs, series, level) for arm in arms]
+    made = [_record(experiment, arm, runs, series) for arm in arms]
     against = next((arm for arm in arms if arm.name == _BASELINE), arms[0])
     for record, arm in zip(made, arms):
         record["speed"] = [] if arm is against else _speeds(series, runs, arm, against, level)
     heads = ["GAN", "kimg", "trainings", *(_head(s) for s in series), "kimg to threshold"]
     cells = [_cells(record, series) for record in made]
-    return Table("table2", title, made, heads, cells, {"level": level}, _notes(series), _warnings(runs, arms))
+    warnings = [*_warnings(runs, arms), *_of_flat_covariances(made)]
+    return Table("table2", title, made, heads, cells, {"level": level}, _notes(series), warnings)
 
 
-def _record(arm: Arm, runs: Sequence[Trained], series: Sequence[Series], level: float) -> Document:
+def _record(experiment: Experiment, arm: Arm, runs: Sequence[Trained], series: Sequence[Series]) -> Document:
+    level = experiment.analysis.level
     own = [i for i, t in enumerate(runs) if t.arm is arm]
     last = [max((p[-1][0] for s in series if (p := s.points[i])), default=None) for i in own]
     kimg = min((x for x in last if x is not None), default=None)
     values: Document = {}
+    of_images = measured_again.of_arm(experiment, arm.name, kimg)
     for s in series:
         # At one and the same moment: of a training that went further an earlier snapshot.
         at = {runs[i].seed: y for i in own for x, y in s.points[i] if x == kimg}
@@ -56,6 +60,7 @@ def _record(arm: Arm, runs: Sequence[Trained], series: Sequence[Series], level: 
         values[s.name] = {
             **interval.as_dict(),
             "seeds": [{"seed": seed, "value": y} for seed, y in at.items()],
+            "images": of_images[s.name].as_dict(level) if s.name in of_images else None,
             "detector": s.yardstick.detector,
             "num_fake": s.yardstick.num_fake,
             "resolution": None if s.images is None else 1 / s.images,
@@ -100,7 +105,10 @@ def _cells(record: Document, series: Sequence[Series]) -> list[str]:
         found = as_dict(metrics[s.name])
         digits = 4 if s.images or (finite(found["value"]) or 0) < 1 else 2
         between, paper = bounds(found, digits), finite(found["paper"])
-        text = shown(found["value"], digits) + ("" if between == UNKNOWN else f" ({between})")
+        of_images = bounds(found["images"], digits) if found["value"] is not None else UNKNOWN
+        intervals = [] if between == UNKNOWN else [between]
+        intervals += [] if of_images == UNKNOWN else [f"images {of_images}{_of_fewer(found)}"]
+        text = shown(found["value"], digits) + (f" ({'; '.join(intervals)})" if intervals else "")
         verdict = f", {found['verdict']}" if found["verdict"] else ""
         beside = "" if paper is None else f"; paper {paper:g}{verdict}"
         cells.append(text + beside)
@@ -116,11 +124,20 @@ def _cells(record: Document, series: Sequence[Series]) -> list[str]:
     ]
 
 
+def _of_fewer(found: Document) -> str:
+    """Where the halves are of other images than the value."""
+    drawn = whole(as_dict(found["images"]).get("num_fake"))
+    return f", of {drawn:,} fakes" if drawn is not None and drawn != found["num_fake"] else ""
+
+
 def _notes(series: Sequence[Series]) -> list[str]:
     found = [
         "Values are means over trainings at the last snapshot that all of an arm have. Intervals: of other "
         "trainings (t), and for shares also of other images, whose resampling with the other set's manifold "
-        "held is binomial. FID and KID have no interval from one training.",
+        "held is binomial, and narrower than that of both sets.",
+        "\u201cimages\u201d: had other images been taken, real (by patient) and generated, for these very "
+        "networks; by halves of both sets, whose higher FID drops out. In the JSON `without_bias` is the FID "
+        "of images without end, which halves point to.",
         "kimg to threshold: when an arm reached the best value of the worst training of both, less when the "
         "first arm did, paired by seed; negative is faster. Snapshots are its grain.",
     ]
@@ -144,3 +161,15 @@ def _warnings(runs: Sequence[Trained], arms: Sequence[Arm]) -> list[str]:
     if few:
         found.append(f"Fewer than 3 trainings: {', '.join(few)}.")
     return found
+
+
+def _of_flat_covariances(made: Sequence[Document]) -> list[str]:
+    found = [as_dict(as_dict(m)["images"]) for record in made for m in as_dict(record["metrics"]).values()
+             if as_dict(m).get("images")]  # fmt: skip
+    flat = [images for images in found if images["rank_deficient"]]
+    if not flat:
+        return []
+    return [
+        f"FID compares covariances of {flat[0]['num_features']} features of {flat[0]['num_real']} real "
+        "images: not of full rank, so it says little beyond the means; KID is fair to few images."
+    ]

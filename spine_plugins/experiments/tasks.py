@@ -27,7 +27,7 @@ class Task:
     """One command."""
 
     id: str
-    kind: str  # data | gan | metrics | draw | classifier | predict | consistency
+    kind: str  # data | gan | metrics | quality | draw | classifier | predict | consistency
     facts: Facts
     command: tuple[str, ...]  # behind `spinegan`
     needs: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from spine_plugins.experiments.records import Record
 from stylegan2ada.protocols import JsonObject
 
 _FEW = 80  # tasks: so many are shown one by one
-_KINDS = ("data", "classifier", "gan", "metrics", "draw", "consistency", "predict")
+_KINDS = ("data", "classifier", "gan", "metrics", "quality", "draw", "consistency", "predict")
 
 
 def plan_lines(

@@ -51,7 +51,7 @@ elif words[0] == "train":
         (run / f"network-snapshot-{kimg:06d}.pkl").write_bytes(body)
 elif words[0] == "generate":
     write_set(flags["outdir"], "fake", content(flags["network"]))
-elif words[0] == "metrics":
+elif words[0] == "metrics" or words[:2] == ["experiments", "quality"]:
     Path(flags["json"]).write_bytes(content(flags["network"]))
 elif words[:2] == ["classify", "train"]:
     body = content(flags["data"], flags["val"])

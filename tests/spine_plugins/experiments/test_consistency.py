@@ -14,7 +14,7 @@ from spine_plugins.experiments import consistency
 from spine_plugins.experiments.predictions import read_predictions
 from spine_plugins.experiments.results import read_experiment
 from stylegan2ada.files import write_json
-from tests.spine_plugins.experiments.tree import KINDS, Tree, record
+from tests.spine_plugins.experiments.tree import KINDS, Tree
 
 
 @pytest.fixture
@@ -70,18 +70,25 @@ def test_the_judges_card_tells_what_it_finds_on_real_images(tree: Tree) -> None:
 
 
 def test_metrics_of_a_class_stand_in_its_row(tree: Tree) -> None:
-    place = tree.folder / "tasks" / "metrics-multi-class2"
-    place.mkdir()
-    write_json(place / "metrics.json", {"records": [
-        record("fid50k_full", {"fid50k_full": 55.5}, 4),
-        record("pr50k3_full", {"pr50k3_full_precision": 0.3, "pr50k3_full_recall": 0.02}, 4),
-    ]})  # fmt: skip
-    tree.task("metrics-multi-class2", "metrics", {"arm": "multi", "seed": 0, "class": 2}, ["metrics.json"])
+    for seed in (0, 1):
+        of = {"class": KINDS[2], "num_real": 50}
+        tree.quality("multi", seed, {"fid1k_tiny": 55.5 + seed, "pr1k3_tiny_recall": 0.02}, **of)
+        of = {"class": KINDS[3], "num_real": 8, "num_features": 4}
+        tree.quality("multi", seed, {"fid1k_tiny": 9.0, "pr1k3_tiny_recall": 0.5}, **of)
     table = consistency.table(read_experiment(tree.plan()))
     metrics: Any = table.records[2]["metrics"]
-    assert metrics["fid50k_full"] == 55.5 and metrics["pr50k3_full_recall"] == 0.02
-    assert table.cells[2][-2:] == ["55.50", "0.0200"]
+    fid, recall = metrics["fid1k_tiny"], metrics["pr1k3_tiny_recall"]
+    assert fid["value"] == 56 and fid["low"] < 56 < fid["high"]  # of two trainings
+    assert fid["without_bias"]["value"] < 56
+    assert recall["resolution"] == 1 / 50 and 0 <= recall["low"] < 0.02 < recall["high"]
+    # 128 features of 50 images: no covariance to compare.
+    assert fid["rank_deficient"] and table.cells[2][6] == "\u2013"
+    assert table.cells[2][8].startswith("0.0200 (0.0") and table.cells[2][9] == "50"
+    assert table.cells[3][6].startswith("9.00 (")
+    assert any("No FID is shown of 1 classes: 128 features of at most 50" in text for text in table.warnings)
+    assert any("moves recall by more than 5 %: Osteophytes (8)" in text for text in table.warnings)
     assert table.records[1]["metrics"] == {}
+    assert {len(cells) for cells in table.cells} == {len(table.heads)}
 
 
 def test_nothing_judged_yet(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_what_is_missing_is_known_before_anything_starts(
     assert "the detector inception is nowhere: `spinegan detectors fetch inception`" in said
     assert "tiny" not in said
     (of_detector,) = (lack.tasks for lack in lacks if "inception" in lack.what)
-    assert of_detector == ("metrics-ada-0-000000", "metrics-ada-0-000001")
+    assert of_detector == ("metrics-ada-0-000000", "metrics-ada-0-000001", "quality-ada-0")
 
 
 def test_a_generator_of_ones_own_is_a_few_lines(tmp_path: Path) -> None:
@@ -179,8 +179,8 @@ def test_names_of_snapshots_are_those_of_the_loop(tmp_path: Path) -> None:
 
 PAPER = {
     # as the dry run says it: kinds, and a command of each
-    "kinds": {"classifier": 317, "data": 6, "draw": 82, "gan": 12, "metrics": 149, "predict": 270,
-              "consistency": 1},
+    "kinds": {"classifier": 317, "data": 6, "draw": 82, "gan": 12, "metrics": 149, "quality": 12,
+              "predict": 270, "consistency": 1},
     "gan-spine-1": "train --outdir=tasks/gan-spine-1/work --continue=latest --data=/p/spine-train.zip "
     "--cond=1 --kimg=4200 --seed=1 --metrics=none --device=auto --state-minutes=10 --preset=paper-spine "
     "--loss=spine --classifier=tasks/classifier-loss/classifier.safetensors --test-data=/p/spine-test.zip",
@@ -191,6 +191,9 @@ PAPER = {
     "metrics-ada-0-004200": "metrics --network=tasks/gan-ada-0/run/network-snapshot-004200.pkl "
     "--data=/p/spine-train.zip --metrics=fid50k_full,kid50k_full,pr50k3_full,dc50k5_full --verbose=0 "
     "--json=tasks/metrics-ada-0-004200/metrics.json --device=auto",
+    "quality-multi-0": "experiments quality --network=tasks/gan-multi-0/run/network-snapshot-001200.pkl "
+    "--data=/p/spine8-train.zip --metrics=fid50k_full,kid50k_full,pr50k3_full,dc50k5_full --per-class "
+    "--json=tasks/quality-multi-0/quality.json --device=auto",
     "draw-spine-2-1-500": "generate --network=tasks/gan-spine-2/run/network-snapshot-004200.pkl "
     "--per-class=250 --seeds=20000500 --noise-mode=random --outdir=tasks/draw-spine-2-1-500/images.zip "
     "--device=auto",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from spine_plugins import vindr
 from spine_plugins.experiments.tasks import TASKS, WORK
 
 ROOT = Path(__file__).parents[3]
@@ -57,12 +58,12 @@ def test_smoke_killed_stopped_and_finished(tmp_path: Path) -> None:
     third = start(out)
     said = third.communicate()[0].decode()
     assert third.returncode == 0, said
-    assert states(out) == {"done": 39}, said
+    assert states(out) == {"done": 42}, said
     assert not list(out.glob("old/*")), "nothing was made twice"
 
     kinds = Counter(json.loads(path.read_bytes())["kind"] for path in out.glob("tasks/*/task.json"))
-    assert kinds == {"data": 5, "classifier": 12, "gan": 3, "draw": 5, "metrics": 4, "predict": 9,
-                     "consistency": 1}  # fmt: skip
+    assert kinds == {"data": 5, "classifier": 12, "gan": 3, "draw": 5, "metrics": 4, "quality": 3,
+                     "predict": 9, "consistency": 1}  # fmt: skip
     records = json.loads((out / "tasks/metrics-ada-0-000001/metrics.json").read_bytes())["records"]
     assert records[0]["metric"] == "fid1k_tiny" and records[0]["results"]["fid1k_tiny"] > 0
     with open(out / "tasks/predict-real-s0/predictions.csv", encoding="utf-8") as file:
@@ -72,6 +73,12 @@ def test_smoke_killed_stopped_and_finished(tmp_path: Path) -> None:
     assert card["data"]["added 1"]["n"] == 160 and card["schedule"]["steps"] == 40
     asked = json.loads((out / "tasks/draw-multi-0-0-80/images_card.json").read_bytes())
     assert asked["images_per_class"] == 10
+
+    drawn = json.loads((out / "tasks/quality-multi-0/quality.json").read_bytes())["records"]
+    assert [record["class"] for record in drawn] == [None, *vindr.SPINE8]
+    # The very number that the interval belongs to.
+    (again,) = json.loads((out / "tasks/quality-ada-0/quality.json").read_bytes())["records"]
+    assert again["results"]["fid1k_tiny"]["value"] == pytest.approx(records[0]["results"]["fid1k_tiny"])
 
     # Nothing is left to do.
     fourth = start(out)

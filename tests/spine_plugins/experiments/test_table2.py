@@ -136,3 +136,31 @@ def test_a_sweep_sets_what_varies_beside_what_came_of_it(tmp_path: Path) -> None
     assert by_arm["spine"]["varied"] == {"weight": "0.05", "task": "abnormality"}
     assert by_arm["spine"]["best_gain"]["value"] > 0 and by_arm["spine"]["best_gain"]["row"] == "spine 500"
     assert found.heads[1:3] == ["weight", "task"] and found.cells[1][1] == "0.05"
+
+
+def test_intervals_of_other_images_stand_beside_those_of_other_trainings(tmp_path: Path) -> None:
+    tree = Tree(tmp_path).gan("ada", [[90.0, 50.0], [90.0, 52.0]]).gan("spine", [[90.0, 40.0]])
+    for seed, fid in enumerate((50.0, 52.0)):
+        tree.quality("ada", seed, {"fid50k_full": fid})
+    tree.quality("spine", 0, {"fid50k_full": 40.0, "pr50k3_full_recall": 0.1}, num_real=100)
+    (tmp_path / "tasks/gan-spine-0/run/metric-pr50k3_full.jsonl").unlink()
+    table = table2.table(read_experiment(tree.plan()))
+    rows: Any = table.records
+    ada, spine = (row["metrics"]["fid50k_full"] for row in rows)
+    spread = 51 * np.std([0.9, 1.3, 1.0, 1.2], ddof=1)
+    assert ada["images"]["value"] == 51
+    assert ada["images"]["high"] - 51 == pytest.approx(1.959964 * spread, rel=1e-6)
+    # Halves lie higher by 0.1 of the value; so does the value above images without end.
+    assert ada["images"]["without_bias"]["value"] == pytest.approx(51 * 0.9)
+    assert spine["low"] is None and spine["images"]["low"] is not None
+    assert table.cells[1][3].startswith("40.00 (images ")
+    assert "; images " in table.cells[0][3]
+    assert table.cells[1][5] == "\u2013; paper 0.0194"  # no interval around nothing
+    assert any("128 features of 100 real images: not of full rank" in text for text in table.warnings)
+
+
+def test_halves_of_another_snapshot_are_not_used(tmp_path: Path) -> None:
+    tree = Tree(tmp_path).gan("ada", [[90.0, 50.0]]).quality("ada", 0, {"fid50k_full": 50.0}, kimg=2)
+    (row,) = table2.table(read_experiment(tree.plan())).records
+    metrics: Any = row["metrics"]
+    assert metrics["fid50k_full"]["images"] is None

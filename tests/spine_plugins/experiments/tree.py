@@ -131,6 +131,19 @@ class Tree:
             self.task(f"gan-{arm}-{seed}", "gan", {"arm": arm, "seed": seed, "kimg": kimg}, [])
         return self
 
+    def quality(self, arm: str, seed: int, values: dict[str, float], *, kimg: int = 4, **of: Any) -> Tree:
+        """Results with halves, as `experiments quality` writes them; another class adds to the same file."""
+        place = self.folder / "tasks" / f"quality-{arm}-{seed}"
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / "quality.json"
+        before = json.loads(path.read_text())["records"] if path.exists() else []
+        results = {name: {"value": v, "halves": [v * x for x in (0.9, 1.3, 1.0, 1.2)]}
+                   for name, v in values.items()}  # fmt: skip
+        facts = {"class": None, "unit": "patient", "num_real": 500, "num_fake": 1000, "num_features": 128}
+        write_json(path, {"records": [*before, {"metric": "any", "results": results, **facts, **of}]})
+        self.task(f"quality-{arm}-{seed}", "quality", {"arm": arm, "seed": seed, "kimg": kimg}, [path.name])
+        return self
+
     def task(self, name: str, kind: str, facts: dict[str, Any], outputs: Sequence[str], **more: Any) -> None:
         place = self.folder / "tasks" / name
         place.mkdir(parents=True, exist_ok=True)
