@@ -3,8 +3,9 @@
     python -m stylegan2ada.ops.build && python benchmarks/compiled_profile.py
     python benchmarks/compiled_profile.py --precision bf16
 
-The phases of `compiled.py`, each under torch's profiler after one warm-up, with one thread by default. Times are those
-of operations by themselves, without what they call. Writes one JSON and, beside it, the tables as text.
+The phases of `compiled.py`, each under torch's profiler after one warm-up, with one thread by default. Times
+are those of operations by themselves, without what they call, by the wall clock: on a busy machine shares say
+more than milliseconds. Writes one JSON and, beside it, the tables as text.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from stylegan2ada.ops import build  # noqa: E402
 # Kinds of work, by what an operation's name contains; the first that fits.
 KINDS = {
     "our kernels": ("stylegan2ada::",),
-    "gradients of convolutions": ("convolution_backward",),
+    "gradients of convolutions": ("convolution_backward", "conv2d_backward"),
     "convolutions": ("conv", "mkldnn_"),
     "matrix products": ("aten::mm", "aten::bmm", "addmm", "baddbmm", "matmul", "linear"),
     "copies and fills": (
@@ -39,7 +40,7 @@ KINDS = {
         "flip",
         "pad",
     ),
-    "sums": ("sum", "mean", "norm", "var", "aten::std"),
+    "sums": ("aten::sum", "aten::mean", "vector_norm", "aten::var"),
 }
 REST = "element by element, and the rest"
 
@@ -78,12 +79,11 @@ def by_kind(seconds: dict[str, float]) -> dict[str, float]:
 
 def table(title: str, base: dict[str, float], other: dict[str, float], rows: int) -> list[str]:
     """Milliseconds and shares of both sides, the largest first."""
-    names = sorted(base.keys() | other.keys(), key=lambda name: -max(base.get(name, 0), other.get(name, 0)))
     totals = sum(base.values()), sum(other.values())
+    pairs = {name: (base.get(name, 0.0), other.get(name, 0.0)) for name in base | other}
+    largest = sorted(pairs.items(), key=lambda item: -max(item[1]))[:rows]
     lines = [f"{title:<54s}{'plain':>11s}{'':8s}{'compiled':>11s}"]
-    for name, pair in [("all", totals)] + [
-        (name, (base.get(name, 0), other.get(name, 0))) for name in names[:rows]
-    ]:
+    for name, pair in [("all", totals), *largest]:
         cells = [f"{value * 1e3:8.1f} ms {value / total:6.1%}" for value, total in zip(pair, totals)]
         lines.append(f"  {name[:52]:<52s}" + "  ".join(cells))
     return [*lines, ""]
@@ -119,10 +119,10 @@ def main(iteration: str, precision: str, repeats: int, threads: int, rows: int, 
     }
     lines = [f"{side}x{side}, batch {n}, {precision}, {threads} thread(s)", ""]
     for name, both in found.items():
-        lines += table(f"{name}, by kind", by_kind(both["fast"]), by_kind(both["compiled"]), len(KINDS) + 1)
-    lines += table(
-        "iteration, by operation", found["iteration"]["fast"], found["iteration"]["compiled"], rows
-    )
+        kinds = [by_kind(both[each.name]) for each in (base, other)]
+        lines += table(f"{name}, by kind", *kinds, rows=len(KINDS) + 1)
+    both = found["iteration"]
+    lines += table("iteration, by operation", both[base.name], both[other.name], rows)
     print("\n".join(lines))
     record = {
         "machine": timing.machine(place), "library": library.name, "precision": precision, "seconds": found,
