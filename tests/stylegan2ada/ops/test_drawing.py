@@ -117,3 +117,18 @@ def test_commands_record_on_cuda_unless_told_otherwise(
     monkeypatch.setattr(choice, "_records_drawings", not found)
     choice.use_for_command("plain", asked, device)
     assert choice.records_drawings() is found
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("noise", ["const", "random"])
+def test_on_a_card_the_images_are_those_of_ordinary_drawing(
+    G: Generator, noise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = torch.device("cuda")
+    G.to(place)
+    monkeypatch.setattr(choice, "_records_drawings", False)
+    plain = images(G, 12, noise_mode=noise, device=place)
+    monkeypatch.setattr(choice, "_records_drawings", True)
+    recorded = images(G, 12, noise_mode=noise, device=place)
+    assert len(drawing._DRAWINGS[G.synthesis].steps.recorded) == 1
+    assert float((recorded - plain).norm() / plain.norm()) < 1e-3
