@@ -43,9 +43,10 @@ class _Drawing:
         name = ", ".join([f"drawing {len(x)} images", *(f"{key}={value}" for key, value in options.items())])
         made: list[Tensor] = []
         self.steps.run(name, (x,), lambda batch: made.append(network(*batch, **options)))
-        if name not in self.steps.recorded:
+        is_new = name in self.steps.recorded and name not in self._results
+        if made and not is_new:
             return made[-1]
-        if made:  # recorded just now
+        if is_new:
             self._results[name] = made[-1]
         return self._results[name].clone()  # the next one overwrites it
 

@@ -90,6 +90,16 @@ def test_what_reads_values_is_drawn_ordinarily_with_one_line(
     ]
 
 
+def test_another_size_is_drawn_ordinarily_and_disturbs_nothing(tapes: list[Tape]) -> None:
+    """The same number of images, so that both have one name."""
+    network = torch.nn.Softplus()
+    with torch.no_grad():
+        for number, width in enumerate([3] * (WARM_UP + 3) + [4, 3, 4, 3]):
+            x = torch.full([2, width], float(number))
+            assert torch.equal(drawing.drawn(network, x), network(x))
+    assert tapes[0].replays == 3
+
+
 def test_nothing_is_recorded_with_gradients(G: Generator, tapes: list[Tape]) -> None:
     ws = torch.zeros([2, G.num_ws, G.w_dim], requires_grad=True)
     for _ in range(WARM_UP + 3):
