@@ -18,8 +18,7 @@ from benchmarks.gpu_work import Job, Row
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
-from stylegan2ada.ops import use_impl
-from stylegan2ada.training import capture
+from stylegan2ada.ops import recording, use_impl
 from stylegan2ada.training.phases import Phase, network_phases
 
 MODES = ("plain", "compiled", "plain+graphs", "compiled+graphs")
@@ -45,8 +44,8 @@ class Program:
         self.impl = "compiled" if ops == "compiled" else "fast"
         self.job, self.said = job, list[str]()
         self._calls: dict[str, int] = {}  # by phase
-        recorder = capture.CudaGraphs(job.device) if job.is_cuda else Eagerly()
-        self.steps = capture.Steps(recorder if graphs else None, self.said.append)
+        recorder = recording.CudaGraphs(job.device) if job.is_cuda else Eagerly()
+        self.steps = recording.Steps(recorder if graphs else None, self.said.append)
         before = torch.cuda.memory_allocated() if job.is_cuda else 0
         if job.is_cuda:
             torch.cuda.reset_peak_memory_stats()
@@ -67,7 +66,7 @@ class Program:
             job.device, self.G.mapping, self.G.synthesis, self.D, self._pipe(augments), r1_gamma=1
         )
         self.batch = tuple(sides.batch_of(job.side, job.batch, job.device).values())
-        for _ in range(capture.WARM_UP + 2):
+        for _ in range(recording.WARM_UP + 2):
             for phase in self.phases:
                 self.run(phase)
         job.clock()

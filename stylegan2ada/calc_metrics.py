@@ -119,7 +119,7 @@ def main(asked: CalcMetrics) -> None:
 def measure(asked: CalcMetrics) -> None:
     """Everything after the flags, in each process."""
     device = processes.pick_device(asked.device)
-    choice.use_for_command(asked.ops, device.type)
+    choice.use_for_command(asked.ops, asked.graphs, device.type)
     processes.init(device)
     try:
         detectors = Detectors(dict(asked.detector), device)

@@ -113,7 +113,7 @@ def main(asked: Generate) -> None:
     loaded = load_network(asked.network, log=voice.say)
     asked = dataclasses.replace(asked, class_idx=synthesis.class_number(asked.class_idx, loaded["card"]))
     device = pick_device(asked.device)
-    choice.use_for_command(asked.ops, device.type)
+    choice.use_for_command(asked.ops, asked.graphs, device.type)
     G = synthesis.averaged_generator(loaded, device)
     if asked.projected_w is not None:
         if asked.seeds is not None:

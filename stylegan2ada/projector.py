@@ -88,7 +88,7 @@ def main(asked: Projector) -> None:
     torch.manual_seed(asked.seed)
     loaded = load_network(asked.network, log=voice.say)
     device = pick_device(asked.device)
-    choice.use_for_command(asked.ops, device.type)
+    choice.use_for_command(asked.ops, asked.graphs, device.type)
     G = synthesis.averaged_generator(loaded, device)
     target = read_target(asked.target, G.img_resolution, G.img_channels)  # uint8 [H, W, C]
     judge = _judge(dict(asked.detector), device)

@@ -70,7 +70,7 @@ def main(asked: StyleMixing) -> None:
     """
     voice = options.Voice(asked.json_file)
     device = pick_device(asked.device)
-    choice.use_for_command(asked.ops, device.type)
+    choice.use_for_command(asked.ops, asked.graphs, device.type)
     loaded = load_network(asked.network, log=voice.say)
     G = synthesis.averaged_generator(loaded, device)
     number = synthesis.class_number(asked.class_idx, loaded["card"])

@@ -13,6 +13,7 @@ import torch
 
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import to_uint8
+from stylegan2ada.ops.drawing import drawn
 from stylegan2ada.protocols import Card, Generator, Networks, Options
 
 NOISE_MODES = ("const", "random", "none")
@@ -125,7 +126,7 @@ def images_from_z(
         # Casting is the first act of the mapping network; MPS, which has no float64, needs it a step earlier.
         z_here = z_part.to(device, torch.float32)
         ws = G.mapping(z_here, c_part.to(device), truncation_psi=psi, truncation_cutoff=cutoff)
-        yield G.synthesis(ws, noise_mode=noise_mode, **options)
+        yield drawn(G.synthesis, ws, noise_mode=noise_mode, **options)
 
 
 @torch.no_grad()
@@ -141,7 +142,7 @@ def images_from_w(
     """Images in [-1, 1], float [b, C, H, W], in batches."""
     options = precision_options(device) | synthesis_kwargs
     for part in ws.split(batch):
-        yield G.synthesis(part.to(device), noise_mode=noise_mode, **options)
+        yield drawn(G.synthesis, part.to(device), noise_mode=noise_mode, **options)
 
 
 def pixels(img: torch.Tensor) -> np.ndarray:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from stylegan2ada import protocols
 from stylegan2ada.images import to_255
+from stylegan2ada.ops.drawing import drawn
 
 _NOISE = re.compile(r".*noise_const$")
 _DETECTOR_SIZE = 256  # larger images are box-averaged down to about this
@@ -74,7 +75,7 @@ def path_distances(
     """Squared feature distance over epsilon^2 of each of N paths, [N]; noise buffers are used as they are."""
     ws = path_ends(G.mapping, z, c, t, space=space, epsilon=epsilon)
     # In half precision a step of 1e-4 would drown in rounding.
-    img = G.synthesis(ws, **{"noise_mode": "const", "force_fp32": True, **(G_kwargs or {})})
+    img = drawn(G.synthesis, ws, **{"noise_mode": "const", "force_fp32": True, **(G_kwargs or {})})
     start, stop = features(detector_view(img, crop=crop, network_resolution=G.img_resolution)).chunk(2)
     # Over epsilon squared, as the distance is quadratic (Karras et al. 2019, section 4.1).
     return (start - stop).square().sum(dim=1) / epsilon**2

@@ -58,9 +58,19 @@ def use(settled: str) -> None:
     ops.set_default("compiled" if settled == "compiled" else "fast")
 
 
-def use_for_command(asked: str | None, device: str) -> None:
-    """What a command that only draws does: take what is built, never compile."""
+_records_drawings = False
+
+
+def use_for_command(asked: str | None, graphs: str | None, device: str) -> None:
+    """What a command that only draws does: take what is built, never compile; record where that works."""
+    global _records_drawings
     use(settle(asked or "auto", device))
+    _records_drawings = settle_graphs(graphs or "auto", device) == "on"
+
+
+def records_drawings() -> bool:
+    """Whether images are drawn by recordings; in programs of one's own they are not."""
+    return _records_drawings
 
 
 def in_use() -> str:

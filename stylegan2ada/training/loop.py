@@ -16,6 +16,7 @@ from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.losses.draws import Draws
+from stylegan2ada.ops.recording import Batch, Steps
 from stylegan2ada.protocols import State
 from stylegan2ada.training import capture, ema, resume, run_files, snapshots, trackers, watch
 from stylegan2ada.training.build import build
@@ -41,7 +42,7 @@ class Upkeep:
     log: RunLog
     clock: Clock
     timer: PhaseTimer
-    steps: capture.Steps
+    steps: Steps
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def _run_ticks(run: Run, upkeep: Upkeep) -> None:
             ask_to_run_again(run)
 
 
-def step(run: Run, hooks: Hooks, timer: PhaseTimer, steps: capture.Steps) -> None:
+def step(run: Run, hooks: Hooks, timer: PhaseTimer, steps: Steps) -> None:
     """One batch: every phase that is due, then the moving average and the augmentation's strength."""
     config, progress = run.config, run.progress
     reals, real_c = run.source.reals()  # uint8 [B, C, H, W], [B, c_dim]
@@ -233,7 +234,7 @@ def step(run: Run, hooks: Hooks, timer: PhaseTimer, steps: capture.Steps) -> Non
         run.ada.after_iteration(run.iteration)
 
 
-def train_phase(run: Run, hooks: Hooks, phase: Phase, batch: capture.Batch) -> None:
+def train_phase(run: Run, hooks: Hooks, phase: Phase, batch: Batch) -> None:
     """Gradients and step of one phase: all that a recording replays."""
     accumulate(run, hooks, phase, batch)
     hooks.after_backward(phase)
@@ -245,7 +246,7 @@ def accumulate(
     run: Run,
     hooks: Hooks,
     phase: Phase,
-    batch: capture.Batch,  # images and their labels, latents and theirs
+    batch: Batch,  # images and their labels, latents and theirs
 ) -> None:
     """The gradients of one phase on this rank, as many samples at once as fit."""
     phase.start()

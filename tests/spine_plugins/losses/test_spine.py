@@ -17,7 +17,7 @@ from stylegan2ada.losses.registry import find_loss, find_term
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.losses.terms import weighted_sum
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator
-from stylegan2ada.training.watching import Watch
+from stylegan2ada.ops.watching import Watch
 
 GAMMA = 0.37
 

@@ -310,3 +310,65 @@ def test_shapes_are_known_without_numbers() -> None:
             (slope,) = torch.autograd.grad(score.sum(), image, create_graph=True)
             slope.square().sum().backward()
         assert image.shape == (4, 1, 16, 16) and D.b16.conv0.weight.grad is not None
+
+
+# Whatever the number of threads, the same bits: sums are cut into blocks by their sizes alone.
+
+
+def _with_two_derivatives(call: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    """The value, its gradient, and the gradient of that gradient's size, by all inputs."""
+    inputs = [t.detach().requires_grad_() for t in inputs]
+    y = call(*inputs)
+    rng = torch.Generator().manual_seed(7)
+    score = (y.square() * torch.randn(y.shape, generator=rng).to(y)).sum()  # bends what is linear
+    first = torch.autograd.grad(score, inputs, create_graph=True)
+    second = torch.autograd.grad([t.square().sum() for t in first], inputs)
+    return [t.detach() for t in (y, *first, *second)]
+
+
+def _calls(c: int, h: int, w: int, dtype: torch.dtype, layout: str) -> dict[str, list[Tensor]]:
+    """What every kernel computes for an image of three samples, by name."""
+    x = drawn(3, c, h, w, dtype=dtype).contiguous(memory_format=LAYOUTS[layout])
+    scale, noise, bias = (t for t in parts(7, 3, c, h, w, dtype) if t is not None)
+    usual, long = setup_filter([1, 3, 3, 1]), setup_filter([1, 2, 3, 4, 5, 6, 5, 4])
+    found = {
+        f"epilogue {act}": _with_two_derivatives(
+            lambda *given, act=act: by_kernel(*given, act, 2.0), [x, scale, noise, bias]
+        )
+        for act in ("lrelu", "tanh")
+    }
+    shared = noise[:1, 0].reshape(h, w)
+    found["epilogue, one noise for all"] = _with_two_derivatives(
+        lambda *given: by_kernel(*given, "lrelu", 2.0), [x, scale, shared, bias]
+    )
+    found["bias_act"] = _with_two_derivatives(
+        lambda image, b: bias_act(image, b, act="lrelu", impl="compiled"), [x, bias]
+    )
+    with torch.no_grad():
+        found["epilogue in place"] = [by_kernel(x.clone(), scale, noise, bias, "lrelu", 2.0)]
+    for f, up, down in ((usual, 1, 1), (usual, 2, 1), (usual, 1, 2), (long, 3, 2)):
+        how = {"up": up, "down": down, "padding": [4, 3, 3, 4], "impl": "compiled"}
+        found[f"resample {len(f)} taps, {up}, {down}"] = _with_two_derivatives(
+            lambda image, f=f, how=how: upfirdn2d(image, f, **how), [x]
+        )
+    kernels = drawn(c, 7, 3, 3, dtype=dtype).contiguous(memory_format=LAYOUTS[layout])
+    found["energy"] = _with_two_derivatives(lambda t: kernel_energy(t, impl="compiled"), [kernels])
+    return found
+
+
+_TYPES = [pytest.param(t, marks=() if t == torch.float32 else pytest.mark.slow) for t in ROUNDING]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", _TYPES, ids=str)
+def test_no_bit_depends_on_the_number_of_threads(dtype: torch.dtype, layout: str) -> None:
+    # Planes of several blocks with a rest, bands of several rows; then fewer tasks than threads.
+    for c, h, w in ((3, 131, 67), (70, 5, 9)):
+        torch.set_num_threads(1)
+        alone = _calls(c, h, w, dtype, layout)
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            for name, values in _calls(c, h, w, dtype, layout).items():
+                assert len(values) == len(alone[name])
+                for k, (mine, one) in enumerate(zip(values, alone[name])):
+                    assert torch.equal(mine, one), (name, k, threads, (c, h, w))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from stylegan2ada import stats
+from stylegan2ada.ops.watching import Watch
 from stylegan2ada.training.ada import AdaController, next_p
-from stylegan2ada.training.watching import Watch
 from tests.golden_data import golden_json
 
 

@@ -16,12 +16,12 @@ from stylegan2ada import stats
 from stylegan2ada.losses.base import Loss, as_loss
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.networks.augment import AugmentPipe
+from stylegan2ada.ops.recording import WARM_UP, CudaGraphs, Steps
+from stylegan2ada.ops.watching import Watch
 from stylegan2ada.training import capture, gradients, phases
-from stylegan2ada.training.capture import WARM_UP, Steps
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.loop import train
 from stylegan2ada.training.run import Run
-from stylegan2ada.training.watching import Watch
 from tests.stylegan2ada.training.tape import Tape
 from tests.stylegan2ada.training.toy import compare_runs, toy_config, toy_dataset, toy_run_dir
 
@@ -246,7 +246,7 @@ def test_what_is_asked_of_torch_is_there_in_that_order(monkeypatch: pytest.Monke
         "CUDAGraph": cuda_graph, "graph_pool_handle": lambda: (0, 1),
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, part)
-    graphs = capture.CudaGraphs(torch.device("cuda"))
+    graphs = CudaGraphs(torch.device("cuda"))
     graphs.ordinarily(lambda: order.append("work"))
     assert order == ["cuda waits for here", "on cuda", "work", "here waits for cuda"]
     order.clear()

@@ -11,8 +11,8 @@ import torch
 
 from stylegan2ada import stats
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
+from stylegan2ada.ops.recording import CudaGraphs, Steps
 from stylegan2ada.training import capture
-from stylegan2ada.training.capture import CudaGraphs, Steps
 from stylegan2ada.training.hooks import Hook
 from stylegan2ada.training.loop import train
 from stylegan2ada.training.phases import Phase

@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylegan2ada import stats
 from stylegan2ada.losses.objectives import OBJECTIVES
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss
 from stylegan2ada.networks.augment import AugmentPipe
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
+from stylegan2ada.ops import build, use_impl
 from stylegan2ada.training import ema, loop
 from stylegan2ada.training.hooks import Hook, Hooks
 from stylegan2ada.training.phases import Phase, network_phases
@@ -38,6 +40,31 @@ def _clean_statistics() -> Iterator[None]:
     stats.reset()
     yield
     stats.reset()
+
+
+@pytest.fixture(params=["fast", "compiled"])
+def operations(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Plain ones and our kernels, which must be there."""
+    if request.param == "compiled":
+        try:
+            build.ensure("cpu", may_build=True, seconds=300)
+        except build.Unavailable as reason:
+            pytest.skip(str(reason))
+    with use_impl(request.param):
+        yield request.param
+
+
+class Kernels(TorchDispatchMode):
+    """Notes which kernels of ours are called within the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "stylegan2ada":
+            self.names.add(func._opname)
+        return func(*args, **(kwargs or {}))
 
 
 class Bounded(Hook):
@@ -105,17 +132,20 @@ def test_all_phases_without_augmentation() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hooks", [Hooks(), Hooks([Bounded()])], ids=["", "hooks"])
-def test_all_phases_with_augmentation_terms_and_hooks(hooks: Hooks) -> None:
-    with FakeTensorMode():
+def test_all_phases_with_augmentation_terms_and_hooks(hooks: Hooks, operations: str) -> None:
+    with FakeTensorMode(), Kernels() as kernels:
         run = parts("cpu", terms=[Term()])
         assert take_a_step(run, hooks, "cpu") == ["Gmain", "Greg", "Dmain", "Dreg"]
+    known = {"epilogue", "epilogue_backward", "epilogue_second", "resample", "energy", "energy_times"}
+    assert kernels.names - {"epilogue_in_place"} == (known if operations == "compiled" else set())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "stylegan2"])
-def test_other_objectives(objective: str) -> None:
-    with FakeTensorMode():
+def test_other_objectives(objective: str, operations: str) -> None:
+    with FakeTensorMode(), Kernels() as kernels:
         assert take_a_step(parts("cpu", objective=objective), Hooks(), "cpu") == ["Gboth", "Dboth"]
+    assert bool(kernels.names) == (operations == "compiled")
 
 
 @pytest.mark.slow
