@@ -13,7 +13,7 @@ import torch
 
 from stylegan2ada.errors import MissingError, UserError
 from stylegan2ada.images import to_uint8
-from stylegan2ada.ops.drawing import drawn
+from stylegan2ada.ops.recorded_images import drawn
 from stylegan2ada.protocols import Card, Generator, Networks, Options
 
 NOISE_MODES = ("const", "random", "none")

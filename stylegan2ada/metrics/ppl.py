@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from stylegan2ada import protocols
 from stylegan2ada.images import to_255
-from stylegan2ada.ops.drawing import drawn
+from stylegan2ada.ops.recorded_images import drawn
 
 _NOISE = re.compile(r".*noise_const$")
 _DETECTOR_SIZE = 256  # larger images are box-averaged down to about this

@@ -10,7 +10,7 @@ import torch
 
 from stylegan2ada import synthesis
 from stylegan2ada.networks.stylegan2 import Generator
-from stylegan2ada.ops import choice, drawing, use_impl
+from stylegan2ada.ops import choice, recorded_images, use_impl
 from stylegan2ada.ops.recording import WARM_UP
 from tests.stylegan2ada.training.tape import Tape
 
@@ -20,9 +20,9 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tape]]:
     """As a command on CUDA draws, with tapes that the test can look at."""
     made: list[Tape] = []
     monkeypatch.setattr(choice, "_records_drawings", True)
-    monkeypatch.setattr(drawing, "CudaGraphs", lambda device: made.append(Tape()) or made[-1])
+    monkeypatch.setattr(recorded_images, "CudaGraphs", lambda device: made.append(Tape()) or made[-1])
     yield made
-    drawing._DRAWINGS.clear()
+    recorded_images._DRAWINGS.clear()
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_what_reads_values_is_drawn_ordinarily_with_one_line(
 ) -> None:
     plain = images(G, 12)
     G.synthesis.register_forward_hook(lambda module, given, made: made * float(made.mean() != 0))
-    drawing._DRAWINGS.clear()
+    recorded_images._DRAWINGS.clear()
     assert torch.equal(images(G, 12), plain)
     said = capsys.readouterr().out.splitlines()
     assert said == [
@@ -96,14 +96,14 @@ def test_another_size_is_drawn_ordinarily_and_disturbs_nothing(tapes: list[Tape]
     with torch.no_grad():
         for number, width in enumerate([3] * (WARM_UP + 3) + [4, 3, 4, 3]):
             x = torch.full([2, width], float(number))
-            assert torch.equal(drawing.drawn(network, x), network(x))
+            assert torch.equal(recorded_images.drawn(network, x), network(x))
     assert tapes[0].replays == 3
 
 
 def test_nothing_is_recorded_with_gradients(G: Generator, tapes: list[Tape]) -> None:
     ws = torch.zeros([2, G.num_ws, G.w_dim], requires_grad=True)
     for _ in range(WARM_UP + 3):
-        drawing.drawn(G.synthesis, ws).sum().backward()
+        recorded_images.drawn(G.synthesis, ws).sum().backward()
     assert not tapes
 
 
@@ -111,10 +111,10 @@ def test_recordings_go_with_their_network(tapes: list[Tape]) -> None:
     G = Generator(8, 0, 8, 8, 1, synthesis_kwargs={"channel_base": 64}).eval()
     with use_impl("fast"):
         images(G, 4)  # not recorded yet: a tape, unlike a graph, holds what it does
-    assert len(drawing._DRAWINGS) == 1
+    assert len(recorded_images._DRAWINGS) == 1
     del G
     gc.collect()
-    assert len(drawing._DRAWINGS) == 0
+    assert len(recorded_images._DRAWINGS) == 0
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_on_a_card_the_images_are_those_of_ordinary_drawing(
     plain = images(G, 12, noise_mode=noise, device=place)
     monkeypatch.setattr(choice, "_records_drawings", True)
     recorded = images(G, 12, noise_mode=noise, device=place)
-    assert len(drawing._DRAWINGS[G.synthesis].steps.recorded) == 1
+    assert len(recorded_images._DRAWINGS[G.synthesis].steps.recorded) == 1
     assert float((recorded - plain).norm() / plain.norm()) < 1e-3
