@@ -58,7 +58,7 @@ proof: $(VENV)/.test
 lint: $(VENV)/.test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy stylegan2ada spine_plugins
+	$(PY) -m mypy stylegan2ada spine_plugins benchmarks
 	$(VENV)/bin/codespell --config .codespellrc
 
 check: lint test

@@ -119,8 +119,8 @@ def main(iteration: str, precision: str, repeats: int, threads: int, rows: int, 
     }
     lines = [f"{side}x{side}, batch {n}, {precision}, {threads} thread(s)", ""]
     for name, both in found.items():
-        kinds = [by_kind(both[each.name]) for each in (base, other)]
-        lines += table(f"{name}, by kind", *kinds, rows=len(KINDS) + 1)
+        plain, kernels = (by_kind(both[each.name]) for each in (base, other))
+        lines += table(f"{name}, by kind", plain, kernels, len(KINDS) + 1)
     both = found["iteration"]
     lines += table("iteration, by operation", both[base.name], both[other.name], rows)
     print("\n".join(lines))

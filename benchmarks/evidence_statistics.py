@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def bootstrap(design: Design, studies: int, resamples: int = 400, seed: int = 3)
         labels, patients, noise = draw(design, rng)
         scores = noise[0, 0] + design.shift * labels
         found = bootstrap_interval(
-            lambda w, y=labels, s=scores: auc(y, s, w), len(labels), patients.tolist(), resamples=resamples
+            partial(auc, labels, scores), len(labels), patients.tolist(), resamples=resamples
         )
         covers.append(found.low <= design.single_truth <= found.high)
         widths.append(found.high - found.low)

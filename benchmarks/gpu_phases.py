@@ -218,6 +218,6 @@ def open_gates() -> None:
     """Its own derivatives of convolution and sampling are used for named versions of torch alone."""
     for name in ("conv2d_gradfix", "grid_sample_gradfix"):
         module = importlib.import_module(f"torch_utils.ops.{name}")
-        module.enabled = True
+        vars(module)["enabled"] = True
         if hasattr(module, "_should_use_custom_op"):
-            module._should_use_custom_op = lambda *_: True
+            vars(module)["_should_use_custom_op"] = lambda *_: True

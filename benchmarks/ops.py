@@ -7,7 +7,7 @@ python benchmarks/ops.py --sizes tiny --repeats 2
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -117,7 +117,8 @@ def main(
     if dtype == "float32":
         work["grid_sample, own against chosen"] = sampling_case(SHAPES[sizes][-1][2])
 
-    record = {"machine": timing.machine(place), "clock": clock_name, "dtype": dtype, "cases": []}
+    found_cases: list[Mapping[str, object]] = []
+    record = {"machine": timing.machine(place), "clock": clock_name, "dtype": dtype, "cases": found_cases}
     print(f"{'':<54s}{'ref':>13s} {'fast':>13s}   ratio [least-largest], {clock_name} time")
     for name, (op, inputs) in work.items():
         inputs = [x.to(place) for x in inputs]
@@ -136,7 +137,7 @@ def main(
             found = timing.summary(seconds["ref"], seconds["fast"])
             print(timing.line(f"{name}, {order}", found) + f"   parity {max(parity):.0e}", flush=True)
             entry = {"name": name, "order": order, "parity": parity, "seconds": seconds, "summary": found}
-            record["cases"].append(entry)
+            found_cases.append(entry)
     timing.save("ops", record, out)
 
 

@@ -95,7 +95,7 @@ def fakes_of(G: Generator) -> np.ndarray:
 
 
 def measure(network: Path, reals: np.ndarray) -> float:
-    G = load_network(str(network), log=lambda text: None)["G_ema"]
+    G = synthesis.averaged_generator(load_network(str(network), log=lambda text: None), "cpu")
     return kid(reals, fakes_of(G), subsets=20)
 
 

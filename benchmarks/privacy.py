@@ -12,6 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def cost(side: int, batch: int, repeats: int) -> dict[str, Any]:
     _, clock = timing.clock_for(torch.device("cpu"), threads=1)
     found: dict[str, Any] = {"parameters": sum(p.numel() for p in D.parameters())}
     for name, r1 in (("without R1", False), ("with R1", True)):
-        sides = {"usual": partial(usual, D, reals, fakes, c, r1=r1)}
+        sides: dict[str, Callable[[], object]] = {"usual": partial(usual, D, reals, fakes, c, r1=r1)}
         for chunk in (8, batch):
             sides[f"vmap, chunk {chunk}"] = partial(
                 private_step(D, batch, r1=r1, chunk=chunk).gradients, reals, fakes, c

@@ -30,6 +30,7 @@ from spine_plugins import phantom
 from spine_plugins.classifier import load_classifier
 from spine_plugins.privacy import verification
 from spine_plugins.training.judge import judge_generator
+from stylegan2ada import synthesis
 from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.metrics.kid import kid_subsets
@@ -45,7 +46,8 @@ def spinegan(folder: Path, *command: object) -> None:
 
 def measure(run_dir: Path, folder: Path, reals: np.ndarray) -> dict[str, Any]:
     """KID with the interval of its subsets, and the judge's accuracy with Wilson's."""
-    G = load_network(str(run_files.snapshots_in(run_dir)[-1]), log=lambda text: None)["G_ema"]
+    loaded = load_network(str(run_files.snapshots_in(run_dir)[-1]), log=lambda text: None)
+    G = synthesis.averaged_generator(loaded, "cpu")
     values = kid_subsets(reals, paper_dp.fakes_of(G), subsets=50, max_size=500)
     low, high = np.quantile(values, [0.025, 0.975])
     other = ImageFolderDataset(str(folder / "other.zip"), use_labels=True)

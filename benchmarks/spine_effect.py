@@ -122,7 +122,7 @@ class Instruments:
 
     def measure(self, network: Path, data: Path) -> dict[str, float]:
         """The judge's accuracy on fakes of both classes, and how many of 600 fake positives are hard ones."""
-        G = load_network(str(network), log=lambda text: None)["G_ema"]
+        G = synthesis.averaged_generator(load_network(str(network), log=lambda text: None), "cpu")
         judged = judge_generator(self.judge, G, ImageFolderDataset(data, use_labels=True), per_class=300)
         z = synthesis.seed_latents(range(10_000, 10_600), G.z_dim)
         positives = synthesis.images_from_z(G, z, synthesis.labels(G, len(z), class_idx=1), batch=50)

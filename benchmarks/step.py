@@ -30,11 +30,12 @@ from benchmarks import timing  # noqa: E402
 from stylegan2ada.losses.stylegan2 import StyleGAN2Loss  # noqa: E402
 from stylegan2ada.networks import augment, stylegan2  # noqa: E402
 from stylegan2ada.ops import use_impl  # noqa: E402
+from stylegan2ada.protocols import Options  # noqa: E402
 
 SHARE = {"Gmain": 1, "Greg": 1 / 4, "Dmain": 1, "Dreg": 1 / 16}  # how often a phase runs per iteration
 GAIN = {"Gmain": 1, "Greg": 4, "Dmain": 1, "Dreg": 16}
 C_DIM = 2
-BGC = dict.fromkeys(
+BGC: Options = dict.fromkeys(
     ["xflip", "rotate90", "xint", "scale", "rotate", "aniso", "xfrac"]
     + ["brightness", "contrast", "lumaflip", "hue", "saturation"],
     1,
@@ -100,9 +101,9 @@ def own_side(name: str, side: int, loss_options: dict[str, Any], settings: Setti
 
 def official_side(side: int, loss_options: dict[str, Any], settings: Settings) -> Side:
     """The same from the checkout, whose packages must be the ones that `training` etc. name."""
-    from training.augment import AugmentPipe  # type: ignore[import-not-found]
-    from training.loss import StyleGAN2Loss as OfficialLoss  # type: ignore[import-not-found]
-    from training.networks import Discriminator, Generator  # type: ignore[import-not-found]
+    from training.augment import AugmentPipe
+    from training.loss import StyleGAN2Loss as OfficialLoss
+    from training.networks import Discriminator, Generator
 
     for_G, for_D = network_arguments(side)
     G, D = Generator(**for_G).to(settings.device), Discriminator(**for_D).to(settings.device)

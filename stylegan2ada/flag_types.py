@@ -7,7 +7,7 @@ import re
 
 import click
 
-from stylegan2ada.errors import UserError
+from stylegan2ada.config import LAST_SEED
 
 
 class CommaList(click.ParamType):
@@ -29,7 +29,6 @@ def split_list(text: str) -> list[str]:
 
 _RANGE = re.compile(r"(\d+)-(\d+)", re.ASCII)
 _MOST = 1_000_000  # numbers of one flag: more are a slip of the finger, and would fill the memory
-LAST_SEED = 2**32 - 1  # that numpy's generators take
 SEED = click.IntRange(0, LAST_SEED)
 PSI = click.FloatRange(-1e6, 1e6)  # of truncation: any that is meant, and none that overflows
 
@@ -129,19 +128,6 @@ class WeightedName(click.ParamType):
         if not is_number:
             self.fail(f"{value!r}: the weight after the colon must be a number", param, ctx)
         return value
-
-
-def label_vector(text: str | None) -> list[float] | None:
-    """`0.2,1,0` -> [0.2, 1.0, 0.0]: the value of --label."""
-    if text is None:
-        return None
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0")
-    return numbers
 
 
 # What no flag of any command means, whatever its type: every option and argument asks these.

@@ -96,7 +96,7 @@ def main(asked: Projector) -> None:
     started = time.monotonic()
     number = synthesis.class_number(asked.class_idx, loaded["card"])
     c = (
-        synthesis.labels(G, 1, class_idx=number, vector=flag_types.label_vector(asked.label))
+        synthesis.labels(G, 1, class_idx=number, vector=synthesis.label_vector(asked.label))
         if G.c_dim
         else None
     )

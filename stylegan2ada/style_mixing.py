@@ -74,7 +74,7 @@ def main(asked: StyleMixing) -> None:
     loaded = load_network(asked.network, log=voice.say)
     G = synthesis.averaged_generator(loaded, device)
     number = synthesis.class_number(asked.class_idx, loaded["card"])
-    c = synthesis.labels(G, 1, class_idx=number, vector=flag_types.label_vector(asked.label))
+    c = synthesis.labels(G, 1, class_idx=number, vector=synthesis.label_vector(asked.label))
     styles = list(range(min(_COARSE, G.num_ws))) if asked.styles is None else asked.styles
     images = synthesis.mixed_styles(
         G,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from stylegan2ada.ops.recorded_images import drawn
 from stylegan2ada.protocols import Card, Generator, Networks, Options
 
 NOISE_MODES = ("const", "random", "none")
-_BATCH = 16  # images at once, also of generate.py: other sizes may differ in the last bit
+BATCH = 16  # images at once: other sizes may differ in the last bit
 
 
 def averaged_generator(networks: Mapping[str, Any], device: torch.device | str) -> Generator:
@@ -77,6 +78,19 @@ def seed_latents(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros([0, z_dim], dtype=torch.float64)
 
 
+def label_vector(text: str | None) -> list[float] | None:
+    """`0.2,1,0` -> [0.2, 1.0, 0.0]: the value of --label."""
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise UserError(f"--label={text} must be numbers between commas, such as 0.2,1,0")
+    return numbers
+
+
 def labels(
     G: Generator, n: int, *, class_idx: int | None = None, vector: Sequence[float] | None = None
 ) -> torch.Tensor:
@@ -117,7 +131,7 @@ def images_from_z(
     psi: float = 1,
     cutoff: int | None = None,
     noise_mode: str = "const",
-    batch: int = _BATCH,
+    batch: int = BATCH,
     **synthesis_kwargs: Any,
 ) -> Iterator[torch.Tensor]:
     """Images in [-1, 1], float [b, C, H, W], in batches."""
@@ -136,7 +150,7 @@ def images_from_w(
     *,
     device: torch.device | str = "cpu",
     noise_mode: str = "const",
-    batch: int = _BATCH,
+    batch: int = BATCH,
     **synthesis_kwargs: Any,
 ) -> Iterator[torch.Tensor]:
     """Images in [-1, 1], float [b, C, H, W], in batches."""
@@ -254,7 +268,7 @@ def mixed_styles(
     device: torch.device | str = "cpu",
     psi: float = 1,
     noise_mode: str = "const",
-    batch: int = _BATCH,
+    batch: int = BATCH,
 ) -> dict[tuple[int, int], np.ndarray]:
     """{(row seed, column seed): uint8 [H, W, C]}; equal seeds are the plain images, the rest mix.
 

@@ -21,7 +21,8 @@ FLOORS = [
     {"networks"},
     {"losses", "data", "checkpoints"},
     {"synthesis"},
-    {"projection", "metrics", "latent_arithmetic", "latent_strips"},
+    {"projection", "metrics"},
+    {"drawing"},
     {"training"},
 ]
 GROUND = {  # used by all but networks

@@ -16,7 +16,7 @@ from stylegan2ada import flag_types, options
 from stylegan2ada.checkpoints import save_network
 from stylegan2ada.data.writer import DatasetWriter
 from stylegan2ada.errors import UserError
-from stylegan2ada.synthesis import generate_images
+from stylegan2ada.synthesis import generate_images, label_vector
 from tests.stylegan2ada.checkpoints.conftest import make_networks
 from tests.test_help import COMMANDS
 
@@ -95,7 +95,7 @@ def test_pairs_and_labels_without_a_number() -> None:
     with pytest.raises(click.BadParameter, match="NAME=VALUE"):
         flag_types.NamedValue().convert("inception=", None, None)
     with pytest.raises(UserError, match="numbers between commas"):
-        flag_types.label_vector("1,nan")
+        label_vector("1,nan")
     assert flag_types.ClassChoice().convert("9" * 5000, None, None) == "9" * 5000  # as a name: not known
 
 

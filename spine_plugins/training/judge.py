@@ -20,7 +20,8 @@ from stylegan2ada.checkpoints import load_network
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import to_float, to_uint8
-from stylegan2ada.networks.stylegan2 import Generator
+from stylegan2ada.networks import stylegan2
+from stylegan2ada.protocols import Generator
 from stylegan2ada.training import run_files
 from stylegan2ada.training.hooks import AtSnapshot, Hook
 
@@ -80,7 +81,7 @@ class _Snapshot:
 
     run_dir: Path
     device: torch.device
-    G_ema: Generator
+    G_ema: stylegan2.Generator
     dataset: Dataset
     cur_nimg: int
 

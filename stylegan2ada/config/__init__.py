@@ -11,11 +11,11 @@ from stylegan2ada.config.presets import (
     auto_preset,
     transfer_source,
 )
-from stylegan2ada.config.records import TrainConfig, TrainOptions
+from stylegan2ada.config.records import LAST_SEED, TrainConfig, TrainOptions
 from stylegan2ada.config.resolving import LossFacts, describe, loss_options, resolve
 
 __all__ = [
-    "PRESETS", "SAFE_TO_CHANGE", "TRANSFER_SOURCES", "LossFacts", "TrainConfig", "TrainOptions",
+    "LAST_SEED", "PRESETS", "SAFE_TO_CHANGE", "TRANSFER_SOURCES", "LossFacts", "TrainConfig", "TrainOptions",
     "augmentation_presets", "auto_preset", "continue_with", "describe", "loss_options", "resolve",
     "transfer_source",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from stylegan2ada.errors import UserError
 from stylegan2ada.official_names import OPTION_CLASSES
 from stylegan2ada.protocols import JsonObject, Options
 
+LAST_SEED = 2**32 - 1  # that numpy's generators take
 _HOW = ("dry_run", "continue_run", "trust_run")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,11 +10,10 @@ import torch
 from torch import Tensor
 
 from stylegan2ada import stats
-from stylegan2ada.errors import UserError
-from stylegan2ada.losses import halves
+from stylegan2ada.losses import critic, halves
 from stylegan2ada.losses.base import Context, Loss, NamedPhase
 from stylegan2ada.losses.draws import Draws
-from stylegan2ada.losses.objectives import Objective, Penalty, find_objective, r1_penalty
+from stylegan2ada.losses.objectives import Penalty, find_objective, r1_penalty
 from stylegan2ada.losses.terms import GeneratorTerm, make_term, offered, weighted_sum
 from stylegan2ada.protocols import Options, State
 
@@ -72,7 +70,7 @@ class StyleGAN2Loss(Loss):
         self.draws = draws if draws is not None else Draws(self.device, style_mixing_prob)
         self.pl_mean = torch.zeros([], device=self.device)
         self.joins_halves = joins_halves(type(self), self.device)
-        _check_critic(D, self.objective)
+        critic.check_critic(D, self.objective)
 
     @classmethod
     def network_settings(cls, objective: str = "stylegan2") -> Options:
@@ -116,7 +114,7 @@ class StyleGAN2Loss(Loss):
         """A Wasserstein critic is kept within its bounds."""
         name = phase if isinstance(phase, str) else phase.name
         if self.objective.clips_weights and name.startswith("D"):
-            clip_effective_weights(self.D, self.weight_clip)
+            critic.clip_effective_weights(self.D, self.weight_clip)
 
     def start(self, context: Context) -> None:
         """Hand what the training loop knows to the terms that want it."""
@@ -254,7 +252,7 @@ class StyleGAN2Loss(Loss):
     def _critic_penalty(
         self, measure: Penalty, real_seen: Tensor, fake_seen: Tensor, c: Tensor, real_logits: Tensor
     ) -> Tensor:
-        full = {"force_fp32": True} if _takes(self.D, "force_fp32") else {}
+        full = {"force_fp32": True} if critic.takes(self.D, "force_fp32") else {}
         n = min(len(real_seen), len(fake_seen))  # a line needs both ends
         real_seen, fake_seen, c, real_logits = real_seen[:n], fake_seen[:n], c[:n], real_logits[:n]
         mix = self.draws.interpolation(n)
@@ -306,34 +304,3 @@ def _zero(values: Tensor) -> Tensor:
     upstream: Adam then still counts the step and lets the second moment decay, e.g. of the last bias.
     """
     return values.flatten(1)[:, 0].mul(0).mean()
-
-
-@torch.no_grad()
-def clip_effective_weights(network: Callable[..., Tensor], bound: float) -> None:
-    """Clip parameters so that what the layers compute with lies in [-bound, bound].
-
-    Layers with equalised learning rate store N(0, 1) and scale when used; their stored weights may be larger.
-    """
-    assert isinstance(network, torch.nn.Module)
-    for module in network.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            reach = bound / float(getattr(module, f"{name}_gain", 1))
-            parameter.clamp_(-reach, reach)
-
-
-def _takes(function: Callable[..., object], name: str) -> bool:
-    """True if `function` accepts an argument of this name."""
-    call = function.forward if isinstance(function, torch.nn.Module) else function
-    parameters = inspect.signature(call).parameters.values()
-    return any(p.name == name or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
-
-
-def _check_critic(D: object, objective: Objective) -> None:
-    """Refuse a D that compares samples where the objective measures each sample's gradient."""
-    if objective.penalty is None or not isinstance(D, torch.nn.Module):
-        return
-    if any(type(module).__name__ == "MinibatchStdLayer" for module in D.modules()):
-        raise UserError(
-            f"--loss={objective.name} penalises D's gradient sample by sample, but this D mixes samples in a "
-            "minibatch-stddev layer; build D with epilogue_kwargs mbstd_num_channels=0"
-        )

@@ -1,58 +1,32 @@
-"""The training loop: a step on one screen, and what happens around it in the order it runs."""
+"""The training loop: a run from its start to its end, and a step on one screen."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from stylegan2ada import files, processes
+from stylegan2ada import processes
 from stylegan2ada.config import TrainConfig
 from stylegan2ada.data.dataset import Dataset
-from stylegan2ada.errors import Interrupted, StoppedOnRequest, UserError
+from stylegan2ada.errors import Interrupted, UserError
 from stylegan2ada.images import to_float
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.ops.recording import Batch, Steps
-from stylegan2ada.protocols import State
-from stylegan2ada.training import capture, ema, resume, run_files, snapshots, trackers, watch
+from stylegan2ada.training import capture, ema, resume, run_files, snapshots, trackers
+from stylegan2ada.training.beginning import Start, go_on, leave_early, show_beginning, split_to_fit
 from stylegan2ada.training.build import build
 from stylegan2ada.training.hooks import Hook, Hooks
-from stylegan2ada.training.log import RunLog, Statistics, console_copy, cut_back, note, warn
-from stylegan2ada.training.memory import fit_memory
+from stylegan2ada.training.log import RunLog, console_copy, note, warn
 from stylegan2ada.training.phases import Phase, due, rounds
 from stylegan2ada.training.run import Run
-from stylegan2ada.training.run_dir import update_extra, update_record
 from stylegan2ada.training.seams import Seams
 from stylegan2ada.training.source import Source
-from stylegan2ada.training.status import announce_cost, announce_time, report_progress
 from stylegan2ada.training.timing import Clock, PhaseTimer
-
-
-@dataclass(frozen=True)
-class Upkeep:
-    """What happens around the steps: who is called, what is written, what is shown."""
-
-    hooks: Hooks
-    seams: Seams
-    grid: snapshots.Grid
-    log: RunLog
-    clock: Clock
-    timer: PhaseTimer
-    steps: Steps
-
-
-@dataclass(frozen=True)
-class Start:
-    """How a run begins."""
-
-    state: State | None  # to go on from
-    is_continued: bool  # it may be so without a state, if it never came far enough to save one
-    when_accepted: Callable[[], None] | None  # called on rank 0
-    begin_copy: Callable[[], None]  # of the console, into the log
+from stylegan2ada.training.upkeep import Upkeep, ask_to_run_again, finish_tick, save_state
 
 
 def train(
@@ -119,13 +93,13 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
         run.loss.start(run)
         hooks.on_start(run)
     if start.is_continued:
-        _go_on(run, start)
+        go_on(run, start)
     if other_draws:
         warn(run.run_dir, "ranks", other_draws, kimg=run.kimg)
-    _leave_early(run, start)
+    leave_early(run, start)
     # A run that goes on has found its split already.
     if state is None and run.device.type == "cuda":
-        _split_to_fit(run)
+        split_to_fit(run)
     grid = snapshots.Grid.choose(run) if state is None else snapshots.Grid.from_state(run, state)
     continues_at = None if state is None else run.cur_nimg // 1000
     log = RunLog(
@@ -137,8 +111,8 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
     )
     try:
         if state is None:
-            _show_beginning(run, grid, seams, log)
-            _leave_early(run, start)
+            show_beginning(run, grid, seams, log)
+            leave_early(run, start)
         if run.is_done:
             processes.print0(f"Nothing left to do: {run.kimg:g} kimg are trained; raise --kimg to go on")
         else:
@@ -149,53 +123,6 @@ def _train(run: Run, hooks: Hooks, seams: Seams, start: Start) -> None:
         note(run.run_dir, "finished", kimg=run.kimg)
     finally:
         log.close()
-
-
-def _go_on(run: Run, start: Start) -> None:
-    """The first change to the folder of a run that goes on: nothing is left that could refuse it."""
-
-    def change() -> list[str]:
-        run_dir, state = run.run_dir, start.state
-        for folder in (
-            run_dir,
-            *filter(Path.is_dir, (run_dir / run_files.CLASSES, run_dir / run_files.PRIVATE)),
-        ):
-            files.sweep(folder)
-        for leftover in run_dir.glob(f".{run_files.STATE}.*.tmp"):
-            leftover.unlink()  # whoever wrote it: nobody but us does now
-        if start.when_accepted is not None:
-            start.when_accepted()
-        gaps = cut_back(run_dir, state["log"] if state is not None else {})
-        start.begin_copy()  # its new lines belong behind the cut
-        return gaps
-
-    gaps = processes.on_rank0(change)
-    if start.state is None:
-        processes.print0("Nothing was saved before the run ended: it is begun again, in its folder")
-    else:
-        processes.print0(f"Continuing at {run.kimg:g} kimg, tick {run.tick}")
-    note(run.run_dir, "continued", kimg=run.kimg)
-    for gap in gaps:
-        warn(run.run_dir, "gap", gap, kimg=run.kimg)
-
-
-def _leave_early(run: Run, start: Start) -> None:
-    """Before the first iteration nothing need be saved: who is asked to stop goes at once."""
-    if not processes.any_rank(run.stop.is_signalled):
-        return
-    if start.state is not None:
-        ask_to_run_again(run)
-    raise Interrupted(f"stopped before the first iteration; --continue={run.run_dir} begins again")
-
-
-def _show_beginning(run: Run, grid: snapshots.Grid, seams: Seams, log: RunLog) -> None:
-    if run.config.image_snapshot_ticks is not None:
-        snapshots.save_reals(run, grid, is_private=not seams.shows_reals)
-        fakes = snapshots.save_fakes(run, grid, is_first=True, compares=seams.shows_reals)
-        log.pictures(fakes, step_kimg=0)
-    announce_cost(run)
-    origin = {"weights_origin": run.card["starts_from"]} if run.card["starts_from"] else {}
-    processes.on_rank0(lambda: update_extra(run.run_dir, card=run.card, **origin))
 
 
 def _run_ticks(run: Run, upkeep: Upkeep) -> None:
@@ -258,95 +185,3 @@ def accumulate(
         hooks.after_part(phase)
     if is_empty:
         phase.no_samples()
-
-
-def finish_tick(run: Run, upkeep: Upkeep) -> bool:
-    """Report, show, keep, measure; True if the state was saved."""
-    config, clock, progress = run.config, upkeep.clock, run.progress
-    clock.end_tick()
-    report_progress(run, clock, upkeep.timer)
-    _guard(run, {})
-    shows = _is_turn(run, config.image_snapshot_ticks)
-    keeps = _is_turn(run, config.network_snapshot_ticks)
-    if shows:
-        fakes = snapshots.save_fakes(run, upkeep.grid, compares=upkeep.seams.shows_reals)
-        upkeep.log.pictures(fakes, step_kimg=run.cur_nimg // 1000)
-    if keeps:
-        path = snapshots.save_networks(run, upkeep.seams.save)
-        snapshots.measure(run, upkeep.log, path, wall_sec=clock.total_sec())
-        upkeep.hooks.on_snapshot(run, path)
-    run.collector.update()
-    statistics = run.collector.as_dict()
-    upkeep.log.write(statistics, step_kimg=run.cur_nimg // 1000, wall_sec=clock.total_sec())
-    _guard(run, statistics)
-    _warn_of_leak(run)
-    if run.tick == 1:
-        announce_time(run, clock)
-    progress.tick += 1
-    progress.tick_start_nimg = run.cur_nimg
-    # Behind the counters: a continued run begins with the next tick.
-    if keeps:
-        save_state(run, upkeep)
-    clock.start_tick()
-    return keeps
-
-
-def save_state(run: Run, upkeep: Upkeep) -> None:
-    """Everything that --continue needs; never over a good state with a broken one."""
-    _guard(run, {})
-    run.progress.elapsed_sec = upkeep.clock.total_sec()
-    resume.save(run, upkeep.hooks, upkeep.grid, upkeep.log)
-    note(run.run_dir, "saved", kimg=run.kimg)
-    upkeep.clock.saved()
-
-
-def ask_to_run_again(run: Run) -> None:
-    """Leave with the state saved, and with a file that says so to schedulers."""
-
-    def tell() -> None:
-        (run.run_dir / run_files.REQUEUE).write_text("run again with --continue\n")
-        note(run.run_dir, "stopped", kimg=run.kimg, text=f"by {run.stop.signal}" if run.stop.signal else "")
-
-    processes.on_rank0(tell)
-    raise StoppedOnRequest(f"stopped on request, state saved; go on with --continue={run.run_dir}")
-
-
-def _split_to_fit(run: Run) -> None:
-    """Fewer images at once if the device's memory asks for it; accumulation makes up for the rest."""
-    batch_gpu = fit_memory(run)
-    if batch_gpu < run.config.batch_gpu:
-        text = f"Out of memory with {run.config.batch_gpu} images at once; now {batch_gpu}"
-        warn(run.run_dir, "memory", text, kimg=run.kimg)
-        run.progress.batch_gpu = batch_gpu
-        processes.on_rank0(lambda: update_record(run.run_dir, batch_gpu=batch_gpu))
-
-
-def _guard(run: Run, statistics: Statistics) -> None:
-    """Stop a run that cannot recover, before a good state is overwritten; ranks stop together."""
-    reason = ""
-    try:
-        watch.check_numbers(statistics, {"G": run.G, "D": run.D, "G_ema": run.G_ema})
-    except watch.Diverged as error:
-        reason = str(error)
-    found = next((text for text in processes.all_ranks(reason) if text), None)
-    if found is None:
-        return
-    state = run.run_dir / run_files.STATE
-    last = f"the last good state is kept in {state}" if state.exists() else "no state was saved yet"
-    with contextlib.suppress(OSError):  # a full disk must not hide the reason
-        note(run.run_dir, "diverged", kimg=run.kimg, text=found)
-    raise watch.Diverged(
-        f"training diverged at {run.kimg:g} kimg: {found}; {last}. A larger --gamma, --fp32=1 or "
-        "a look at the training images may help"
-    )
-
-
-def _warn_of_leak(run: Run) -> None:
-    warning = watch.leak_warning(run.p, run.progress.warned_p)
-    run.progress.warned_p = run.p
-    if warning is not None:
-        warn(run.run_dir, "leak", warning, kimg=run.kimg)
-
-
-def _is_turn(run: Run, every: int | None) -> bool:
-    return every is not None and (run.is_done or run.tick % every == 0)

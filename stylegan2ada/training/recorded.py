@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stylegan2ada.config import TrainConfig, TrainOptions
+from stylegan2ada.config import LAST_SEED, TrainConfig, TrainOptions
 from stylegan2ada.data.samplers import SAMPLERS
 from stylegan2ada.errors import UserError
 from stylegan2ada.losses.registry import LOSSES, TERMS
@@ -29,7 +29,7 @@ _POSITIVE = frozenset({
     "image_snapshot_ticks", "network_snapshot_ticks", "keep_snapshots", "kimg_per_tick",
 })  # fmt: skip
 _SIGNED = frozenset({"ada_target", "target"})  # a mean of signs
-_MOST = {"num_gpus": 1024, "num_workers": 1024, "random_seed": 2**32 - 1}
+_MOST = {"num_gpus": 1024, "num_workers": 1024, "random_seed": LAST_SEED}
 _LARGEST = 2**53
 _DATA = {"path": str, "use_labels": bool, "max_size": int, "xflip": bool, "resolution": int}
 _DATA_TOO = {"random_seed": int}

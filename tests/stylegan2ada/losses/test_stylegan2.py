@@ -10,9 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylegan2ada import processes
 from stylegan2ada.errors import UserError
+from stylegan2ada.losses.critic import clip_effective_weights
 from stylegan2ada.losses.draws import Draws
 from stylegan2ada.losses.objectives import OBJECTIVES
-from stylegan2ada.losses.stylegan2 import PHASES, StyleGAN2Loss, clip_effective_weights
+from stylegan2ada.losses.stylegan2 import PHASES, StyleGAN2Loss
 from stylegan2ada.networks.stylegan2 import Discriminator, Generator, set_precision
 from tests.stylegan2ada.losses.replay import Replay, record_reports
 

@@ -13,9 +13,9 @@ from stylegan2ada import generate, synthesis
 from stylegan2ada.checkpoints import load_network, save_network
 from stylegan2ada.data.dataset import ImageFolderDataset
 from stylegan2ada.data.label_rows import read_label_rows
+from stylegan2ada.drawing.arithmetic import Arithmetic
+from stylegan2ada.drawing.strips import read_amounts
 from stylegan2ada.errors import UserError
-from stylegan2ada.latent_arithmetic import Arithmetic
-from stylegan2ada.latent_strips import read_amounts
 from tests.stylegan2ada.checkpoints.conftest import make_networks
 from tests.stylegan2ada.test_image_commands import ok, read, run
 

@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from stylegan2ada import files, synthesis
+from stylegan2ada import files
+from stylegan2ada.drawing.arithmetic import Arithmetic
+from stylegan2ada.drawing.renderer import Renderer
 from stylegan2ada.errors import UserError
 from stylegan2ada.images import captioned_tiles, save_png
-from stylegan2ada.latent_arithmetic import Arithmetic
 
 _MOST_AMOUNTS = 101
 _WHOLE = re.compile(r"(-?\d{1,6})\.\.(-?\d{1,6})", re.ASCII)
 
 
-def write_expression(arithmetic: Arithmetic, text: str, folder: Path, noise_mode: str) -> dict[str, object]:
+@dataclass(frozen=True)
+class DrawnSum:
+    """A sum, as written."""
+
+    files: list[Path]  # the last one shows all
+    parts: list[str]
+    sum_of_weights: float
+
+
+@dataclass(frozen=True)
+class DrawnDirection:
+    """Seeds moved along a direction, as written."""
+
+    files: list[Path]  # the last one shows all
+    seeds: list[int]
+    amounts: list[float]
+    length: float  # of the direction, in w
+
+
+def write_expression(arithmetic: Arithmetic, text: str, folder: Path, noise_mode: str) -> DrawnSum:
     """expr.png, its w as expr.npz (for --projected-w), and strip.png: the parts, then the sum."""
     found = arithmetic.evaluate(text)
     ws = torch.stack([*found.parts.values(), found.result.w])
@@ -29,7 +50,7 @@ def write_expression(arithmetic: Arithmetic, text: str, folder: Path, noise_mode
         np.savez(file, w=found.result.w[None].cpu().numpy())
     captions = [*found.parts, text if len(text) <= 24 else "sum"]
     captioned_tiles(list(images), captions, len(images)).save(written[2], format="PNG")
-    return {"files": written, "parts": list(found.parts), "sum_of_weights": found.result.total}
+    return DrawnSum(written, list(found.parts), found.result.total)
 
 
 def write_direction(
@@ -39,7 +60,7 @@ def write_direction(
     amount: str,
     folder: Path,
     noise_mode: str,
-) -> dict[str, object]:
+) -> DrawnDirection:
     """A strip per seed, and all of them in direction.png: from A (amount 0) to B (1), and beyond."""
     start, colon, end = direction.partition(":")
     if not (start and colon and end) or start == end:
@@ -60,7 +81,7 @@ def write_direction(
     written.append(folder / "direction.png")
     captioned_tiles(list(images), captions, len(amounts)).save(written[-1], format="PNG")
     length = float((along[0].square().sum()).sqrt())
-    return {"files": written, "seeds": seeds, "amounts": amounts, "length": length}
+    return DrawnDirection(written, seeds, amounts, length)
 
 
 def read_amounts(text: str) -> list[float]:
@@ -85,6 +106,4 @@ def _pixels(arithmetic: Arithmetic, ws: torch.Tensor, noise_mode: str) -> np.nda
     """uint8 [N, H, W, C]."""
     if not bool(torch.isfinite(ws).all()):
         raise UserError("the latents became infinite; use smaller numbers")
-    device = next(arithmetic.G.parameters()).device
-    batches = synthesis.images_from_w(arithmetic.G, ws, device=device, noise_mode=noise_mode)
-    return np.concatenate([synthesis.pixels(img) for img in batches])
+    return np.stack(list(Renderer(arithmetic.G, noise_mode=noise_mode).of_w(ws)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from stylegan2ada import synthesis
+from stylegan2ada.config import LAST_SEED
 from stylegan2ada.errors import UserError
 from stylegan2ada.projection import w_statistics
 from stylegan2ada.protocols import Card, Generator
@@ -157,7 +158,7 @@ def _seeds(node: ast.expr) -> list[int]:
             pass
         case _:
             raise UserError(f"--expr: {ast.unparse(node)[:60]} is no seed; give one like 3, or a range, 0-99")
-    # True is an int, too.
-    if bool in (type(first), type(last)) or not 0 <= first <= last < 2**32 or last - first >= _MOST_SEEDS:
+    is_range = 0 <= first <= last <= LAST_SEED and last - first < _MOST_SEEDS
+    if bool in (type(first), type(last)) or not is_range:  # True is an int, too
         raise UserError(f"--expr: {first}-{last} is no range of up to {_MOST_SEEDS:,} seeds from 0 on")
     return list(range(first, last + 1))
