@@ -165,11 +165,7 @@ def fig4(asked: Fig4) -> None:
     paths = [path for path in asked.networks.split(",") if path]
     if not paths:
         raise UserError(f"--networks={asked.networks} names none; give one or more, with commas between")
-    titles = [Path(path).stem for path in paths] if asked.names is None else asked.names.split(",")
-    if len(titles) != len(paths):
-        raise UserError(
-            f"--names={asked.names} has {len(titles)} names for {len(paths)} networks; give one each"
-        )
+    titles = _titles(asked.names, "networks", paths) or [Path(path).stem for path in paths]
     voice = options.Voice(asked.json_file)
     datasets = [ImageFolderDataset(path, use_labels=True) for path in asked.data]
     panels = [_reals(dataset, asked, len(datasets) > 1) for dataset in datasets]
@@ -198,6 +194,13 @@ def fig4(asked: Fig4) -> None:
     })  # fmt: skip
 
 
+def _titles(names: str | None, of_what: str, paths: list[str]) -> list[str] | None:
+    titles = None if names is None else names.split(",")
+    if titles is not None and len(titles) != len(paths):
+        raise UserError(f"--names={names} has {len(titles)} names for {len(paths)} {of_what}; give one each")
+    return titles
+
+
 def _reals(dataset: ImageFolderDataset, asked: Fig4, are_several: bool) -> Panel:
     names = class_names(dataset)
     title = f"Real radiographs, {len(names)} classes" if are_several else "Real radiographs"
@@ -214,6 +217,7 @@ class Fig3:
     """What `figures fig3` was asked."""
 
     runs: str
+    names: str | None
     out: str
     per_class: int
     seed: int
@@ -225,6 +229,7 @@ class Fig3:
 @options.group(
     "What to draw",
     options.opt("--runs", required=True, metavar="A,B,...", help="A panel each: run folders, newest network"),
+    options.opt("--names", metavar="A,B,...", help="What to call them [default: folder, or its noise]"),
     options.opt("--per-class", type=click.IntRange(1, 64), default=8,
                 help="Images of each class [default: 8]"),
     options.opt("--seed", type=SEED, default=0, help="The first latent seed [default: 0]"),
@@ -244,10 +249,12 @@ def fig3(asked: Fig3) -> None:
     """
     voice = options.Voice(asked.json_file)
     panels, guarantees = [], []
-    for place in filter(None, asked.runs.split(",")):
+    places = [place for place in asked.runs.split(",") if place]
+    titles = _titles(asked.names, "runs", places)
+    for k, place in enumerate(places):
         loaded = load_network(run_files.network_in(place), log=voice.say)
         G = synthesis.averaged_generator(loaded, pick_device(asked.device))
-        title, guarantee = panel_of(Path(place))
+        title, guarantee = panel_of(Path(place), None if titles is None else titles[k])
         guarantees.append(guarantee)
         card = loaded.get("card") or {}
         names = list(card.get("label_names") or [f"class {k}" for k in range(max(G.c_dim, 1))])

@@ -14,7 +14,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import torch
 
-from spine_plugins.runs.documents import number, read_json
+from spine_plugins.runs.documents import Document, number, read_json
 from stylegan2ada import synthesis
 from stylegan2ada.data.dataset import Dataset
 from stylegan2ada.images import tile
@@ -52,16 +52,20 @@ def real_rows(dataset: Dataset, per_class: int, seed: int) -> np.ndarray:
     return np.stack(rows)
 
 
-def panel_of(run_dir: Path) -> tuple[str, str | None]:
+def panel_of(run_dir: Path, name: str | None = None) -> tuple[str, str | None]:
     """The title of a run's panel, and what it guarantees (None: it says nothing of privacy)."""
     found = read_json(run_dir / "privacy" / "privacy_report.json")
     if not found:
-        return run_dir.name, None
-    if found.get("mode") != "paper":
-        return f"DP-SGD, epsilon {number(found.get('epsilon')) or math.inf:.3g}", str(found.get("guarantee"))
-    clip = "no clip" if found.get("clip") is None else f"clip {found['clip']}"
-    title = f"noise {found.get('noise')}, batch {found.get('batch')}, {clip}"
+        return name or run_dir.name, None
+    title = f"{name}: {_noise_of(found)}" if name else _noise_of(found)
     return title, str(found.get("guarantee"))
+
+
+def _noise_of(found: Document) -> str:
+    if found.get("mode") != "paper":
+        return f"DP-SGD, epsilon {number(found.get('epsilon')) or math.inf:.3g}"
+    clip = "no clip" if found.get("clip") is None else f"clip {found['clip']}"
+    return f"noise {found.get('noise')}, batch {found.get('batch')}, {clip}"
 
 
 def fake_panel(

@@ -121,6 +121,10 @@ def _helper(name: str, table: Table, base: Fit) -> Helper:
 def _arm(name: str, table: Table, common: _Common) -> Arm:
     _check_name(name, table)
     maker = table.text("maker", "stylegan", of=("stylegan", "dcgan", "images"))
+    private, common_flags = table.text_or_none("private"), dict(common.flags)
+    if private is not None:
+        # Of an arm of Figure 3 the batch is what it is about; the others' is not meant for it.
+        common_flags.pop("batch", None)
     arm = Arm(
         name=name,
         title=table.text("title", name),
@@ -129,9 +133,9 @@ def _arm(name: str, table: Table, common: _Common) -> Arm:
         seeds=table.wholes("seeds", common.seeds) if maker != "images" else (0,),
         kimg=table.whole("kimg", common.kimg, least=1) if maker == "stylegan" else 0,
         steps=table.whole("steps", 2000, least=1) if maker == "dcgan" else 0,
-        flags={**(common.flags if maker == "stylegan" else {}), **table.flags("flags")},
+        flags={**(common_flags if maker == "stylegan" else {}), **table.flags("flags")},
         preset=table.text_or_none("preset"),
-        private=table.text_or_none("private"),
+        private=private,
         classifier=table.text_or_none("classifier"),
         resume=table.text_or_none("resume"),
         per_class=maker == "dcgan" and table.text("networks", "one", of=("one", "per-class")) == "per-class",

@@ -71,9 +71,10 @@ def _figure3(experiment: Experiment, path: Path) -> None:
     plain = next((arm for arm in experiment.arms if arm.name == "spine"), None)
     if not arms:
         raise UserError("the plan has no private arm")
-    runs = [_newest(experiment, arm).parent for arm in ([plain] if plain else []) + arms]
+    shown = ([plain] if plain else []) + arms
+    runs = [_newest(experiment, arm).parent for arm in shown]
     _unless_newer(path, [_newest(experiment, arm) for arm in arms],
-                  ["figures", "fig3", f"--runs={_joined(runs)}", f"--out={path}",
+                  ["figures", "fig3", f"--runs={_joined(runs)}", f"--names={_titles(shown)}", f"--out={path}",
                    f"--per-class={_PER_CLASS}", "--device=cpu"])  # fmt: skip
 
 
@@ -85,11 +86,14 @@ def _figure4(experiment: Experiment, path: Path) -> None:
     data = [place for name in names if (place := experiment.data(name)) is not None and place.exists()]
     if not networks or not data:
         raise UserError("there is no network yet" if not networks else "its real images are not there")
-    titles = ",".join(arm.title.replace(",", " ") for arm in arms)
     _unless_newer(path, networks,
-                  ["figures", "fig4", f"--networks={_joined(networks)}", f"--names={titles}",
+                  ["figures", "fig4", f"--networks={_joined(networks)}", f"--names={_titles(arms)}",
                    *(f"--data={place}" for place in data), f"--out={path}", f"--per-class={_PER_CLASS}",
                    "--overwrite", "--device=cpu"])  # fmt: skip
+
+
+def _titles(arms: Sequence[Arm]) -> str:
+    return ",".join(arm.title.replace(",", " ") for arm in arms)
 
 
 def _unless_newer(path: Path, sources: Sequence[Path], words: Sequence[str]) -> None:

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 150
+_LEGIBLE = 20  # distances between the largest and the smallest that one axis from 0 can show
 # The paper draws SpineGAN blue and StyleGAN2-ADA orange; others follow in matplotlib's order.
 _COLOURS = {"spine": "C0", "ada": "C1"}
-_FIGURE2 = (("fid", "Fr\u00e9chet Inception Distance"), ("precision", "Precision"), ("recall", "Recall"))
+_FID = "Fr\u00e9chet Inception Distance"
+_FIGURE2 = (("fid", _FID), ("precision", "Precision"), ("recall", "Recall"))
 
 
 def canvas(columns: int, rows: int, inches: tuple[float, float]) -> tuple[Figure, np.ndarray]:
@@ -65,12 +67,24 @@ def figure2(runs: Sequence[Trained], series: Sequence[Series], path: Path) -> li
             x, mean, low, high = map(list, zip(*points))
             ax.plot(x, mean, color=colour, lw=1.6, marker="o", ms=2.5, label=arm.title)
             ax.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
-        ax.set(title=f"{letter}. {title}", xlabel="kimg", ylim=(0, None))
+        is_other = s.yardstick.sha256 is not None and title == _FID  # that network is not Inception
+        ax.set(title=f"{letter}. {title}" + f" ({s.yardstick.detector})" * is_other, xlabel="kimg")
+        _scale(ax, s)
         ax.grid(color="0.92")
         ax.set_axisbelow(True)
     axes[0][0].legend(fontsize=8, frameon=False)
     save(figure, path)
     return [s.name for _, s in drawn]
+
+
+def _scale(ax: Axes, series: Series) -> None:
+    """From 0 on; distances that span more than that shows get powers of ten: those of untrained networks."""
+    values = [y for points in series.points for _, y in points]
+    is_share = series.images is not None
+    if not is_share and min(values) > 0 and max(values) > _LEGIBLE * min(values):
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0, None)
 
 
 def colours(arms: Sequence[Arm]) -> list[str]:

@@ -212,4 +212,8 @@ def test_figure_3_has_a_panel_per_run_and_says_what_it_guarantees(tmp_path: Path
     found = json.loads(result.stdout)
     assert found["panels"] == ["00000-run", "noise 0.2, batch 1, clip 1.5", "DP-SGD, epsilon 9.99"]
     assert found["guarantees"] == [None, "none", "(eps, delta)-DP"]
+    named = json.loads(CliRunner().invoke(figures_command.figures, [*args, "--names=SpineGAN,B,C"]).stdout)
+    assert named["panels"] == ["SpineGAN", "B: noise 0.2, batch 1, clip 1.5", "C: DP-SGD, epsilon 9.99"]
+    refused = CliRunner().invoke(figures_command.figures, [*args, "--names=SpineGAN"])
+    assert refused.exit_code == 2 and "has 1 names for 3 runs; give one each" in refused.output
     assert out.stat().st_size > 500

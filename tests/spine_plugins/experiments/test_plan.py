@@ -155,6 +155,16 @@ def test_a_generator_of_ones_own_is_a_few_lines(tmp_path: Path) -> None:
     assert f"--add={tmp_path}/diffusion.zip" in fit.command and fit.facts["arm"] == "mine"
 
 
+def test_the_batch_of_an_arm_of_figure_3_is_its_own(tmp_path: Path) -> None:
+    """Images one by one, or four at a time, is what those arms are about: the others' batch is not theirs."""
+    arms = '[arms.b]\nprivate = "b"\n[arms.d]\nprivate = "d"\n'
+    arms += '[arms.wide]\nprivate = "b"\nflags = { batch = 64 }\n'
+    commands = {task.id: task.command for task in opened(tmp_path, SMALL + arms).tasks}
+    batches = {name: [word for word in commands[f"gan-{name}-0"] if word.startswith("--batch=")]
+               for name in ("ada", "b", "d", "wide")}  # fmt: skip
+    assert batches == {"ada": ["--batch=16"], "b": [], "d": [], "wide": ["--batch=64"]}
+
+
 def test_rows_in_step_and_in_full(tmp_path: Path) -> None:
     text = SMALL.replace("seeds = [0]", "seeds = [0, 1, 2]").replace("kimg = 1", "kimg = 1\nseeds = [5, 6]")
     text = text.replace("[data]", "draws = 2\n\n[data]").replace("draws = 2\n\n[data]", "[data]")

@@ -119,6 +119,7 @@ def test_figure_4_asks_for_every_arm_and_every_data_set(
     assert CliRunner().invoke(tables, [str(tmp_path)]).exit_code == 0
     third, fourth = started
     assert third[1] == "fig3" and "gan-dp-0" in third[2] and third[2].count(",") == 1
+    assert "--names=SPINE,DP" in third
     data = [word for word in fourth if word.startswith("--data=")]
     assert [Path(word).name for word in data] == ["two.zip", "eight.zip"]
     assert "gan-dp-0" not in fourth[2] and "--names=SPINE,MULTI" in fourth
