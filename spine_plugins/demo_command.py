@@ -78,7 +78,7 @@ def steps(kimg: int, precision: str = "auto") -> list[Step]:
               "--out={out}/classifier.safetensors", "--arch=cnn13k", "--epochs=8"),
              10, ("classifier.safetensors", "classifier.json")),
         Step("train", "train SpineGAN: StyleGAN2-ADA with the classifier in the loss", train,
-             (16 if precision == "bf16" else 24) * kimg),
+             (13 if precision == "bf16" else 20) * kimg),
         Step("metrics", "measure the last network with the built-in detector (comparable with nothing else)",
              (*_SPINEGAN, "metrics", "--network={last}", "--metrics=fid1k_tiny,pr1k3_tiny"), 30),
         Step("generate", "draw a labelled synthetic data set",
