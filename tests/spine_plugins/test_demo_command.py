@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import json
 import os
@@ -154,6 +155,8 @@ def test_the_whole_demo_survives_interruptions(tmp_path: Path) -> None:
         "release/checksums.txt",
     ):
         assert (out / name).stat().st_size > 0
+    factors = csv.DictReader((out / "dicom/factors.csv").read_text().splitlines())
+    assert {row["view"] for row in factors} == {"lateral"}, "so short a training does not cover two views"
     audit = json.loads(next(out.glob("runs/*/audit/audit.json")).read_text())
     assert audit["inputs"]["holdout"]["images"] >= 200, "with fewer no audit can see anything"
     assert "Meaning: " in done.stdout
