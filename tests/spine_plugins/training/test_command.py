@@ -91,6 +91,18 @@ def test_the_radiograph_preset_is_as_long_as_the_data_ask_for(images: int, kimg:
     assert length_for(images)[0] == kimg
 
 
+@pytest.mark.parametrize("flags", [("--preset=radiograph",), ("--dp-mode=paper", "--dp-ablation=d")])
+def test_the_first_start_of_a_job_that_may_be_requeued_is_a_new_run(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """With --continue=latest, too, the length comes from the data and the batch from the arm."""
+    path = data(tmp_path / "x.zip")
+    common = (f"--data={path}", f"--outdir={tmp_path / 'runs'}", "--loss=stylegan2", *flags, "-n")
+    plain, requeued = (resolved(run(*common, *more).output) for more in ((), ("--continue=latest",)))
+    assert plain == requeued
+    assert plain["batch_size"] == 4 if "--dp-mode=paper" in flags else plain["total_kimg"] == 200
+
+
 def test_paper_multi_and_radiograph(tmp_path: Path) -> None:
     eight = data(tmp_path / "eight.zip", classes=8)
     multi = run("--preset=paper-multi", f"--data={eight}", f"--outdir={tmp_path}", "-n")
