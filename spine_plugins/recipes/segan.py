@@ -35,7 +35,9 @@ from stylegan2ada.protocols import JsonObject
 
 BATCH = 16
 LEVELS = 4
-CLIP = 0.05  # of the critic's weights
+# Of the critic's weights. The released program's 0.05 lets a layer that sums hundreds of inputs drown the
+# pixels: it teaches the brightness of patches instead of shapes (Dice 0.77 against 0.93 after 100 steps).
+CLIP = 0.01
 WIDTH, CRITIC_WIDTH, CRITIC_LAYERS = 12, 16, 3
 
 
