@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from spine_plugins.pages import frame, pictures, tables
 from spine_plugins.pages.curves import Line, chart, show
 from spine_plugins.runs.documents import as_dict, as_list, finite
 
+_WITH_INTERVALS = re.compile(r"(\S+) \((.+?)\)(?:; (.+))?")  # value (interval; another); the paper's
 _PAPER_COLOURS = {"spine": 0, "ada": 1}  # of the style sheet
 _BUDGET = 6 << 20  # bytes of all pictures
 _TITLES = {
@@ -128,8 +130,19 @@ def _body(experiment: Experiment, table: Table) -> list[Child]:
 
 
 def _plain(table: Table) -> Safe:
-    rows = [tables.row(cells[0], cells[1:]) for cells in table.cells]
-    return tables.numbers(table.title, table.heads, rows, label=f"{_part_title(table.name)}: table")
+    rows = [tables.row(cells[0], map(_stacked, cells[1:])) for cells in table.cells]
+    heads = [_stacked(head) for head in table.heads]
+    return tables.numbers(table.title, heads, rows, label=f"{_part_title(table.name)}: table")
+
+
+def _stacked(cell: str) -> Child:
+    """A value with its intervals below it: side by side, columns would leave the screen."""
+    found = _WITH_INTERVALS.fullmatch(cell)
+    if found is None:
+        return cell
+    value, between, beside = found.groups()
+    below = [*between.split("; "), *(beside or "").split("; ")]
+    return join([value, *(tag("span", text, class_="help block") for text in below if text)])
 
 
 def _speeds(table: Table) -> Safe | None:

@@ -119,7 +119,8 @@ thead th { color: var(--soft); font-weight: 550; font-size: .84rem; white-space:
 .numbers td, .numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 .compare th, .compare td { padding-left: .7rem; }
-.compare { min-width: 34rem; } .numbers th[scope=row] { min-width: 9rem; }
+.compare { min-width: 34rem; } .numbers th[scope=row] { min-width: 9rem;
+  overflow-wrap: break-word; }
 tr.differs th { color: var(--ink); font-weight: 600; } tr.differs td { background: var(--accent-soft); }
 .gallery { display: grid; gap: 1.1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }

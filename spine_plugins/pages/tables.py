@@ -40,7 +40,7 @@ def comparison(runs: list[Run], rows: Mapping[str, Sequence[Child]]) -> Safe:
 
 def numbers(
     caption: str,  # for those who hear the page
-    heads: Sequence[str],
+    heads: Sequence[Child],
     rows: Sequence[Safe],
     *,
     label: str,  # of the region that scrolls

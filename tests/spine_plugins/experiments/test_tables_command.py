@@ -66,6 +66,14 @@ def test_the_page_is_one_file_with_everything(page: str) -> None:
     assert page.count("<svg") > 10 and 'class="line c1"' in page  # intervals, and the paper's diamonds
 
 
+def test_intervals_stand_below_their_values(folder: Path, page: str) -> None:
+    """Beside them they would push the last columns off the screen."""
+    cell = json.loads((folder / "tables" / "table2.json").read_text())["rows"][1]["metrics"]["fid50k_full"]
+    low, high = (f"{cell[end]:.2f}" for end in ("low", "high"))
+    value = f"{cell['value']:.2f}"
+    assert re.search(rf'<td>{value}<span class="help block">{low} \u2013 {high}</span>', page)
+
+
 def test_hashes_of_outputs_stand_on_the_page(folder: Path, page: str) -> None:
     task = json.loads((folder / "tasks" / "predict-real-0" / "task.json").read_text())
     assert task["outputs"]["predictions.csv"] in page
