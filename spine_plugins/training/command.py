@@ -179,7 +179,7 @@ def train_there(asked: TrainSpine, engine: str) -> Path | None:
 
 def expand(asked: TrainSpine) -> TrainSpine:
     """The request with the preset filled in where nothing was given; prints each choice."""
-    if train.run_to_continue(asked) is None:
+    if asked.engine is None and train.run_to_continue(asked) is None:
         # --continue=latest, on the first start of a job that is written to be requeued, is a new run.
         asked = dataclasses.replace(asked, continue_run=None)
     if asked.preset is None:
