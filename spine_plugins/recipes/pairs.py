@@ -170,6 +170,7 @@ def phantom_pairs(
     what: str = "vertebrae",  # lesions: those of abnormal spines, as one kind; kinds: numbered, of all spines
     view: str | None = None,  # AP or lateral; None: as they come
     difficulty: float = 1.0,
+    is_open: bool = False,  # no collimated borders, which no mask tells of
 ) -> tuple[np.ndarray, ...]:
     """(images, masks, labels) of phantoms."""
     images: list[np.ndarray] = []
@@ -180,7 +181,7 @@ def phantom_pairs(
         study = make_study(study_seed(seed, number), difficulty=difficulty)
         number += 1
         phantom = render(study, 0, (resolution, resolution), view)
-        if what == "lesions" and not phantom.label:
+        if (what == "lesions" and not phantom.label) or (is_open and phantom.factors["collimation"]):
             continue
         images.append(to_pixels(phantom.image))
         kinds = kind_mask(phantom.masks, what)

@@ -137,7 +137,7 @@ def evaluate(given: asked.Evaluate) -> asked.Numbers:
 def demo(given: asked.Demo) -> asked.Numbers:
     """Vertebrae to radiographs, with the critic and without: what sharpness a game adds to L1."""
     folder = skeleton.demo_folder(given.out)
-    images, masks, _ = phantom_pairs(220, given.seed)
+    images, masks, _ = phantom_pairs(220, given.seed, is_open=True)
     write_pairs(folder / "train.zip", images[:200], masks[:200])
     write_pairs(folder / "test.zip", images[200:], masks[200:])
     held = read_pairs(folder / "test.zip")

@@ -58,7 +58,7 @@ def test_blurring_lowers_the_ratio() -> None:
 
 @pytest.mark.slow
 def test_the_critic_gives_the_sharpness_that_l1_lacks(tmp_path: Path) -> None:
-    data, held = pairs(tmp_path, 160, 64, 0), pairs(tmp_path, 30, 64, 1)
+    data, held = pairs(tmp_path, 160, 64, 0, is_open=True), pairs(tmp_path, 30, 64, 1, is_open=True)
     found = {
         gan: run("pix2pix", "train", f"--data={data}", f"--val={held}", f"--out={tmp_path / gan}",
                  "--steps=100", f"--gan={gan}")
@@ -73,7 +73,9 @@ def test_the_critic_gives_the_sharpness_that_l1_lacks(tmp_path: Path) -> None:
 def test_the_gate(tmp_path: Path) -> None:
     from tests.spine_plugins.recipes.proving import leave
 
-    data, held = pairs(tmp_path, 600, 64, 0), pairs(tmp_path, 100, 64, 1)
+    # A collimator's border, white on some films, is no matter of the spine: in the detail of all images it is
+    # a third, and no mask tells of it.
+    data, held = pairs(tmp_path, 600, 64, 0, is_open=True), pairs(tmp_path, 100, 64, 1, is_open=True)
     found = {}
     for name, flags in (
         ("L1 and critic", ()),

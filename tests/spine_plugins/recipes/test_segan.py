@@ -17,8 +17,16 @@ from stylegan2ada.errors import UserError
 from tests.spine_plugins.recipes.making import check_exact, refusal, run
 
 
-def pairs(folder: Path, n: int = 20, side: int = 32, seed: int = 0, what: str = "vertebrae") -> Path:
-    images, masks, _ = phantom_pairs(n, seed, resolution=side, what=what)
+def pairs(
+    folder: Path,
+    n: int = 20,
+    side: int = 32,
+    seed: int = 0,
+    what: str = "vertebrae",
+    *,
+    is_open: bool = False,
+) -> Path:
+    images, masks, _ = phantom_pairs(n, seed, resolution=side, what=what, is_open=is_open)
     path = folder / f"{what}{seed}.zip"
     write_pairs(path, images, masks)
     return path
