@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import torch
 
 from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
@@ -111,6 +112,8 @@ def main(asked: Generate) -> None:
     device = pick_device(asked.device)
     choice.use_for_command(asked.ops, asked.graphs, device.type)
     G = synthesis.averaged_generator(loaded, device)
+    # torch begins every process with another seed: random noise shall come from the seeds that were given.
+    torch.manual_seed(asked.seeds[0] if asked.seeds else 0)
     renderer = Renderer(G, asked.trunc, asked.noise_mode, asked.batch)
     if asked.projected_w is not None:
         _draw_projected(renderer, asked.projected_w, asked, voice)

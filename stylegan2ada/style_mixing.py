@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import torch
 
 from stylegan2ada import flag_types, options, synthesis
 from stylegan2ada.checkpoints import load_network
@@ -76,6 +77,7 @@ def main(asked: StyleMixing) -> None:
     number = synthesis.class_number(asked.class_idx, loaded["card"])
     c = synthesis.labels(G, 1, class_idx=number, vector=synthesis.label_vector(asked.label))
     styles = list(range(min(_COARSE, G.num_ws))) if asked.styles is None else asked.styles
+    torch.manual_seed(asked.row_seeds[0])  # of random noise; torch begins every process with another seed
     images = synthesis.mixed_styles(
         G,
         asked.row_seeds,
