@@ -15,7 +15,16 @@ PROOFS = Path(__file__).parents[3] / "benchmarks" / "proofs"
 
 def leave(name: str, numbers: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Write the numbers, and hand them back. CPU time is of this whole process so far."""
-    plain = {key: value for key, value in numbers.items() if key != "out"}
+    plain = _without_places(numbers)
     record = {"machine": timing.machine(torch.device("cpu")), "cpu_sec": round(time.process_time(), 1)}
     timing.save(name, {**record, "numbers": plain, **more}, PROOFS)
     return numbers
+
+
+def _without_places(numbers: dict[str, Any]) -> dict[str, Any]:
+    """All but where a model was written, also of several trainings."""
+    return {
+        key: _without_places(value) if isinstance(value, dict) else value
+        for key, value in numbers.items()
+        if key != "out"
+    }
