@@ -73,8 +73,8 @@ def test_the_critic_gives_the_sharpness_that_l1_lacks(tmp_path: Path) -> None:
 def test_the_gate(tmp_path: Path) -> None:
     from tests.spine_plugins.recipes.proving import leave
 
-    # A collimator's border, white on some films, is no matter of the spine: in the detail of all images it is
-    # a third, and no mask tells of it.
+    # A collimator's border, white on some films, is no matter of the spine: of the detail of all images it is
+    # a quarter, and no mask tells of it.
     data, held = pairs(tmp_path, 600, 64, 0, is_open=True), pairs(tmp_path, 100, 64, 1, is_open=True)
     found = {}
     for name, flags in (
