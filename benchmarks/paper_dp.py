@@ -60,13 +60,13 @@ def conditions() -> dict[str, list[str]]:
     return CELLS | {name: flags for name, flags in ARMS.items() if isinstance(flags, list)}
 
 
-def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -> Path:
-    """The last snapshot of one training, on one thread."""
+def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -> list[Path]:
+    """The snapshots of one training, on one thread: of the untrained network, then one per kimg."""
     outdir = folder / f"runs-{seed}-{name.replace(' ', '').replace(',', '-')}"
     command = [
         sys.executable, str(ROOT / "train_spine.py"), f"--outdir={outdir}", "--data=train.zip", "--cond=1",
         "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", f"--kimg={kimg}", "--tick=1",
-        "--snap=1000", "--metrics=none", "--device=cpu", "--workers=1", f"--seed={seed}", "--dp-mode=paper",
+        "--snap=1", "--metrics=none", "--device=cpu", "--workers=1", f"--seed={seed}", "--dp-mode=paper",
         *flags,
     ]  # fmt: skip
     environment = os.environ | {
@@ -76,7 +76,7 @@ def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stdout[-1000:]}\n{done.stderr[-2000:]}")
     (run_dir,) = outdir.iterdir()
-    return run_files.snapshots_in(run_dir)[-1]
+    return run_files.snapshots_in(run_dir)
 
 
 def features(images: np.ndarray) -> np.ndarray:
@@ -125,6 +125,7 @@ def effects(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
     rows: list[dict[str, float]] = []
+    curves: list[dict[str, list[float]]] = []  # of every training the KID of each snapshot
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(workers) as pool:
         folder = Path(place)
         for name, seed in (("train", 100), ("other", 200)):
@@ -137,7 +138,8 @@ def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
         floor = kid(reals, features(np.stack([own[i][0] for i in range(len(own))])), subsets=20)
         for seed in range(seeds):
             jobs = {n: pool.submit(train, folder, seed, n, flags, kimg) for n, flags in conditions().items()}
-            rows.append({name: measure(job.result(), reals) for name, job in jobs.items()})
+            curves.append({n: [measure(path, reals) for path in job.result()] for n, job in jobs.items()})
+            rows.append({name: values[-1] for name, values in curves[-1].items()})
             print(f"seed {seed}: " + ", ".join(f"{n}: {v:.4f}" for n, v in rows[-1].items()), flush=True)
     arms = {arm: where if isinstance(where, str) else arm for arm, where in ARMS.items()}
     result = {
@@ -146,6 +148,7 @@ def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
         "kimg": kimg,
         "kid_between_real_halves": floor,
         "rows": rows,
+        "curves": curves,
         "kid": {name: interval([row[name] for row in rows]) for name in conditions()},
         "figure3_minus_a": {
             arm: interval([row[name] - row[arms["a"]] for row in rows])

@@ -24,6 +24,7 @@ from spine_plugins.recipes.pairs import (
     read_pairs,
     write_pairs,
 )
+from spine_plugins.recipes.retinal import retinal_scores
 from spine_plugins.recipes.scores import hf_ratio, overlap
 from spine_plugins.recipes.sheets import mask_pictures, save_sheet
 from spine_plugins.resumable import seeded, step_seed
@@ -128,7 +129,7 @@ def apply(given: asked.Apply) -> asked.Numbers:
 
 
 def evaluate(given: asked.Evaluate) -> asked.Numbers:
-    """mask2img: mean absolute error and sharpness; img2mask: Dice and IoU."""
+    """mask2img: mean absolute error, sharpness and the retinal scores; img2mask: Dice and IoU."""
     if given.data is None:
         raise UserError("give --data, images with masks")
     return _scores(skeleton.load_model(given.model, "pix2pix"), read_pairs(given.data), given.seed)
@@ -209,7 +210,10 @@ def _scores(model: skeleton.Model, held: Pairs, seed: int) -> asked.Numbers:
     with seeded(seed), torch.no_grad():
         said = torch.cat([translate(part) for part in source.split(32)])
     if translate.is_drawing:
-        sharp = hf_ratio(target.mean(1).numpy(), said.mean(1).numpy())
-        return {"mae": float((said - target).abs().mean()), "hf_ratio": sharp, "n": len(said)}
+        real, fake = target.mean(1).numpy(), said.mean(1).numpy()
+        return {
+            "mae": float((said - target).abs().mean()), "hf_ratio": hf_ratio(real, fake),
+            **retinal_scores(real, fake), "n": len(said),
+        }  # fmt: skip
     dice, iou = overlap(held.masks, _classes(said).numpy(), translate.kinds)
     return {"dice": float(dice.mean()), "iou": float(iou.mean()), "n": len(dice)}
