@@ -65,9 +65,9 @@ def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -
     outdir = folder / f"runs-{seed}-{name.replace(' ', '').replace(',', '-')}"
     command = [
         sys.executable, str(ROOT / "train_spine.py"), f"--outdir={outdir}", "--data=train.zip", "--cond=1",
-        "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", f"--kimg={kimg}", "--tick=1",
-        "--snap=1", "--metrics=none", "--device=cpu", "--workers=1", f"--seed={seed}", "--dp-mode=paper",
-        *flags,
+        "--cfg=cifar", "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", f"--kimg={kimg}",
+        "--tick=1", "--snap=1", "--metrics=none", "--device=cpu", "--workers=1",
+        f"--seed={seed}", "--dp-mode=paper", *flags,
     ]  # fmt: skip
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "DNNLIB_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"
