@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 register_loss("spine", "spine_plugins.losses.spine:SpineGANLoss")
 register_loss("dp-sgd", "spine_plugins.privacy.private_loss:PrivateLoss")  # chosen by --dp-mode=sgd
 register_term("spine", "spine_plugins.losses.spine:SpineTerm")
+register_term("energy", "spine_plugins.losses.energy:EnergyTerm")
 
 __all__ = [
     "SpineGANLoss", "audit", "convert_dicom", "draw_phantoms", "load_classifier", "privacy",
