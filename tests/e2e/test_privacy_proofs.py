@@ -17,7 +17,7 @@ PROOFS = Path(paper_dp.ROOT) / "benchmarks" / "proofs"
 @pytest.mark.proof
 def test_arms_of_figure_3_and_the_design_it_lacks() -> None:
     """The pattern of the figure is asserted: every arm with noise lies far from the one without."""
-    result = paper_dp.study(seeds=3, kimg=4, workers=2)
+    result = paper_dp.study(seeds=3, kimg=3, workers=2)
     written = json.loads(timing.save("paper-dp", result, PROOFS).read_text())
     assert set(written["figure3_minus_a"]) == {"b", "c", "d", "e"}
     assert len(written["effects"]) == 6
