@@ -123,8 +123,25 @@ def effects(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     return found
 
 
+def summary(curves: list[dict[str, list[float]]]) -> dict[str, Any]:
+    """Of all trainings: KID at the end, each arm's distance to arm a after each kimg, and the effects."""
+    rows = [{name: values[-1] for name, values in curve.items()} for curve in curves]
+    named = {arm: where if isinstance(where, str) else arm for arm, where in ARMS.items()}
+    return {
+        "kid": {name: interval([row[name] for row in rows]) for name in conditions()},
+        "figure3_minus_a": {
+            f"{kimg} kimg": {
+                arm: interval([curve[name][kimg] - curve[named["a"]][kimg] for curve in curves])
+                for arm, name in named.items()
+                if arm != "a"
+            }
+            for kimg in range(1, len(curves[0][named["a"]]))
+        },
+        "effects": effects(rows),
+    }
+
+
 def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
-    rows: list[dict[str, float]] = []
     curves: list[dict[str, list[float]]] = []  # of every training the KID of each snapshot
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(workers) as pool:
         folder = Path(place)
@@ -139,23 +156,16 @@ def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
         for seed in range(seeds):
             jobs = {n: pool.submit(train, folder, seed, n, flags, kimg) for n, flags in conditions().items()}
             curves.append({n: [measure(path, reals) for path in job.result()] for n, job in jobs.items()})
-            rows.append({name: values[-1] for name, values in curves[-1].items()})
-            print(f"seed {seed}: " + ", ".join(f"{n}: {v:.4f}" for n, v in rows[-1].items()), flush=True)
-    arms = {arm: where if isinstance(where, str) else arm for arm, where in ARMS.items()}
+            print(
+                f"seed {seed}: " + ", ".join(f"{n}: {v[-1]:.4f}" for n, v in curves[-1].items()), flush=True
+            )
     result = {
         "machine": timing.machine(torch.device("cpu")),
         "seeds": seeds,
         "kimg": kimg,
         "kid_between_real_halves": floor,
-        "rows": rows,
         "curves": curves,
-        "kid": {name: interval([row[name] for row in rows]) for name in conditions()},
-        "figure3_minus_a": {
-            arm: interval([row[name] - row[arms["a"]] for row in rows])
-            for arm, name in arms.items()
-            if arm != "a"
-        },
-        "effects": effects(rows),
+        **summary(curves),
     }
     for name in ("figure3_minus_a", "effects"):
         print(name, result[name])
