@@ -197,8 +197,8 @@ def test_findings_stand_out_and_shuffled_truth_does_not(tmp_path: Path) -> None:
 def test_the_gate(tmp_path: Path) -> None:
     from tests.spine_plugins.recipes.proving import leave
 
-    how = {"view": "lateral", "difficulty": 0.6}
-    data, held = spines(tmp_path, 1200, 64, 0, **how), spines(tmp_path, 200, 64, 1, **how)
+    how = {"view": "lateral", "difficulty": 0.5}
+    data, held = spines(tmp_path, 1200, 64, 0, **how), spines(tmp_path, 400, 64, 1, **how)
     found = {}
     for search in (0, 40):
         out = tmp_path / str(search)
