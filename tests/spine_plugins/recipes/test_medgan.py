@@ -112,6 +112,7 @@ def test_the_gate(tmp_path: Path) -> None:
             "medgan", "train", f"--data={data}", f"--out={out}", f"--steps={steps}", f"--mode={mode}"
         )
     leave("recipe-medgan", found)
+    assert found["medgan"]["corr"] > 0.95 > found["gan"]["corr"]
     good = found["wgan-gp"]
     assert good["corr"] > 0.99
     assert good["rmse"] < 0.02
