@@ -15,8 +15,10 @@ from torch.nn.functional import avg_pool2d
 
 from stylegan2ada.errors import UserError
 
-POOLS = (1, 2, 4)  # pixels, and means of 2x2 and 4x4 of them: shapes and tones, not grain alone
-_EPSILON = 1e-8  # under the root: equal images have a slope of 0, not an infinite one
+# Means of so many pixels a side. Not the pixels: fakes would become different by grain.
+POOLS = (2, 4, 8)
+_ROOT = 1e-8  # under the root: equal images have a slope of 0, not an infinite one
+_LEAST_CONTRAST = 0.1  # deviation of an image's pixels that counts as nearly none
 
 
 class EnergyTerm:
@@ -26,24 +28,34 @@ class EnergyTerm:
     reduction: Literal["mean", "sum"] = "mean"
     capturable = True
 
-    def __init__(self, weight: float = 10, *, device: torch.device | str = "cpu") -> None:
+    def __init__(self, weight: float = 30, *, device: torch.device | str = "cpu") -> None:
         self.weight = float(weight)
 
     def __call__(self, fake_img: Tensor, gen_c: Tensor, real_img: Tensor) -> Tensor:
-        n, sizes = len(fake_img), fake_img.shape[2:]
-        if n < 2:
+        if len(fake_img) < 2:
             raise UserError("--term=energy compares fakes with each other; it needs a batch of 2 or more")
-        pools = [pool for pool in POOLS if pool <= min(sizes)]
-        total = torch.zeros([n], device=fake_img.device)
-        for pool in pools:
-            fakes, reals = (avg_pool2d(img.float(), pool).flatten(1) for img in (fake_img, real_img))
-            to_reals = _distances(fakes, reals).mean(1)
-            # Each has itself among the fakes, at nearly no distance.
-            to_fakes = _distances(fakes, fakes).sum(1) / (n - 1)
-            total = total + 2 * to_reals - to_fakes
-        return total / len(pools)
+        fakes, reals = fake_img.float(), real_img.float()
+        # Twice: tones and borders are most of the distance, and would hide that all spines are one.
+        return _energy(fakes, reals) + _energy(_standardised(fakes), _standardised(reals))
+
+
+def _energy(fakes: Tensor, reals: Tensor) -> Tensor:
+    """Per fake, [N], the mean over pools of its two parts of the energy distance."""
+    pools = [pool for pool in POOLS if pool <= min(fakes.shape[2:])]
+    total = torch.zeros([len(fakes)], device=fakes.device)
+    for pool in pools:
+        a, b = (avg_pool2d(img, pool).flatten(1) for img in (fakes, reals))
+        # Each has itself among the fakes, at nearly no distance.
+        total = total + 2 * _distances(a, b).mean(1) - _distances(a, a).sum(1) / (len(a) - 1)
+    return total / len(pools)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
     """[N, M] root mean squares of the differences between rows."""
-    return ((a[:, None] - b).square().mean(2) + _EPSILON).sqrt()
+    return ((a[:, None] - b).square().mean(2) + _ROOT).sqrt()
+
+
+def _standardised(img: Tensor) -> Tensor:
+    """Images without their own brightness and contrast."""
+    centred = img - img.mean((1, 2, 3), keepdim=True)
+    return centred / (centred.square().mean((1, 2, 3), keepdim=True) + _LEAST_CONTRAST**2).sqrt()
