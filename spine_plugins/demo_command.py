@@ -57,9 +57,9 @@ def steps(kimg: int, precision: str = "auto") -> list[Step]:
     train = (
         *_SPINEGAN, "train", "--outdir={out}/runs", "--continue=latest", "--data={out}/spine-train.zip",
         "--cond=1", "--loss=spine", "--classifier={out}/classifier.safetensors", "--cls-weight=0.002",
-        "--cfg=cifar", "--aug=noaug", "--cbase=1024", "--cmax=64", "--batch=32", "--gamma=0.1", "--term=energy",
-        f"--precision={precision}", f"--kimg={kimg}", "--tick=1", "--snap=4", "--metrics=none",
-        "--state-minutes=0.5",
+        "--cfg=cifar", "--aug=noaug", "--cbase=1024", "--cmax=64", "--batch=32", "--gamma=0.1",
+        "--term=energy", f"--precision={precision}", f"--kimg={kimg}", "--tick=1", "--snap=4",
+        "--metrics=none", "--state-minutes=0.5",
     )  # fmt: skip
     return [
         Step("phantoms", "draw synthetic spine radiographs, from the side, as DICOM files",
