@@ -66,7 +66,7 @@ def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -
     command = [
         sys.executable, str(ROOT / "train_spine.py"), f"--outdir={outdir}", "--data=train.zip", "--cond=1",
         "--cfg=cifar", "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", f"--kimg={kimg}",
-        "--tick=1", "--snap=1", "--metrics=none", "--device=cpu", "--workers=1",
+        "--continue=latest", "--tick=1", "--snap=1", "--metrics=none", "--device=cpu", "--workers=1",
         f"--seed={seed}", "--dp-mode=paper", *flags,
     ]  # fmt: skip
     environment = os.environ | {
@@ -141,14 +141,16 @@ def summary(curves: list[dict[str, list[float]]]) -> dict[str, Any]:
     }
 
 
-def study(seeds: int, kimg: int, workers: int = 1) -> Mapping[str, Any]:
+def study(seeds: int, kimg: int, workers: int = 1, work: Path | None = None) -> Mapping[str, Any]:
     curves: list[dict[str, list[float]]] = []  # of every training the KID of each snapshot
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(workers) as pool:
-        folder = Path(place)
+        folder = (work or Path(place)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
         for name, seed in (("train", 100), ("other", 200)):
-            phantom.write_dataset_zip(
-                folder / f"{name}.zip", 1000, seed=seed, resolution=SIDE, workers=workers
-            )
+            if not (folder / f"{name}.zip").exists():
+                phantom.write_dataset_zip(
+                    folder / f"{name}.zip", 1000, seed=seed, resolution=SIDE, workers=workers
+                )
         other = ImageFolderDataset(str(folder / "other.zip"))
         reals = features(np.stack([other[i][0] for i in range(len(other))]))
         own = ImageFolderDataset(str(folder / "train.zip"))
@@ -177,9 +179,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--kimg", type=int, default=2)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="trainings at a time")
+    parser.add_argument("--work", type=Path, help="keep data and trainings here, and go on with them")
     parser.add_argument("--out", type=Path, default=None)
     given = parser.parse_args()
-    result = study(given.seeds, given.kimg, given.workers)
+    result = study(given.seeds, given.kimg, given.workers, given.work)
     timing.save("paper-dp", result, given.out or ROOT / "benchmarks" / "proofs")
 
 
