@@ -73,12 +73,12 @@ def train(folder: Path, name: str, kimg: int) -> Path:
 
 
 def audited(folder: Path, name: str, kimg: int) -> dict[str, Any]:
-    """What the audit says of a training's snapshot after so many kimg; both are made unless they were before."""
+    """What the audit says of a training's snapshot after so many kimg; it is made once."""
     fakes, out = f"fakes-{name}-{kimg}.zip", folder / f"audit-{name}-{kimg}"
     if not (out / "audit.json").exists():
         network = run_files.snapshots_in(train(folder, name, kimg))[-1]
-        call(folder, "generate", f"--network={network}", f"--per-class={FAKES // 2}", f"--outdir={fakes}",
-             "--overwrite")  # fmt: skip
+        (folder / fakes).unlink(missing_ok=True)
+        call(folder, "generate", f"--network={network}", f"--per-class={FAKES // 2}", f"--outdir={fakes}")
         call(folder, "audit", f"--train={name}.zip", "--holdout=held-out.zip", f"--fakes={fakes}",
              f"--out={out}", fine=(0, 6, 7))  # fmt: skip
     found = json.loads((out / "audit.json").read_text())
