@@ -99,7 +99,7 @@ def measure(folder: Path, kimg: int, every: int) -> dict[str, Any]:
     for reached in range(every, kimg + 1, every):
         record["few"].append(audited(folder, "few", reached))
         print(json.dumps(record["few"][-1]), file=sys.stderr)
-        if record["few"][-1]["verdict"] == "FAIL":
+        if record["few"][-1]["tests"]["copies"]["verdict"] == "FAIL":
             break
     record["many"].append(audited(folder, "many", reached))
     return record | {"images": {"few": FEW, "many": MANY, "held-out": HELD_OUT, "fakes": FAKES}}
