@@ -22,7 +22,10 @@ _LEAST_CONTRAST = 0.1  # deviation of an image's pixels that counts as nearly no
 
 
 class EnergyTerm:
-    """`--term=energy[:WEIGHT]`; a generator term as `stylegan2ada.losses.terms` describes it."""
+    """`--term=energy[:WEIGHT]`; a generator term as `stylegan2ada.losses.terms` describes it.
+
+    It compares what one process draws at a time: with a smaller --batch-gpu each fake has fewer neighbours.
+    """
 
     name = "energy"  # reported as Loss/G/energy
     reduction: Literal["mean", "sum"] = "mean"
