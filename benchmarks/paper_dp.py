@@ -39,6 +39,7 @@ from stylegan2ada.protocols import Generator
 from stylegan2ada.training import run_files
 
 SIDE = 32
+LEAST = 1e-6  # a KID that counts as none; that of two halves of the reals
 CELLS = {
     f"batch {batch}, clip {clip}, noise {noise:g}": [
         f"--batch={batch}", f"--dp-clip={1.5 if clip == 'on' else 'none'}", f"--dp-noise={noise:g}"
@@ -110,28 +111,39 @@ def interval(values: list[float]) -> dict[str, float]:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
+def ratio(logs: list[float]) -> dict[str, float]:
+    """The same of logarithms, as a factor: KID scatters in proportion to its size."""
+    return {name: math.exp(value) for name, value in interval(logs).items()}
+
+
 def effects(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Of each factor and pair: mean change of KID over the other cells, with intervals over seeds."""
+    """Of each factor and pair: by what KID is multiplied over the other cells, with intervals over seeds."""
     found = {}
     for size in (1, 2):
         for names in itertools.combinations(FACTORS, size):
             per_seed = []
             for row in rows:
                 signs = {c: math.prod(1 if FACTORS[n] in f"{c}," else -1 for n in names) for c in CELLS}
-                per_seed.append(sum(sign * row[cell] for cell, sign in signs.items()) / (len(CELLS) / 2))
-            found[" x ".join(names)] = interval(per_seed)
+                signed = sum(sign * log_of(row[cell]) for cell, sign in signs.items())
+                per_seed.append(signed / (len(CELLS) / 2))
+            found[" x ".join(names)] = ratio(per_seed)
     return found
 
 
+def log_of(value: float) -> float:
+    """Of a KID, whose estimate may fall to 0 and below where it is next to nothing."""
+    return math.log(max(value, LEAST))
+
+
 def summary(curves: list[dict[str, list[float]]]) -> dict[str, Any]:
-    """Of all trainings: KID at the end, each arm's distance to arm a after each kimg, and the effects."""
+    """Of all trainings: KID at the end, each arm's in units of arm a's after each kimg, and the effects."""
     rows = [{name: values[-1] for name, values in curve.items()} for curve in curves]
     named = {arm: where if isinstance(where, str) else arm for arm, where in ARMS.items()}
     return {
         "kid": {name: interval([row[name] for row in rows]) for name in conditions()},
-        "figure3_minus_a": {
+        "figure3_over_a": {
             f"{kimg} kimg": {
-                arm: interval([curve[name][kimg] - curve[named["a"]][kimg] for curve in curves])
+                arm: ratio([log_of(curve[name][kimg]) - log_of(curve[named["a"]][kimg]) for curve in curves])
                 for arm, name in named.items()
                 if arm != "a"
             }
@@ -169,7 +181,7 @@ def study(seeds: int, kimg: int, workers: int = 1, work: Path | None = None) -> 
         "curves": curves,
         **summary(curves),
     }
-    for name in ("figure3_minus_a", "effects"):
+    for name in ("figure3_over_a", "effects"):
         print(name, result[name])
     return result
 
