@@ -86,7 +86,8 @@ def audited(folder: Path, name: str, kimg: int) -> dict[str, Any]:
              for test, told in found["tests"].items()}  # fmt: skip
     with (out / "private" / "patients-pixels.csv").open() as file:
         worst = next(csv.DictReader(file))  # the one whom most fakes copy
-    named = {"is_training_patient": worst["is_train"] == "True", "fakes": int(worst["fakes_that_copy_it"])}
+    copies = int(worst["fakes_that_copy_it"])
+    named = {"is_training_patient": worst["is_train"] == "True", "fakes": copies} if copies else None
     return {"kimg": kimg, "verdict": found["verdict"], "worst_patient": named, "tests": tests}
 
 
