@@ -6,8 +6,8 @@ fakes: for each real image its nearest fakes. Memory grows with the number of im
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -34,6 +34,12 @@ class ByFake:
 
     def __len__(self) -> int:
         return len(self.distance)
+
+    @classmethod
+    def joined(cls, parts: Sequence[ByFake]) -> ByFake:
+        """The fakes of the first part, then those of the next."""
+        columns = ([getattr(part, field.name) for part in parts] for field in fields(cls))
+        return cls(*(np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _AXES = 24  # directions that it keeps
 _SHRINK = 0.1  # of the scatter within people, towards a ball
 _DIFFERENT = 3  # pairs of two people per pair of one
 _RESAMPLES = 200
+_ROWS = 256  # fakes at a time: all against all reals would be gigabytes
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,12 @@ class SamePatient(Ballot):
 
     def _table(self, pixels: np.ndarray, ignored: np.ndarray | None = None) -> ByFake:
         z = self._plane(self._evidence.search.features.of(pixels)) @ self._head
-        distance = scipy.spatial.distance.cdist(z, self._real).astype(np.float32)
-        if ignored is not None:
-            # The image that was planted is thought to be unknown; its person's other images are not.
-            distance[np.arange(len(z)), ignored] = np.inf
-        return by_fake(distance, self._evidence.reals.unit_of)
+        parts = []
+        for start in range(0, len(z), _ROWS):
+            rows = slice(start, start + _ROWS)
+            distance = scipy.spatial.distance.cdist(z[rows], self._real).astype(np.float32)
+            if ignored is not None:
+                # The image that was planted is thought to be unknown; its person's other images are not.
+                distance[np.arange(len(distance)), ignored[rows]] = np.inf
+            parts.append(by_fake(distance, self._evidence.reals.unit_of))
+        return ByFake.joined(parts)

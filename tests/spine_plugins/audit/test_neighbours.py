@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spine_plugins.audit.features import Features, find_features
-from spine_plugins.audit.neighbours import Search, nearest_other
+from spine_plugins.audit.neighbours import ByFake, Search, by_fake, nearest_other
 from tests.spine_plugins.audit.making import images
 
 CPU = torch.device("cpu")
@@ -73,3 +73,12 @@ def test_other_people_are_nearest_by_brute_force(features: Features) -> None:
     distance[unit_of[:, None] == unit_of[None]] = np.inf
     found = nearest_other(Search(features, reals, unit_of))
     np.testing.assert_allclose(found, distance.min(axis=1), rtol=1e-3)
+
+
+def test_tables_made_part_by_part_are_the_whole_one() -> None:
+    distance = np.random.default_rng(0).random((23, 30)).astype(np.float32)
+    unit_of = np.repeat(np.arange(10), 3)
+    whole = by_fake(distance, unit_of)
+    parts = ByFake.joined([by_fake(distance[start : start + 7], unit_of) for start in range(0, 23, 7)])
+    for name in ("distance", "unit", "image"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
