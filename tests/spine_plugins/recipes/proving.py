@@ -22,9 +22,9 @@ def leave(name: str, numbers: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def _without_places(numbers: dict[str, Any]) -> dict[str, Any]:
-    """All but where a model was written, also of several trainings."""
+    """All but where a model and a picture were written, also of several trainings."""
     return {
         key: _without_places(value) if isinstance(value, dict) else value
         for key, value in numbers.items()
-        if key != "out"
+        if key not in ("out", "picture")
     }

@@ -58,15 +58,42 @@ def test_wrong_data(tmp_path: Path) -> None:
     assert "0 classes, the model knows 2" in said
 
 
+@pytest.mark.slow
+def test_a_network_per_class_learns_the_tone_of_its_class(tmp_path: Path) -> None:
+    """As the blog trains them: flat images, dark or bright, and forty steps of a narrow network."""
+    rng = np.random.default_rng(0)
+    with DatasetWriter(tmp_path / "d.zip") as writer:
+        for i in range(64):
+            tone = rng.integers(185, 235) if i % 2 else rng.integers(20, 70)
+            writer.add(np.full((64, 64), tone, np.uint8), i % 2)
+        writer.extra["label_names"] = ["dark", "bright"]
+    tones, errors = [], []
+    for number, steps in ((0, 40), (1, 40), (1, 1)):
+        model = tmp_path / f"{number}-{steps}"
+        found = run(
+            "dcgan", "train", f"--data={tmp_path / 'd.zip'}", f"--out={model}", f"--steps={steps}",
+            f"--class={number}", "--width=0.0625",
+        )  # fmt: skip
+        errors.append(found["mean_mae"])
+        run("dcgan", "apply", f"--model={model}", f"--out={model / 'x.zip'}", "--n=32")
+        made = ImageFolderDataset(model / "x.zip")
+        tones.append(np.mean([made.raw_image(i).mean() for i in range(len(made))]))
+    print(tones, errors)
+    assert tones[0] < 100 < 110 < tones[2] < 155 < tones[1]  # untrained: grey
+    assert max(errors[:2]) < 0.5 * errors[2]
+
+
 @pytest.mark.proof
 def test_the_demo_comes_nearer_to_what_it_was_shown(tmp_path: Path) -> None:
     """Silhouettes are all that 150 narrow steps give; a network of one step is grey and always the same."""
+    from tests.spine_plugins.recipes.proving import leave
+
     found = run("dcgan", "demo", f"--out={tmp_path / 'demo'}")
     data = tmp_path / "demo" / "train.zip"
     young = run(
         "dcgan", "train", f"--data={data}", f"--out={tmp_path / 'young'}", "--steps=1", "--width=0.0625"
     )
-    print(found, young)
+    leave("recipe-dcgan-demo", {"demo": found, "one step": young})
     assert (tmp_path / "demo" / "dcgan.png").stat().st_size > 5000
     assert found["mean_mae"] < 0.7 * young["mean_mae"]
     assert found["spread_ratio"] > 0.3 > young["spread_ratio"]
