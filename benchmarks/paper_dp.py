@@ -53,6 +53,9 @@ ARMS = {  # of Figure 3; three of them are cells of the design
     "d": ["--dp-ablation=d"],
     "e": "batch 1, clip off, noise 0.2",
 }
+SMALL = [
+    "--cfg=cifar", "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", "--dp-mode=paper"
+]  # fmt: skip
 FACTORS = {"batch 1": "batch 1,", "clipping": "clip on", "noise 0.2": "noise 0.2"}
 
 
@@ -66,9 +69,8 @@ def train(folder: Path, seed: int, name: str, flags: Iterable[str], kimg: int) -
     outdir = folder / f"runs-{seed}-{name.replace(' ', '').replace(',', '-')}"
     command = [
         sys.executable, str(ROOT / "train_spine.py"), f"--outdir={outdir}", "--data=train.zip", "--cond=1",
-        "--cfg=cifar", "--aug=noaug", "--cbase=256", "--cmax=32", "--gamma=0.05", f"--kimg={kimg}",
-        "--continue=latest", "--tick=1", "--snap=1", "--metrics=none", "--device=cpu", "--workers=1",
-        f"--seed={seed}", "--dp-mode=paper", *flags,
+        f"--kimg={kimg}", "--continue=latest", "--tick=1", "--snap=1", "--metrics=none", "--device=cpu",
+        "--workers=1", f"--seed={seed}", *flags,
     ]  # fmt: skip
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "DNNLIB_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"
@@ -89,15 +91,24 @@ def features(images: np.ndarray) -> np.ndarray:
 
 def fakes_of(G: Generator) -> np.ndarray:
     """Features of 1,000 fakes, classes in turn."""
-    z = synthesis.seed_latents(range(1000), G.z_dim)
-    c = torch.eye(G.c_dim)[torch.arange(1000) % G.c_dim]
+    return features(drawn(G))
+
+
+def drawn(G: Generator, n: int = 1000) -> np.ndarray:
+    """uint8 [n, C, H, W], classes in turn."""
+    z = synthesis.seed_latents(range(n), G.z_dim)
+    c = torch.eye(G.c_dim)[torch.arange(n) % G.c_dim]
     made = synthesis.images_from_z(G, z, c, batch=100)
-    return features(np.concatenate([synthesis.pixels(img).transpose(0, 3, 1, 2) for img in made]))
+    return np.concatenate([synthesis.pixels(img).transpose(0, 3, 1, 2) for img in made])
+
+
+def images_of(network: Path) -> np.ndarray:
+    """1,000 images of a snapshot's averaged generator."""
+    return drawn(synthesis.averaged_generator(load_network(str(network), log=lambda text: None), "cpu"))
 
 
 def measure(network: Path, reals: np.ndarray) -> float:
-    G = synthesis.averaged_generator(load_network(str(network), log=lambda text: None), "cpu")
-    return kid(reals, fakes_of(G), subsets=20)
+    return kid(reals, features(images_of(network)), subsets=20)
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -168,7 +179,10 @@ def study(seeds: int, kimg: int, workers: int = 1, work: Path | None = None) -> 
         own = ImageFolderDataset(str(folder / "train.zip"))
         floor = kid(reals, features(np.stack([own[i][0] for i in range(len(own))])), subsets=20)
         for seed in range(seeds):
-            jobs = {n: pool.submit(train, folder, seed, n, flags, kimg) for n, flags in conditions().items()}
+            jobs = {
+                name: pool.submit(train, folder, seed, name, [*SMALL, *flags], kimg)
+                for name, flags in conditions().items()
+            }
             curves.append({n: [measure(path, reals) for path in job.result()] for n, job in jobs.items()})
             print(
                 f"seed {seed}: " + ", ".join(f"{n}: {v[-1]:.4f}" for n, v in curves[-1].items()), flush=True

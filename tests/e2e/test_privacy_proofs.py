@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import paper_dp, private_run, timing
+from benchmarks import figure3, paper_dp, private_run, timing
 
 PROOFS = Path(paper_dp.ROOT) / "benchmarks" / "proofs"
 
@@ -27,6 +27,24 @@ def test_arms_of_figure_3_and_the_design_it_lacks() -> None:
     effects = written["effects"]
     assert effects["noise 0.2"]["low"] > 1 > effects["batch 1"]["high"]
     assert effects["clipping"]["low"] < 1 < effects["clipping"]["high"]
+
+
+def test_noise_outweighs_the_clipped_gradient_as_in_the_paper() -> None:
+    """Of G and D the geometric mean of noise over clip norm is the paper's, 0.2 sqrt(P) / 1.5."""
+    (noise,) = [float(flag.split("=")[1]) for flag in figure3.ARMS["b"] if flag.startswith("--dp-noise=")]
+    over_clip = [noise * values**0.5 / 1.5 for values in figure3.VALUES.values()]
+    assert (over_clip[0] * over_clip[1]) ** 0.5 == pytest.approx(1027 / 1.5, rel=1e-3)
+
+
+@pytest.mark.proof
+def test_figure_3_at_the_papers_ratio_of_noise_to_gradient() -> None:
+    """After equal images KID of every arm with noise is above SpineGAN's, also of the least noise."""
+    result = figure3.study(seeds=4, kimg=3, workers=2)
+    written = json.loads(timing.save("figure3", result, PROOFS).read_text())
+    for looks in written["figure3_over_a"].values():
+        for arms in looks.values():
+            assert all(arms[arm]["low"] > 1 for arm in "bcde")
+            assert arms["c"]["mean"] < arms["b"]["mean"]
 
 
 @pytest.mark.proof
