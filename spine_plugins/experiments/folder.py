@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -48,8 +48,8 @@ class Experiment:
     def base(self) -> Path:
         return Path(self.given.base)
 
-    def facts_of_sets(self) -> dict[str, sets.SetFacts]:
-        return sets.read_sets(self.plan, self.base, self.out)
+    def facts_of_sets(self, without: Set[str] = frozenset()) -> dict[str, sets.SetFacts]:
+        return sets.read_sets(self.plan, self.base, self.out, without)
 
 
 def open_plan(name: str, given: Given, out: Path) -> Experiment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,9 +51,9 @@ def place_of(plan: Plan, name: str, base: Path, out: Path) -> Path:
     return out / TASKS / f"data-{name}" / IMAGES if one.zip is None else base / one.zip
 
 
-def read_sets(plan: Plan, base: Path, out: Path) -> dict[str, SetFacts]:
-    """Of those that are there."""
-    places = {name: place_of(plan, name, base, out) for name in plan.data}
+def read_sets(plan: Plan, base: Path, out: Path, without: Set[str] = frozenset()) -> dict[str, SetFacts]:
+    """Of those that are there, and not among `without`."""
+    places = {name: place_of(plan, name, base, out) for name in plan.data if name not in without}
     return {name: read_set(path) for name, path in places.items() if path.exists()}
 
 

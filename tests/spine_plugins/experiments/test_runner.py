@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from spine_plugins.experiments import records, runner, work
+from spine_plugins.experiments import folder, records, runner, work
+from spine_plugins.experiments.estimate import Cost
 from spine_plugins.experiments.folder import LOCK
 from stylegan2ada import locks
 from stylegan2ada.errors import StoppedOnRequest, UserError
-from tests.spine_plugins.experiments.plans import SMALL, TASKS, calls, opened, started
+from tests.spine_plugins.experiments.plans import SMALL, STAND_IN, TASKS, calls, opened, started
 
 
 def outputs(out: Path) -> dict[str, dict[str, str]]:
@@ -241,6 +242,24 @@ def test_what_is_missing_is_left_out_with_its_reason(tmp_path: Path) -> None:
     ended = started(opened(tmp_path), unable={"gan-ada-0": "the detector x is nowhere"})
     assert ended.states == {"done": 5, "skipped": 4}
     assert ended.skipped[0].why == "the detector x is nowhere"
+
+
+def test_sets_are_compared_when_they_are_drawn_and_not_before(tmp_path: Path) -> None:
+    """With two workers, one set is done while another is half written."""
+    experiment = opened(tmp_path)
+    folder.write(experiment)
+    costs = {task.id: Cost(1.0, 1000.0) for task in experiment.tasks}
+    queue = runner.Queue(experiment, runner.Means(program=STAND_IN), costs, lambda text: None)
+    train, val, test = (next(queue) for _ in range(3))
+    val_zip = tmp_path / "out/tasks/data-val/images.zip"
+    val_zip.write_bytes(b"PK half of a set")
+    for job in (train, test):
+        queue.take_back(job, work.do(job))
+    assert [queue.records[job.id].state for job in (train, val, test)] == ["done", "running", "done"]
+    # Drawn at last, with the patients of the test set.
+    shutil.copy(tmp_path / "out/tasks/data-test/images.zip", val_zip)
+    with pytest.raises(UserError, match="leakage: 1 of the 1 patients of the test set are also in val"):
+        queue.take_back(val, work.Outcome(0, 1.0, None))
 
 
 @pytest.mark.slow
